@@ -32,7 +32,7 @@ ROOMS = [
 ]
 # and inside each: "." are a room's own modules, which in the corpus stand between its folders
 INSIDE = {
-    "page": [["."], ["report", "serve"], ["charts"]],
+    "page": [["."], ["report", "serve"], ["picture"]],
     "runs": [["library"], ["."]],
     "plan": [["."], ["forecast"], ["scaling"]],
     "export": [[".", "base"]],
@@ -50,7 +50,7 @@ INSIDE = {
         ["sources"],
     ],
 }
-TORCH_FREE = ("core", "corpus", "tokens", "plan", "runfile", "page.charts", "page.report")
+TORCH_FREE = ("core", "corpus", "tokens", "plan", "runfile", "page.picture", "page.report")
 TORCH_FREE += (
     "model.settings",
     "model.count",

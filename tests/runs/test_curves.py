@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, number, percent, size
-from headwater.page.charts.of_run import memory_peaks
+from headwater.page.picture.of_run import memory_peaks
 from headwater.runs.curves import on_log_axis, points, smooth, thin
+from headwater.runs.run_data import History
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
     lambda ys: [(float(x), y) for x, y in enumerate(ys)]
@@ -104,6 +105,10 @@ def test_what_is_no_finite_number_is_none(value):
     assert number(value) is None
 
 
-def test_a_peak_of_memory_stays_where_another_attempt_holds_less():
-    saves = [{"step": step, "peak_memory_bytes": peak * 1e9} for step, peak in ((10, 0.5), (20, 0.9), (30, 0.7))]
-    assert memory_peaks({"checkpoint": saves}, tokens=100) == [(1000, 0.5), (2000, 0.9), (3000, 0.9)]
+def test_a_peak_of_memory_stays_where_another_attempt_holds_less(tmp_path):
+    peaks = {10: 0.5, 20: 0.9, 30: 0.7}
+    saves = [{"event": "checkpoint", "step": step, "peak_memory_bytes": peak * 1e9} for step, peak in peaks.items()]
+    log = History(tmp_path / "records.jsonl")
+    for record in [*saves, {"event": "step", "step": 30, "tokens_seen": 3000}]:
+        log.take(record)
+    assert memory_peaks(log) == [(1000, 0.5), (2000, 0.9), (3000, 0.9)]

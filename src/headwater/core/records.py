@@ -2,8 +2,8 @@
 
 A process that starts or resumes a run is an attempt. A start, a resume or a rollback to step S makes void every earlier
 line of a step beyond S; a start and a resume also what was measured at S after the save (it is measured again).
-`read_records` skips those, so that a resumed run reads like one that never stopped.
-`GrowingFile` reads them while a process adds to them.
+`RunLog` leaves those out, so that a resumed run reads like one that never stopped, and reads on while a process adds
+lines; `read_records` reads a file once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,16 +94,9 @@ def read_all(path: Path, num_bytes: int | None = None) -> list[Record]:
     """Return every complete line, of the first `num_bytes` perhaps, in file order; a torn line is skipped."""
     if not path.exists():
         return []
-    records = []
     # not splitlines: a sample may hold U+2028, which JSON leaves as it is
-    for line in path.read_bytes()[:num_bytes].split(b"\n"):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            records.append(value)
-    return records
+    values = map(parsed, path.read_bytes()[:num_bytes].split(b"\n"))
+    return [value for value in values if isinstance(value, dict)]
 
 
 def seconds_of_saves(path: Path, num_saves: int = 5) -> list[float]:
@@ -219,42 +212,86 @@ def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
     return audits | ({"gradient_error": max(errors)} if errors else {})
 
 
-class GrowingFile:
-    """Where reading a file ended; a line counts once it has its end."""
+class RunLog:
+    """The records of one run that count, in their order, kept up with while its file grows: `poll` reads on.
 
-    def __init__(self) -> None:
-        self.offset, self._inode, self._seen = 0, -1, b""
+    A resume or a rollback takes back what the abandoned attempt wrote past its checkpoint, as in `read_records`; a line
+    counts once it has its end; a file that shrinks, is replaced or vanishes is read from its beginning again. A
+    subclass may keep less than the records, by its own `forget`, `add` and `go_back`, or `begin` later in the file.
+    """
 
-    def is_continued(self, file: BinaryIO) -> bool:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as before anything was read."""
+        self.records: list[Record] = []
+        self._newest_attempt, self._offset, self._inode, self._seen = 0, 0, -1, b""
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+
+    def go_back(self, back: Record) -> None:
+        self.records = [old for old in self.records if survives(old, back)]
+
+    def begin(self, file: BinaryIO, size: int) -> int:
+        """Return the byte at which reading begins."""
+        return 0
+
+    def poll(self) -> None:
+        """Read what was written since."""
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                if self._offset and not self._is_continued(file, status):
+                    self.forget()
+                self._inode = status.st_ino
+                self._offset = self._offset or self.begin(file, status.st_size)
+                self._read_on(file)
+        except OSError:  # not there yet, or not any more
+            if self._offset:
+                self.forget()
+
+    def take(self, record: Any) -> None:
+        """Take in the file's next value; one that is no event of a step, or of an owner that was replaced, is none."""
+        is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
+        step = amount(record, "step") if is_event else None
+        if step is None or not 0 <= step < MAX_STEP:
+            return
+        attempt = record.get("attempt")
+        if isinstance(attempt, int):
+            if attempt < self._newest_attempt:
+                return
+            self._newest_attempt = attempt
+        if record["event"] in GOING_BACK:
+            self.go_back(record)
+        self.add(record)
+
+    def _is_continued(self, file: BinaryIO, status: os.stat_result) -> bool:
         """Return whether this is the file that was read, and holds still, where reading ended, what was read there."""
-        status = os.fstat(file.fileno())
-        if status.st_ino != self._inode or status.st_size < self.offset:
+        if status.st_ino != self._inode or status.st_size < self._offset:
             return False
-        file.seek(self.offset - len(self._seen))
+        file.seek(self._offset - len(self._seen))
         return file.read(len(self._seen)) == self._seen
 
-    def records(self, file: BinaryIO, first: int | None = None) -> Iterator[Record]:
-        """Yield the records from where reading ended, or from the byte `first` on."""
-        self._inode = os.fstat(file.fileno()).st_ino
-        if first is not None:
-            self.offset, self._seen = first, b""
-        file.seek(self.offset)
+    def _read_on(self, file: BinaryIO) -> None:
+        file.seek(self._offset)
         while chunk := file.read(CHUNK_BYTES):
             # the last line may still be being written; one without an end within a chunk is skipped
             end = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == CHUNK_BYTES else 0)
             if not end:
                 return
-            self.offset += end
+            self._offset += end
             self._seen = chunk[max(0, end - SEEN_BYTES) : end]
-            yield from filter(None, map(parsed, chunk[:end].split(b"\n")))
-            file.seek(self.offset)
+            for line in chunk[:end].split(b"\n"):
+                self.take(parsed(line))
+            file.seek(self._offset)
 
 
-def parsed(line: bytes) -> Record | None:
-    """Return the record of a line; None of a torn line, and of what is no record with an event and a step."""
+def parsed(line: bytes) -> Any:
+    """Return the value of a line; None of a torn one."""
     try:
-        record = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
-    return record if is_event and 0 <= (-1 if (step := amount(record, "step")) is None else step) < MAX_STEP else None

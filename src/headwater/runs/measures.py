@@ -8,23 +8,15 @@ from dataclasses import dataclass
 
 from headwater.core.intervals import share
 from headwater.core.numbers import MISSING, duration, number, plural, whole
-from headwater.core.records import Object, Record, amount, survives, table, text_scored
+from headwater.core.records import Object, Record, amount, table, text_scored
 from headwater.corpus.sources.settings import REPLAYED
 from headwater.runs.curves import Points, points
-from headwater.runs.run_data import RunData
+from headwater.runs.run_data import TIMED, RunData, seconds_of
 
 MIN_TARGETS, MIN_SHOWN_TARGETS = 2500, 300
 "Scored tokens; of fewer the standard error is over 2 %, and 6 %: a token's surprise deviates by about its mean."
 _STAGES = {"rows": "tokens"}
 "What a stage is counted with."
-_TIMED = {
-    "step": ("training steps", "seconds"),
-    "validation": ("validation", "evaluation_seconds"),
-    "probes": ("probes", "evaluation_seconds"),
-    "samples": ("samples", "evaluation_seconds"),
-    "checkpoint": ("checkpoints", "seconds"),
-}
-"By event: what a time is called, and a record's field of it."
 OF_OWN_TEXT = ("words",)
 "Probes that are made of a run's held-out text; the others are of the almanac."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
@@ -187,7 +179,7 @@ def read_shares(run: RunData) -> dict[str, Share]:
 
 
 def median_of(run: RunData, field: str) -> float | None:
-    values = [value for record in run.events("step") if (value := number(record.get(field))) is not None]
+    values = run.log.measured(field)
     return statistics.median(values) if values else None
 
 
@@ -199,22 +191,21 @@ def utilisation(run: RunData) -> tuple[float | None, Points]:
     device = {name: table(run.start, "device").get(name) for name in ("name", "cores", "dtype")}
     largest: float | None = None
     known: dict[object, float] = {}
-    for record in run.all_records:
-        found = table(record, "device")
+    for start in run.log.starts:
+        found = table(start, "device")
         peak = amount(found, "peak_flops_per_second")
         if peak is not None and "peak_under_load" not in found and device.items() <= found.items():
             largest = max(peak, largest or 0.0)
-        if record.get("event") == "start" and largest is not None:
-            known[_attempt(record)] = largest
+        if largest is not None:
+            known[number(start.get("attempt"))] = largest
     if largest is None or largest <= 0:
         return None, []
-    steps = [record for record in run.events("step") if _attempt(record) in known]
-    curve = [
-        (seen, fraction * known[_attempt(record)] / largest)
-        for record in steps
-        for seen, fraction in points([record], "tokens_seen", "mfu")
+    steps = zip(*(run.log.columns[name] for name in ("attempt", "tokens_seen", "mfu")), strict=True)
+    return largest, [
+        (seen, fraction * known[attempt] / largest)
+        for attempt, seen, fraction in steps
+        if attempt in known and math.isfinite(seen) and math.isfinite(fraction)
     ]
-    return largest, curve
 
 
 def ranks_of(start: Record) -> str:
@@ -238,10 +229,6 @@ def median_share(curve: Points) -> float | None:
     return statistics.median(y for _, y in curve) if curve else None
 
 
-def _attempt(record: Record) -> float | None:
-    return number(record.get("attempt"))
-
-
 def seconds_trained(run: RunData) -> float | None:
     """Return the time of training: the trainer's own figure at the end, or what its records add up to so far."""
     finished = amount(run.last("finish"), "seconds")
@@ -250,7 +237,8 @@ def seconds_trained(run: RunData) -> float | None:
 
 def time_split(run: RunData) -> dict[str, float]:
     """Return the seconds of training by kind of work, as the records time it, and what is left of the whole."""
-    kinds = {name: sum(map(_seconds, run.events(event))) for event, (name, _) in _TIMED.items()}
+    kinds = {name: sum(map(seconds_of, run.events(event))) for event, (name, _) in TIMED.items()}
+    kinds["training steps"] = sum(run.log.measured("seconds"))
     finished = amount(run.last("finish"), "seconds")
     if finished is not None:
         kinds["everything else"] = max(0.0, finished - sum(kinds.values()))
@@ -258,30 +246,13 @@ def time_split(run: RunData) -> dict[str, float]:
 
 
 def seconds_lost(run: RunData) -> float:
-    """Return the time of what was done after the saves that later processes resumed from: it is in no other sum.
-
-    What a rollback makes void is in the time of its process, and in every save of it after that.
-    """
-    lost, kept = 0.0, list[Record]()
-    for record in run.all_records:
-        if record.get("event") == "rollback":
-            next_step = {"step": record["step"] + 1}  # saved with it, or lost with it
-            kept = [old if survives(old, record) else old | next_step for old in kept]
-        if record.get("event") in ("start", "resume"):
-            lost += sum(_seconds(old) for old in kept if not survives(old, record))
-            kept = [old for old in kept if survives(old, record)]
-        kept.append(record)
-    return lost
+    """Return the time of what was done after the saves that later processes resumed from: it is in no other sum."""
+    return run.log.seconds_lost
 
 
 def time_lost(seconds: float) -> str:
     """Return a sentence's end about `seconds_lost`; nothing of none."""
     return f", and {duration(seconds)} besides of steps that were trained again" if seconds else ""
-
-
-def _seconds(record: Record) -> float:
-    _, field = _TIMED.get(str(record.get("event")), ("", ""))
-    return number(record.get(field)) or 0.0
 
 
 def stage_seconds(run: RunData) -> dict[str, float]:

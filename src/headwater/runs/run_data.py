@@ -1,31 +1,146 @@
 """Everything the page shows, read from a run's folder; what isn't there yet is empty.
 
-A report is also made in the middle of a run, so a missing, half-written or odd file is never an error here.
+A page is also made in the middle of a run, so a missing, half-written or odd file is never an error here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from headwater.core.errors import TrainingError
 from headwater.core.files import digest_json
-from headwater.core.records import Object, Record, amount, counted, entries, table
+from headwater.core.numbers import number
+from headwater.core.records import Object, Record, RunLog, amount, entries, survives, table
 from headwater.runfile.paths import RunFolder
+from headwater.runs.curves import Points
 from headwater.tokens.skipped_rows import read_interventions
 
 ALMANAC = "almanac"
+MEASURES = ("tokens_seen", "loss", "tokens_per_second", "lr", "grad_norm", "mfu", "seconds", "reward", "kl_to_start")
+"What is kept of a step, besides its number and its attempt."
+TIMED = {
+    "step": ("training steps", "seconds"),
+    "validation": ("validation", "evaluation_seconds"),
+    "probes": ("probes", "evaluation_seconds"),
+    "samples": ("samples", "evaluation_seconds"),
+    "checkpoint": ("checkpoints", "seconds"),
+}
+"By event: what a time is called, and a record's field of it."
+
+
+def seconds_of(record: Record) -> float:
+    """Return the time that a record says its event took."""
+    _, name = TIMED.get(str(record.get("event")), ("", ""))
+    return number(record.get(name)) or 0.0
+
+
+@dataclass
+class Attempt:
+    """What one process did: its steps, whether they count or not, and how it ended, as far as records say."""
+
+    name: Any
+    began: float | None
+    from_step: float
+    to_step: float
+    resumed_at: float | None = None
+    start: Record = field(default_factory=dict)
+    num_resumes: int = 0
+    ending: Record = field(default_factory=dict)
+    ended: float | None = None
+
+    def add(self, record: Record) -> None:
+        event, self.ended = record["event"], amount(record, "time")
+        self.to_step = max(self.to_step, record["step"])
+        self.num_resumes += event == "resume"
+        if event in ("resume", "start") and self.resumed_at is None:
+            self.resumed_at = record["step"]
+        if event == "start" and not self.start:
+            self.start = record
+        if event in ("stopped", "finish"):
+            self.ending = record
+
+
+class History(RunLog):
+    """A run's steps as columns, its other records by event, and its attempts: a long run's records need ten times that.
+
+    `seconds_lost` is the time of what was done after the saves that later processes resumed from: it is in no other
+    sum. What a rollback makes void is in the time of its process, and in every save of it after that.
+    """
+
+    def forget(self) -> None:
+        super().forget()
+        self.columns: dict[str, array[Any]] = {name: array("d") for name in MEASURES}
+        self.columns |= {"step": array("q"), "attempt": array("d")}
+        self.events: dict[str, list[Record]] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.starts: list[Record] = []
+        self.seconds_lost = 0.0
+        self._undone: list[Record] = []
+
+    def add(self, record: Record) -> None:
+        name, event = record.get("attempt", "–"), record["event"]
+        if str(name) not in self.attempts:
+            self.attempts[str(name)] = Attempt(name, amount(record, "time"), record["step"], record["step"])
+        self.attempts[str(name)].add(record)
+        if event == "start":
+            self.starts.append(record)
+        if event == "step":
+            for column, values in self.columns.items():
+                value = amount(record, column)
+                values.append(int(value or 0) if column == "step" else math.nan if value is None else value)
+        else:
+            self.events.setdefault(event, []).append(record)
+
+    def go_back(self, back: Record) -> None:
+        num_kept = bisect_right(self.columns["step"], back["step"])
+        gone = {"event": "step", "seconds": sum(self.measured("seconds", num_kept)), "step": back["step"] + 1}
+        lost = [gone] + [each for found in self.events.values() for each in found if not survives(each, back)]
+        self.events = {event: [each for each in found if survives(each, back)] for event, found in self.events.items()}
+        for column in self.columns.values():
+            del column[num_kept:]
+        lost += [each for each in self._undone if not survives(each, back)]
+        self._undone = [each for each in self._undone if survives(each, back)]
+        if back["event"] == "rollback":  # saved with the next step, or lost with it
+            self._undone += [each | {"step": back["step"] + 1} for each in lost if seconds_of(each)]
+        else:
+            self.seconds_lost += sum(map(seconds_of, lost))
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.columns["step"])
+
+    def measured(self, name: str, first: int = 0) -> list[float]:
+        """Return a measure of the steps that have it, from the `first` step on."""
+        return [value for value in self.columns[name][first:] if math.isfinite(value)]
+
+    def curve(self, name: str, first: int = 0, last: int | None = None, x: str = "tokens_seen") -> Points:
+        """Return (tokens seen, value) of the steps from the `first` on that have both."""
+        xs, ys = (np.array(self.columns[each][first:last], dtype=float) for each in (x, name))
+        known = np.isfinite(xs) & np.isfinite(ys)
+        return list(zip(xs[known].tolist(), ys[known].tolist(), strict=True))
+
+    def between(self, low: float, high: float) -> tuple[int, int]:
+        """Return the first and one past the last step within two amounts of tokens seen, and a neighbour of each."""
+        xs = self.columns["tokens_seen"]
+        return max(0, bisect_left(xs, low) - 1), min(len(xs), bisect_right(xs, high) + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """`by_event` has the records that count after resumes, `all_records` those that were recomputed, too."""
+    """What a run's folder holds: `log` has its records, the other fields what its files say."""
 
     name: str
     folder: Path
+    log: History
     config: Object
-    by_event: dict[str, list[Record]]
-    all_records: list[Record]
     corpus: Object
     tokenizer: Object
     tokens: Object
@@ -37,16 +152,21 @@ class RunData:
     stages: Object
 
     def events(self, event: str) -> list[Record]:
-        return self.by_event.get(event, [])
+        """Return the records of an event that count; the steps are columns of `log`."""
+        return self.log.events.get(event, [])
 
     def last(self, event: str) -> Record:
+        if event == "step":
+            names = ("step", "tokens_seen") if self.log.num_steps else ()
+            return {"event": event} | {name: self.log.columns[name][-1] for name in names} if names else {}
         return (self.events(event) or [{}])[-1]
 
     @property
     def digest(self) -> str:
         """The digest of all that a page shows, apart from the seconds of stages, of which writing it is one."""
-        names = (each.name for each in fields(self) if each.name not in ("folder", "stages"))
-        return digest_json({name: getattr(self, name) for name in names})
+        kept = (each.name for each in fields(self) if each.name not in ("folder", "stages", "log"))
+        records = sha256(path.read_bytes() if (path := self.log.path).is_file() else b"").hexdigest()
+        return digest_json({name: getattr(self, name) for name in kept} | {"records": records})
 
     @property
     def start(self) -> Record:
@@ -77,9 +197,13 @@ class RunData:
         return sorted(unique, key=lambda name: name == ALMANAC)
 
 
-def read_run(run_dir: Path, here: RunFolder | None = None) -> RunData:
+def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None = None) -> RunData:
+    """Return what a run's folder holds; its records as far as `log` has followed them, if given."""
     here = here or RunFolder(run_dir)
-    attempts = here.attempts()
+    if log is None:
+        log = History(run_dir / "records.jsonl")
+        for record in here.attempts():
+            log.take(record)
 
     def kept(name: str) -> Object:
         return table(here.json(run_dir / name))
@@ -87,9 +211,8 @@ def read_run(run_dir: Path, here: RunFolder | None = None) -> RunData:
     return RunData(
         name=run_dir.name,
         folder=run_dir,
+        log=log,
         config=kept("config.json"),
-        by_event=_group(counted(attempts)),
-        all_records=attempts,
         corpus=here.manifest(here.corpus),
         tokenizer=here.manifest(here.tokenizer),
         tokens=here.manifest(here.tokens),
@@ -107,10 +230,3 @@ def _interventions_or_none(run_dir: Path) -> list[Record]:
         return read_interventions(run_dir)
     except (TrainingError, OSError):  # training says what is wrong with it
         return []
-
-
-def _group(records: list[Record]) -> dict[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(str(record.get("event")), []).append(record)
-    return groups

@@ -1,8 +1,9 @@
-"""The page around the parts: its style, its script, and the policy that forbids it every request.
+"""report.html: the picture of a run, the script and the style that draw it, and the policy that forbids every request.
 
 One file and no network: plotly's JavaScript, which ships inside the plotly package, stands in the page compressed. The
 content security policy lets exactly the page's own two scripts run, by their digests, so a script that got into
-the text by a fault of the escaping would not.
+the text by a fault of the escaping would not. The words and tables stand there as HTML besides, for a reader without
+scripts; the script draws the picture in their place.
 """
 
 from __future__ import annotations
@@ -12,36 +13,20 @@ import gzip
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from html import escape
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from plotly.offline import get_plotlyjs
 
 from headwater.core.errors import DataError
 from headwater.core.files import no_check, write_text
-from headwater.page.charts.markup import Html, asset, tag
-from headwater.page.charts.of_run import run_charts
-from headwater.page.report.sections.corpus import corpus
-from headwater.page.report.sections.forecast import forecast
-from headwater.page.report.sections.knowledge import knowledge
-from headwater.page.report.sections.learning import learning
-from headwater.page.report.sections.probes import probes, samples
-from headwater.page.report.sections.running import running
-from headwater.page.report.sections.settings import next_steps, settings
-from headwater.page.report.sections.title import title
-from headwater.runs.curves import points
+from headwater.page.picture.blocks import as_json
+from headwater.page.picture.picture import picture_of
 from headwater.runs.run_data import RunData, read_run
 
-_SECTIONS = {
-    "corpus": "What it read",
-    "learning": "How it learned",
-    "probes": "What it can do",
-    "samples": "What it writes",
-    "knowledge": "What each stage changed",
-    "running": "How it ran",
-    "forecast": "Forecast",
-    "settings": "Settings",
-    "next": "Try it",
-}
+FOOTER = "Made by headwater from the records of this run. This file makes no request to any server."
 
 
 def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -> Path:
@@ -58,40 +43,30 @@ def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -
 
 
 def page(run: RunData) -> str:
-    steps = run.events("step")
-    charts = run_charts(run.by_event, lambda name: points(steps, "tokens_seen", name), run.forecast)
-    parts = [corpus(run), learning(run, charts), probes(run), samples(run), knowledge(run)]
-    parts += [running(run, charts), forecast(run, charts), settings(run), next_steps(run)]
-    places = [place for place in _SECTIONS if place != "knowledge" or run.knowledge]
-    links = [tag("a", _SECTIONS[place], href=f"#{place}") for place in places]
-    body = tag(
-        "body",
-        title(run),
-        tag("nav", links, aria_label="parts of the report"),
-        tag("main", parts),
-        tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
-        _packed_plotly(),
-        _script(_own("draw.js", "report.js")),
-    )
-    return f"<!doctype html>\n{tag('html', _head(run.name), body, lang='en')}\n"
-
-
-def _head(name: str) -> Html:
-    policy = _policy([get_plotlyjs(), _own("draw.js", "report.js")])
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content=policy,
-        ),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{name} · headwater"),
-        Html(f"<style>{_own('style.css', 'report.css')}</style>"),
-    )
+    picture = picture_of(run)
+    script, style = (_asset("picture.js") + _asset("report.js"), _asset("style.css") + _asset("report.css"))
+    assert "</script" not in script.lower() and "<!--" not in script, "a script must not end its own element"
+    name = escape(picture["name"])
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{escape(_policy([get_plotlyjs(), script]))}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{name} · headwater</title>
+<style>{style}</style>
+</head>
+<body>
+<main id="page">{_plain(picture)}</main>
+<footer>{FOOTER}</footer>
+<script type="application/json" id="picture">{as_json(picture)}</script>
+<script type="application/gzip" id="plotly">{_packed_plotly()}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
 
 
 def _policy(scripts: list[str]) -> str:
@@ -104,17 +79,49 @@ def _policy(scripts: list[str]) -> str:
 
 
 @cache
-def _packed_plotly() -> Html:
-    """Return the element that report.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
-    packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-    return tag("script", Html(packed), type="application/gzip", id="plotly")
+def _packed_plotly() -> str:
+    """Return the text that report.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def _script(code: str) -> Html:
-    assert "</script" not in code.lower() and "<!--" not in code, "a script must not end its own element"
-    return Html(f"<script>{code}</script>")
+def _asset(name: str) -> str:
+    """Return the text of a style sheet or a script."""
+    return (resources.files("headwater.page.picture") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _own(shared: str, name: str) -> str:
-    """Return a style sheet or script of every page with charts, and what the report adds to it."""
-    return asset("headwater.page.charts", shared) + asset("headwater.page.report", name)
+def _plain(picture: dict[str, Any]) -> str:
+    """Return the words and tables of a picture as HTML."""
+    figures = [{"cells": [each["name"], each["value"], each["note"]]} for each in picture["figures"]]
+    head = [
+        f"<h1>{escape(picture['name'])}</h1>",
+        *(f"<p>{escape(picture[name])}</p>" for name in ("result", "status")),
+    ]
+    return "".join([*head, _plain_table({"heads": [], "rows": figures}), *map(_plain_block, picture["sections"])])
+
+
+def _plain_block(block: dict[str, Any]) -> str:
+    """Return a block of any kind: its title, its words, its table or list, and the blocks in it."""
+    found = [_element("h2" if block["kind"] == "section" else "h3", block.get("title"))]
+    found += [_element("p", block.get(name)) for name in ("note", "text", "summary")]
+    found += [_plain_table(block)] if "rows" in block else []
+    found += [_element("p", item) for item in block.get("items", [])]
+    return "".join([*found, *map(_plain_block, block.get("body", []))])
+
+
+def _plain_table(block: dict[str, Any]) -> str:
+    rows = [block["heads"], *(row["cells"] for row in block["rows"])]
+    lines = ["".join(f"<td>{_plain_words(cell)}</td>" for cell in row) for row in rows if row]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _element(tag: str, words: Any) -> str:
+    found = _plain_words(words)
+    return f"<{tag}>{found}</{tag}>" if found else ""
+
+
+def _plain_words(words: Any) -> str:
+    if isinstance(words, list):
+        return "".join(map(_plain_words, words))
+    if isinstance(words, dict):  # a mark stands apart
+        return _plain_words(words["text"]) + " "
+    return "" if words is None else escape(str(words))

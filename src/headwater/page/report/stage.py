@@ -11,7 +11,7 @@ from headwater.runfile.run_config import RunConfig
 from headwater.runs.run_data import read_run
 from headwater.runs.stages import is_made, making
 
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 
 
 def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:

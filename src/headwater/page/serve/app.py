@@ -26,7 +26,7 @@ from headwater.page.serve.summary import RunsFolder
 if TYPE_CHECKING:
     from headwater.page.serve.engine import Engine
 
-ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.charts", "assets"), ("plotly", "package_data")]
+ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.picture", "assets"), ("plotly", "package_data")]
 PAGES = {"/": "live.html", "/playground": "playground.html"}
 
 

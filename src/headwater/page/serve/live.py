@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,14 +16,71 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from headwater.core.errors import HeadwaterError
-from headwater.page.serve.following import FollowedRuns
+from headwater.page.picture.blocks import shown
+from headwater.page.picture.of_run import overlaid
+from headwater.page.picture.picture import picture_of
 from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.run_page import compared, run_page
 from headwater.page.serve.summary import HEADS, RunsFolder
+from headwater.runfile.paths import RunFolder
+from headwater.runs.curves import points
+from headwater.runs.run_data import History, read_run
 from headwater.train.checkpoint.layout import DERIVED
 
 LIST_SECONDS, LIST_REST = 0.2, 10  # at least, and times what reading the list takes
 MAX_COMPARED = 12
+MAX_STEPS_IN_MEMORY = 2_000_000
+"Of all runs together, at 88 bytes each; those that nobody asked for lately are read again when somebody does."
+LOSS_NOTE = "The mean of ±5 % of the steps. Of runs with different tokenizers only bits per byte can be compared."
+SCORE_NOTE = "Of each run's held-out text, mostly a sample of it, during training."
+
+
+class FollowedRun:
+    """A run that is on some page: what was read of it stays."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.here, self.log, self.lock = RunFolder(run_dir), History(run_dir / "records.jsonl"), threading.Lock()
+
+    def picture(self, between: tuple[float, float] | None) -> dict[str, Any]:
+        with self.lock:  # another thread may be reading on
+            self.log.poll()
+            return picture_of(read_run(self.here.run, self.here, self.log), between)
+
+
+class FollowedRuns:
+    """The runs that are on some page, by folder."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Path, FollowedRun] = {}
+        self._lock = threading.Lock()
+
+    def of(self, run_dir: Path) -> FollowedRun:
+        with self._lock:
+            run = self._runs.pop(run_dir, None) or FollowedRun(run_dir)
+            num_steps = sum(each.log.num_steps for each in self._runs.values())
+            while self._runs and num_steps > MAX_STEPS_IN_MEMORY:
+                oldest = next(iter(self._runs))
+                num_steps -= self._runs.pop(oldest).log.num_steps
+            self._runs[run_dir] = run  # the last one asked for is the last to go
+        return run
+
+
+def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> dict[str, Any]:
+    """Return the loss of several runs laid over each other, their bits per byte on held-out text, and notes."""
+    losses, scores, notes = {}, {}, []
+    for name, run in runs.items():
+        with run.lock:
+            run.log.poll()
+            losses[name] = run.log.curve("loss")
+            scores[name] = points(run.log.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
+            if not losses[name]:
+                why = "is trained by rewards and has no loss" if run.log.num_steps else "has no loss yet"
+                notes.append(f"{name} {why}")
+    charts = {
+        "held_out": overlaid("Bits per byte", SCORE_NOTE, scores, "bits per byte"),
+        "loss": overlaid("Loss", LOSS_NOTE, losses, "nats per token", smoothed=True),
+    }
+    found = [chart | {"key": key} for key, chart in charts.items() if chart]
+    return shown({"charts": found, "notes": [*notes, *more_notes]})
 
 
 class LivePage:
@@ -56,20 +115,14 @@ class LivePage:
         return _json({"folder": str(self._folder.folder), "heads": HEADS, "runs": listed})
 
     async def run(self, request: Request) -> Response:
-        """Answer with everything that is shown of a run; `from` and `to` are tokens seen, of a part of its charts."""
+        """Answer with the picture of a run; `from` and `to` are tokens seen, of a part of its charts."""
         query, run_dir = request.query_params, self._folder.run_dir(request.query_params.get("run", ""))
         try:
             between = (float(query["from"]), float(query["to"])) if "from" in query and "to" in query else None
         except ValueError:
             raise Refusal(400, "from and to are numbers of tokens", "from") from None
 
-        def page() -> Any:
-            run = self._followed.of(run_dir)
-            with run.lock:
-                run.poll()
-                return run_page(run_dir, run, between)
-
-        return await _answer(page)
+        return await _answer(lambda: self._followed.of(run_dir).picture(between))
 
     async def compare(self, request: Request) -> Response:
         """Answer with charts of several runs laid over each other, and with notes of those that they don't show."""

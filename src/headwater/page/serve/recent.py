@@ -1,130 +1,95 @@
-"""What the end of a run's records says, kept up with while its file grows: a few numbers, not the records;
-and how long the run has yet to train, for the terminal and for the page.
+"""What the end of a run's records says, kept up with while its file grows: a few numbers, and the last records.
 
 Of a run that is finished and evaluated the score is that of evaluation.json, of all held-out text.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from headwater.core.files import read_json_or_none
-from headwater.core.records import (
-    GOING_BACK,
-    GrowingFile,
-    Object,
-    Record,
-    amount,
-    entries,
-    held_out_score,
-    parsed,
-    survives,
-    table,
-)
+from headwater.core.records import GOING_BACK, Object, Record, RunLog, amount, entries, held_out_score, parsed, table
+from headwater.runs.time_left import PAUSED_STEPS, TimeLeft
 
-USUAL_STEPS = 200
-"The last ones, whose median is what a step takes."
-PAUSED_STEPS = 1000
-"The last ones, between which validations, probes and saves are counted: several, at the usual settings."
 TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
 "Of a run's records: the last lines, and how far back those that come seldom are looked for."
 SELDOM = ("validation", "samples")
 FAR_BACK = tuple(f'"{event}"'.encode() for event in (*SELDOM, *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
+MAX_RECORDS = 3 * PAUSED_STEPS
 NO_FILE = (-1, -1)
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
 
 
-class TimeLeft:
-    """An estimate by the steps of one process: what they take, and all that comes between two of them.
-
-    Of steps the median counts: those in which kernels are compiled, or that something held up, say nothing of the
-    others. Of what comes between the mean does: it comes seldom, and takes long.
-    """
-
-    def __init__(self) -> None:
-        self._step_seconds: deque[float] = deque(maxlen=USUAL_STEPS)
-        self._pause_seconds: deque[float] = deque(maxlen=PAUSED_STEPS)
-        self._attempt: Any = None
-        self._step_tokens = 0.0
-        self._last_time: float | None = None
-
-    def add(self, step: Record) -> None:
-        """Take in the next record of a step; those of an earlier attempt count no more."""
-        if step.get("attempt") != self._attempt:
-            self._attempt, self._last_time = step.get("attempt"), None
-            self._step_seconds.clear()
-            self._pause_seconds.clear()
-        seconds, now = amount(step, "seconds"), amount(step, "time")
-        if seconds is not None:
-            self._step_seconds.append(seconds)
-            self._step_tokens = seconds * (amount(step, "tokens_per_second") or 0.0)
-        if now is not None and self._last_time is not None:
-            self._pause_seconds.append(max(0.0, now - self._last_time - (seconds or 0.0)))
-        self._last_time = now
-
-    @property
-    def _usual(self) -> float:
-        return median(self._step_seconds) if self._step_seconds else 0.0
-
-    @property
-    def _pause(self) -> float:
-        return fmean(self._pause_seconds) if self._pause_seconds else 0.0
-
-    @property
-    def pause_fraction(self) -> float:
-        """The part of the time that goes to what comes between steps: validations, probes, saves."""
-        return self._pause / self._seconds if self._seconds else 0.0
-
-    @property
-    def _seconds(self) -> float | None:
-        """What a step takes with what comes after it; None before anything is known."""
-        if not self._step_seconds and not self._pause_seconds:
-            return None
-        return self._usual + self._pause
-
-    def after(self, step: int, num_steps: int) -> float | None:
-        """Return the seconds from a step to the last one; None before anything is known."""
-        return None if self._seconds is None else max(0, num_steps - step) * self._seconds
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """The rate that the time left goes by: that of the steps and of all that comes between them."""
-        return self._step_tokens / self._seconds if self._seconds and self._step_tokens else None
-
-
-class RecentRecords:
+class RecentRecords(RunLog):
     """The end of one run's records; nothing is read again but after a resume, or where the file isn't the same."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._forget()
-
-    def _forget(self) -> None:
-        self.last_event: str | None = None
-        self.last_record_at: float | None = None
-        self.step: int | None = None
-        self.num_steps: int | None = None
-        self.finished_step: int | None = None
-        self.prompt: str | None = None
-        self._validation: Record = {}
-        self._evaluation: Object = {}
-        self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
-        self._time_left = TimeLeft()
         self._stamp = self._evaluation_stamp = NO_FILE
-        self._file = GrowingFile()
+        self._evaluation: Object = {}
+        super().__init__(path)
+        self._sum_up()
 
-    @property
-    def loss(self) -> float | None:
-        """The mean loss of the last steps."""
-        losses = [loss for loss in self._losses if loss is not None]
-        return sum(losses) / len(losses) if losses else None
+    def forget(self) -> None:
+        super().forget()
+        self._went_back = False
+
+    def go_back(self, back: Record) -> None:
+        super().go_back(back)
+        self._went_back = True
+
+    def begin(self, file: BinaryIO, size: int) -> int:
+        """Begin with the last lines, and with one of each of SELDOM before them unless that is far back."""
+        first, before = max(0, size - TAIL_BYTES), max(0, size - MAX_TAIL_BYTES)
+        file.seek(first)
+        tail = file.read(TAIL_BYTES)
+        seldom, back = FAR_BACK[: len(SELDOM)], FAR_BACK[len(SELDOM) :]
+        if first and (not all(mark in tail for mark in seldom) or any(mark in tail for mark in back)):
+            file.seek(before)
+            for line in file.read(first - before).split(b"\n"):
+                if any(mark in line for mark in FAR_BACK):
+                    self.take(parsed(line))
+            self.records = [*{each["event"]: each for each in self.records if each["event"] in SELDOM}.values()]
+        return first
+
+    def poll(self) -> None:
+        """Read what was written since, if the files have changed."""
+        if (stamp := _stamp(self.path)) != self._stamp:
+            is_first = not self._offset
+            super().poll()
+            if self._went_back and not is_first:  # more of what is left lies before the records that are kept
+                self.forget()
+                super().poll()
+            self._went_back = False
+            if len(self.records) > MAX_RECORDS:
+                seldom = {each["event"]: each for each in self.records if each["event"] in SELDOM}
+                last = self.records[-MAX_RECORDS // 2 :]
+                self.records = [each for each in seldom.values() if each not in last] + last
+            self._stamp = stamp
+            self._sum_up()
+        evaluation = self.path.with_name("evaluation.json")
+        if (stamp := _stamp(evaluation)) != self._evaluation_stamp:
+            self._evaluation, self._evaluation_stamp = table(read_json_or_none(evaluation)), stamp
+
+    def _sum_up(self) -> None:
+        last = {record["event"]: record for record in self.records}
+        steps, self._time_left = [record for record in self.records if record["event"] == "step"], TimeLeft()
+        for record in steps:
+            self._time_left.add(record)
+        losses = [loss for step in steps[-MEAN_STEPS:] if (loss := amount(step, "loss")) is not None]
+        times = [time for record in self.records if (time := amount(record, "time")) is not None]
+        planned = [int(planned) for record in self.records if (planned := amount(record, "num_steps"))]
+        self._validation = last.get("validation", {})
+        self.loss = sum(losses) / len(losses) if losses else None
+        self.step = max((int(record["step"]) for record in self.records), default=None)
+        self.num_steps = planned[0] if planned else None
+        self.last_event = self.records[-1]["event"] if self.records else None
+        self.last_record_at = max(times, default=None)
+        self.finished_step = int(last["finish"]["step"]) if "finish" in last else None
+        samples = entries(last.get("samples", {}), "samples")
+        self.prompt = str(samples[0].get("prompt", "")) if samples else None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -144,61 +109,6 @@ class RecentRecords:
         """Return the time up to the last of `num_steps`, None where it isn't known."""
         return None if self.step is None or num_steps is None else self._time_left.after(self.step, num_steps)
 
-    def poll(self) -> None:
-        """Read what was written since."""
-        if (stamp := _stamp(self.path)) != self._stamp:
-            try:
-                with open(self.path, "rb") as file:
-                    self._read(file)
-                self._stamp = stamp
-            except OSError:  # not there yet, or not any more
-                self._forget()
-        evaluation = self.path.with_name("evaluation.json")
-        if (stamp := _stamp(evaluation)) != self._evaluation_stamp:
-            self._evaluation, self._evaluation_stamp = table(read_json_or_none(evaluation)), stamp
-
-    def _read(self, file: BinaryIO) -> None:
-        offset, size = self._file.offset, os.fstat(file.fileno()).st_size
-        if offset and size <= offset + MAX_TAIL_BYTES and self._file.is_continued(file):
-            records = list(self._file.records(file))
-            if not any(record["event"] in GOING_BACK for record in records):
-                for record in records:
-                    self._add(record)
-                return
-        self._forget()
-        for record in self._records_at_end(file, size):
-            self._add(record)
-
-    def _records_at_end(self, file: BinaryIO, size: int) -> list[Record]:
-        """Return the last records that count, one of each of SELDOM among them unless that is far back."""
-        kept = _counting(self._file.records(file, max(0, size - TAIL_BYTES)))
-        absent = {*SELDOM} - {record["event"] for record in kept}
-        if size <= TAIL_BYTES or not absent:
-            return kept
-        first = max(0, size - MAX_TAIL_BYTES)
-        file.seek(first)
-        before = file.read(size - TAIL_BYTES - first).split(b"\n")
-        older = _counting(filter(None, (parsed(line) for line in before if any(mark in line for mark in FAR_BACK))))
-        for back in [record for record in kept if record["event"] in GOING_BACK]:
-            older = [record for record in older if survives(record, back)]
-        return [*{record["event"]: record for record in older if record["event"] in absent}.values(), *kept]
-
-    def _add(self, record: Record) -> None:
-        event, step, at = record["event"], int(record["step"]), amount(record, "time")
-        self.last_event = event
-        self.step = max(step, self.step or 0)
-        self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
-        self.last_record_at = at if self.last_record_at is None else max(self.last_record_at, at or 0.0)
-        if event == "step":
-            self._losses.append(amount(record, "loss"))
-            self._time_left.add(record)
-        elif event == "validation":
-            self._validation = record
-        elif event == "samples" and (samples := entries(record, "samples")):
-            self.prompt = str(samples[0].get("prompt", ""))
-        elif event == "finish":
-            self.finished_step = step
-
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Return what differs when a file has changed."""
@@ -207,12 +117,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return NO_FILE
     return status.st_size, status.st_mtime_ns
-
-
-def _counting(records: Iterable[Record]) -> list[Record]:
-    kept: list[Record] = []
-    for record in records:
-        if record["event"] in GOING_BACK:
-            kept = [old for old in kept if survives(old, record)]
-        kept.append(record)
-    return kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.core.errors import DataError
-from headwater.core.records import Record, read_records
+from headwater.core.records import Record, RunLog
 from headwater.runfile.paths import require_run_dir
 from headwater.runs.library.checked import AnyRun, Text, checked, folder_of
 from headwater.runs.library.frames import Frames, to_frame
@@ -22,6 +22,7 @@ class Records:
     def __init__(self, run: AnyRun) -> None:
         self.folder = folder_of(run)
         require_run_dir(self.folder)
+        self._log = RunLog(self.folder / "records.jsonl")
 
     def __repr__(self) -> str:
         return f"Records({str(self.folder)!r})"
@@ -29,7 +30,8 @@ class Records:
     @checked
     def rows(self, event: Text | None = None) -> list[Record]:
         """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
-        return read_records(self.folder / "records.jsonl", event)
+        self._log.poll()
+        return [dict(record) for record in self._log.records if event in (None, record["event"])]
 
     @checked
     def frame(self, event: Text = "step", library: Frames | None = None) -> Any:

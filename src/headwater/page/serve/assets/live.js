@@ -1,101 +1,22 @@
-// The live page: a list of runs, one of them in full, several over each other. Labels of charts are escaped by the
-// server, as plotly reads markup in them.
+// The live page: a list of runs, one of them in full as its picture has it, several over each other.
 
 import { element, get, grouped, one } from "./page.js";
 
+const { begin: beginCharts, show, tiles } = headwater;
 const root = document.documentElement;
 const LIST_MILLISECONDS = 250;
+const FIRST = ["learning", "running"]; // sections of which somebody who watches a run asks first
 const REST = 2; // times what an answer takes: as long nothing is asked again, so that a long run isn't held up by its page
 
-const state = { runs: [], shown: null, checked: new Set(), figures: new Map(), zoom: null, refresh: () => refreshRun() };
+const state = { runs: [], shown: null, checked: new Set(), zoom: null, refresh: () => refreshRun() };
 
-// ---- plotly is five megabytes: the page is there before it
-
-let plotly = null;
+let plotly = null; // five megabytes: the page is there before it
 const loadPlotly = () => plotly ??= new Promise((resolve, reject) => {
   const script = element("script", { src: "static/plotly.min.js" });
   script.addEventListener("load", resolve);
   script.addEventListener("error", () => { plotly = null; reject(new Error("plotly didn't load")); });
   document.head.append(script);
 });
-
-// ---- figures: one for each chart, kept while its data changes. One is drawn a frame, with the newest data, so that
-// points that come faster than a slow machine draws don't pile up; one out of sight waits until it is near
-
-const waiting = new Set();
-let frame = null;
-const drawSoon = (figure) => {
-  waiting.add(figure);
-  frame ??= requestAnimationFrame(drawNext);
-};
-const drawNext = async () => {
-  try { await loadPlotly(); } catch {
-    waiting.forEach((each) => { each.place.textContent = each.chart.summary; }); // its words, without the picture
-    waiting.clear();
-  }
-  const next = [...waiting].find((each) => each.isNear) ?? [...waiting].find((each) => !each.isDrawn);
-  if (next) { waiting.delete(next); next.drawNow(); }
-  frame = [...waiting].some((each) => each.isNear || !each.isDrawn) ? requestAnimationFrame(drawNext) : null;
-};
-const nearness = new IntersectionObserver((changes) => changes.forEach(({ target, isIntersecting }) => {
-  target.figure.isNear = isIntersecting;
-  if (isIntersecting && waiting.has(target.figure)) drawSoon(target.figure);
-}), { rootMargin: "200px" });
-
-class Figure {
-  constructor(key, chart, zoomed) {
-    this.key = key;
-    this.heading = element("h3");
-    this.note = element("p");
-    this.place = element("div", { class: `plot ${chart.height}`, role: "img" });
-    this.node = element("figure", { class: "card chart", "data-chart": key },
-      element("figcaption", {}, this.heading, this.note), this.place);
-    this.zoomed = zoomed;
-    this.isDrawn = this.isNear = false;
-    this.node.figure = this;
-    nearness.observe(this.node);
-    this.set(chart);
-  }
-
-  set(chart) {
-    this.chart = chart;
-    this.spec = { data: chart.traces, layout: chart.layout };
-    this.heading.textContent = chart.title;
-    this.note.textContent = chart.note;
-    this.place.setAttribute("aria-label", chart.summary);
-    drawSoon(this);
-  }
-
-  drawNow() {
-    if (!this.node.isConnected) return;
-    // a zoomed chart keeps its range while its points change
-    if (this.range) this.spec.layout.xaxis = { ...this.spec.layout.xaxis, range: this.range };
-    headwaterCharts.draw(this.place, this.spec);
-    root.dataset.drawn = "yes";
-    if (this.isDrawn) return;
-    this.isDrawn = true;
-    if (!this.zoomed) return;
-    this.place.on("plotly_relayout", (changed) => {
-      const [low, high] = [changed["xaxis.range[0]"], changed["xaxis.range[1]"]];
-      if (low === undefined || high === undefined) return;
-      this.range = [low, high];
-      this.zoomed(this.spec.layout.xaxis.type === "log" ? [10 ** low, 10 ** high] : [low, high]);
-    });
-    this.place.on("plotly_doubleclick", () => { this.range = null; this.zoomed(null); });
-  }
-}
-
-const showFigures = (figures, charts, placeOf, zoomed) => {
-  for (const [key, chart] of Object.entries(charts)) {
-    if (figures.has(key)) figures.get(key).set(chart);
-    else {
-      const figure = new Figure(key, chart, zoomed);
-      figures.set(key, figure);
-      placeOf(key).append(figure.node);
-    }
-  }
-  for (const [key, figure] of figures) if (!(key in charts)) { figure.node.remove(); figures.delete(key); waiting.delete(figure); }
-};
 
 // ---- the list
 
@@ -163,8 +84,8 @@ const refreshRun = async () => {
   const name = state.shown, number = ++latest;
   if (name === null) return;
   const zoom = state.zoom ? [["from", state.zoom[0]], ["to", state.zoom[1]]] : [];
-  let run;
-  try { run = await get("api/run", [["run", name], ...zoom]); } catch (problem) {
+  let picture;
+  try { picture = await get("api/run", [["run", name], ...zoom]); } catch (problem) {
     if (number === latest) gone(problem.message);
     state.version = null;
     return;
@@ -172,47 +93,23 @@ const refreshRun = async () => {
   if (number !== latest || name !== state.shown) return;
   one("#run").hidden = false;
   one("#run > h2").textContent = name.slice(0, 300);
-  showFigures(state.figures, run.charts, (key) => one(key.startsWith("probe ") ? "#run > .quarters" : "#run > .charts"), zoomTo);
-  showIfNew(one("#run > .tiles"), run.figures, (each) => element("div", { class: "tile" }, element("dt", {}, each.name), element("dd", {}, each.value), element("dd", { class: "note" }, each.note)));
-  showIfNew(one("#samples .grid"), run.samples, sampleCard);
-  one("#samples").hidden = !run.samples.length;
-  showTable(one("#events .scroll"), ["step", "what", "when", "how"], run.events, (each) => [grouped(each.step), each.what, each.time === null ? "" : new Date(1000 * each.time).toISOString().slice(0, 19).replace("T", " "), each.how]);
-  one("#events").hidden = !run.events.length;
-  showTable(one("#settings .scroll"), ["setting", "value", "set by"], run.settings, (each) => [each.setting, each.value, each.set_by]);
-  one("#settings").hidden = !run.settings.length;
+  one("#run > .result").textContent = picture.result;
+  showIfNew(one("#run > .tiles"), picture.figures, tiles);
+  const isFirst = ({ place }) => FIRST.includes(place);
+  show(one("#run > .picture"), [...picture.sections.filter(isFirst), ...picture.sections.filter((each) => !isFirst(each))], zoomTo);
 };
 
 const gone = (why) => {
-  one("#run").hidden = !state.figures.size;
+  one("#run").hidden = !one("#run > .picture").shown;
   one("#run > .lead").textContent = why;
 };
 
 const showIfNew = (place, values, make) => {
   const text = JSON.stringify(values);
-  if (place.shown === text) return;
-  place.shown = text;
-  place.replaceChildren(...values.map(make));
+  if (place.shownText === text) return;
+  place.shownText = text;
+  place.replaceChildren(...make(values));
 };
-
-const showTable = (place, heads, values, cellsOf) => {
-  const cells = values.map(cellsOf);
-  showIfNew(place, [cells], () => element("table", {},
-    element("thead", {}, element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)))),
-    element("tbody", {}, ...cells.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
-  scrollable(place, heads.join(", "));
-};
-
-const scrollable = (place, label) => { // by the keyboard too
-  place.tabIndex = 0;
-  place.setAttribute("role", "group");
-  place.setAttribute("aria-label", label);
-};
-
-const sampleCard = (sample) => element("article", { class: "card" },
-  element("h4", {}, sample.prompt === "" ? "From nothing" : sample.prompt),
-  element("ol", { class: "samples" }, ...sample.texts.map((each) => element("li", {},
-    element("span", { class: "when" }, `step ${grouped(each.step)}`),
-    element("p", { class: "text", tabindex: 0 }, element("span", { class: "given" }, sample.prompt.slice(-60)), each.text)))));
 
 const zoomTo = (range) => {
   state.zoom = range;
@@ -223,8 +120,8 @@ const choose = (name, isPushed = true) => {
   if (isPushed) location.hash = `run=${encodeURIComponent(name)}`;
   if (state.shown === name) return;
   Object.assign(state, { shown: name, version: null, restsUntil: 0, zoom: null });
-  state.figures.forEach((figure) => { figure.node.remove(); waiting.delete(figure); });
-  state.figures.clear();
+  one("#run > .picture").replaceChildren();
+  one("#run > .picture").shown = null;
   one("#documents .found").replaceChildren();
   documents.shown = null;
   showList(state.runs);
@@ -232,15 +129,15 @@ const choose = (name, isPushed = true) => {
 
 // ---- several runs over each other
 
-const comparison = { figures: new Map(), version: "", refresh: () => refreshCompared() };
+const comparison = { version: "", refresh: () => refreshCompared() };
 const refreshCompared = async () => {
   const names = [...state.checked];
   one("#compare").hidden = names.length < 2;
   if (names.length < 2) return;
   const { charts, notes } = await get("api/compare", names.map((name) => ["run", name]));
   if (names.join() !== [...state.checked].join()) return;
-  showIfNew(one("#compare .lead"), notes, (note) => element("p", {}, `${note}.`));
-  showFigures(comparison.figures, charts, () => one("#compare .charts"), null);
+  showIfNew(one("#compare .lead"), notes, () => notes.map((note) => element("p", {}, `${note}.`)));
+  show(one("#compare .charts"), charts);
 };
 
 const compare = (name, isChecked) => {
@@ -271,7 +168,6 @@ const showDocuments = async (step) => {
         element("ul", {}, ...row.passages.map(passage))]);
       const head = found.problem ?? `step ${grouped(step)}${found.skipped ? ", which was skipped" : ""}: ${found.rows.length} sequences`;
       one("#documents .found").replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
-      scrollable(one("#documents .found"), "sequences and documents");
     }
   } finally { documents.isAsking = false; }
 };
@@ -340,4 +236,4 @@ const list = async () => {
   setTimeout(list, LIST_MILLISECONDS);
 };
 list();
-headwaterCharts.follow(() => [...state.figures.values(), ...comparison.figures.values()].forEach((figure) => figure.drawNow()));
+beginCharts(loadPlotly);

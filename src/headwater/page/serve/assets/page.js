@@ -1,15 +1,6 @@
-// What both pages need. Text of runs, models and people is hostile: it becomes text nodes and attributes, never markup.
+// What both pages need besides what draws a run.
 
-export const one = (selector, within = document) => within.querySelector(selector);
-
-export const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-};
+export const { element, one } = headwater;
 
 export const grouped = (value) => value.toLocaleString("en-US");
 

@@ -1,10 +1,10 @@
-"""The charts that report and live page share: each is made of curves, and None where those have no point to draw."""
+"""The charts of a run: each is made of curves, and None where those have no point to draw."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
@@ -14,10 +14,11 @@ import numpy as np
 
 from headwater.core.numbers import decimal, percent, significant
 from headwater.core.records import Record, amount
-from headwater.page.charts.chart import Spec, layout, level, line, log_y, not_measured, plot, series
-from headwater.page.charts.markup import Child, Html, card, chart_text
+from headwater.page.picture.blocks import Block, Words, chart_text, not_measured, series
+from headwater.page.picture.charts import Spec, chart, layout, level, line, log_y
 from headwater.runs.curves import Points, on_log_axis, points, smooth, thin
 from headwater.runs.outcome import UNITS, Band, band
+from headwater.runs.run_data import History, RunData
 
 PROBES = {
     "capitals": ("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
@@ -29,32 +30,12 @@ PROBES = {
         "Of four words that a held-out passage has said, the one that comes next is likeliest.",
     ),
 }
-"P10, P50 and P90."
-Events = dict[str, list[Record]]
-"Records that count, by event."
-MAX_MARK_TEXT, MAX_NAME = 200, 60
+MAX_MARK_TEXT, MAX_NAME, MAX_PROBE_NAME = 200, 60, 80
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A figure: its heading, what a reader must know, what it shows in words, and what plotly draws."""
-
-    title: str
-    note: str
-    summary: str
-    traces: list[Spec]
-    layout: Spec
-    height: str = "small"
-
-    def card(self, title: Child = None, note: Child = None) -> Html:
-        """Return the figure as markup; a title or a note given here takes the place of its own."""
-        drawn = plot(self.summary, self.traces, self.layout, self.height)
-        return card(title or self.title, note or self.note, drawn, kind="card chart")
-
-
-def card_of(chart: Chart | None, title: str, what: str, note: str | None = None) -> Html:
-    """Return a chart's card; of one without a point the card in its place, which says what fills it."""
-    return chart.card(note=note) if chart else not_measured(title, what)
+def drawn(found: Block | None, key: str, title: Words, what: str, /, **more: Words) -> Block:
+    """Return a chart under its key; of one without a point the card in its place, which says what fills it."""
+    return found | {"key": key} | more if found else not_measured(title, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +62,27 @@ STEP_CHARTS = {  # by field of a step's record: title, note, colour, what the y 
 }
 
 
-def tokens_per_step(events: Events) -> float:
-    """Return the tokens of a step, by the last record of one; 0 before the first."""
-    last = (events.get("step") or [{}])[-1]
-    return (amount(last, "tokens_seen") or 0.0) / max(1.0, amount(last, "step") or 0.0)
+def tokens_per_step(log: History) -> float:
+    """Return the tokens of a step, by the last one; 0 before the first."""
+    if not log.num_steps or math.isnan(seen := log.columns["tokens_seen"][-1]):
+        return 0.0
+    return seen / max(1, log.columns["step"][-1])
 
 
-def incidents(events: Events, tokens: float, with_saves: bool = False) -> list[Mark]:
-    """Return what happened between steps, of `tokens` each: resumes, rollbacks, skipped steps and, if wanted, saves."""
-    marks = []
+def incidents(log: History) -> list[Mark]:
+    """Return what happened between steps: saves, resumes, rollbacks and skipped steps."""
+    marks, tokens = [], tokens_per_step(log)
     for event, (words, _, _) in MARKS.items():
-        for record in events.get(event, []) if with_saves or event != "checkpoint" else []:
-            step, source = amount(record, "step"), record.get("reason") or record.get("from") or ""
-            if step is not None:
-                text = f"step {step:.0f}: {words}{f' ({source})' if source else ''}"
-                marks.append(Mark(event, step * tokens, text[:MAX_MARK_TEXT]))
+        for record in log.events.get(event, []):
+            source = record.get("reason") or record.get("from") or ""
+            text = f"step {record['step']:.0f}: {words}{f' ({source})' if source else ''}"
+            marks.append(Mark(event, record["step"] * tokens, text[:MAX_MARK_TEXT]))
     return marks
 
 
-def memory_peaks(events: Events, tokens: float) -> Points:
+def memory_peaks(log: History) -> Points:
     """Return the most memory that a process of the first rank had held by each save, in GB, over tokens seen."""
-    saves = points(events.get("checkpoint", []), "step", "peak_memory_bytes")
+    saves, tokens = points(log.events.get("checkpoint", []), "step", "peak_memory_bytes"), tokens_per_step(log)
     peaks = accumulate((peak for _, peak in saves), max)  # an attempt's process begins at nothing
     return [(step * tokens, peak / 1e9) for (step, _), peak in zip(saves, peaks, strict=True)]
 
@@ -115,7 +96,7 @@ def every_step(curve: Points, color: str, opacity: float, **more: Any) -> Spec:
     return line("each step", thin(curve), color, width=1, opacity=opacity, **more)
 
 
-def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> Chart | None:
+def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> Block | None:
     """Return the loss of each step and of validations, with what happened on it."""
     if not curve:
         return None
@@ -125,7 +106,7 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
         traces.append(line("validation", thin(held_out), "series-2", **marked("series-2")))
     traces += _mark_traces(marks, smoothed)
     last = decimal(smoothed[-1][1])
-    return Chart(
+    return chart(
         "Loss",
         f"The mean of the last 5 % of the steps is {last} nats per token.",
         f"Training loss over tokens, from {decimal(curve[0][1])} down to {last} nats per token.",
@@ -184,7 +165,7 @@ def band_traces(xs: tuple[float, float], band: Band) -> list[Spec]:
     ]
 
 
-def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_tokens: float) -> Chart | None:
+def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_tokens: float) -> Block | None:
     """Return the loss of validations beside the band in which it was forecast to end."""
     curve = thin(on_log_axis(validations))
     if not curve:
@@ -201,12 +182,12 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
         note = "The band is for all held-out text, at the end. The first losses are above the picture."
         low, high = significant(p10, 4), significant(p90, 4)
         summary = f"Loss of validations over tokens, ending beside a band of {low} to {high}."
-    drawn = layout(traces, unit, log_x=True, yaxis=axis)
+    axes = layout(traces, unit, log_x=True, yaxis=axis)
     title = "Loss on held-out text" + (", and its forecast" if forecast else "")
-    return Chart(title, note, summary, traces, drawn, "medium")
+    return chart(title, note, summary, traces, axes, "medium")
 
 
-def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tokens seen") -> Chart | None:
+def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tokens seen") -> Block | None:
     """Return a measure of every step, one of STEP_CHARTS, with its mean drawn over it."""
     if not curve:
         return None
@@ -220,17 +201,17 @@ def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tok
     room = 0.12 * (high - low or 1)
     y_axis = {"tickformat": y_format, "range": [low and low - room, high + room], "nticks": 5}
     summary = f"{title} over {x}; the last is {significant(curve[-1][1])}."
-    drawn = layout(traces, y, x, showlegend=False, yaxis=y_axis)
-    return Chart(title, note or usual_note, summary, traces, drawn)
+    axes = layout(traces, y, x, showlegend=False, yaxis=y_axis)
+    return chart(title, note or usual_note, summary, traces, axes)
 
 
-def lr_chart(curve: Points) -> Chart | None:
+def lr_chart(curve: Points) -> Block | None:
     if not curve:
         return None
     traces = [line("learning rate", thin(curve), "series-2", hovertemplate="%{y:.4~g}")]
     summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
-    drawn = layout(traces, "learning rate", yaxis={"rangemode": "tozero"})
-    return Chart("Learning rate", "Of the matrices.", summary, traces, drawn)
+    axes = layout(traces, "learning rate", yaxis={"rangemode": "tozero"})
+    return chart("Learning rate", "Of the matrices.", summary, traces, axes)
 
 
 def peak_caption(start: Record) -> str:
@@ -238,7 +219,7 @@ def peak_caption(start: Record) -> str:
     return "peak of the first rank" if (amount(start, "plan", "ranks") or 1) > 1 else "peak"
 
 
-def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart | None:
+def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Block | None:
     """Return the most memory that had been held at each save, in GB, beside its forecast."""
     if not peaks:
         return None
@@ -250,40 +231,33 @@ def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart |
     of_forecast = "; the band is its forecast" if forecast else ""
     note = f"{peak_caption(start).capitalize()} so far, at each save{of_forecast}."
     summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GB at the last save."
-    drawn = layout(traces, "GB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
-    return Chart("Memory", note, summary, traces, drawn)
+    axes = layout(traces, "GB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
+    return chart("Memory", note, summary, traces, axes)
 
 
-def run_charts(
-    events: Events,
-    curve_of: Callable[[str], Points],
-    forecast: Record,
-    between: tuple[float, float] = (-math.inf, math.inf),
-    with_saves: bool = False,
-) -> dict[str, Chart | None]:
-    """Return the charts that every run has, by name.
-
-    `curve_of` returns a field of its steps over tokens seen; what else stands in a chart of steps lies `between` two.
-    """
-    start, validations = (events.get("start") or [{}])[-1], events.get("validation", [])
-    tokens = tokens_per_step(events)
-    field, unit, expected = forecast_band(forecast) or ("bits_per_byte", "bits per byte", None)
-    low, high = between
-    marks = [mark for mark in incidents(events, tokens, with_saves) if low <= mark.tokens_seen <= high]
+def run_charts(run: RunData, between: tuple[float, float] | None = None) -> dict[str, Block | None]:
+    """Return the charts that every run has, by name; those of steps hold what lies `between` two amounts of tokens."""
+    log, validations = run.log, run.events("validation")
+    places = log.between(*between) if between else (0, None)
+    low, high = between or (-math.inf, math.inf)
+    field, unit, expected = forecast_band(run.forecast) or ("bits_per_byte", "bits per byte", None)
+    marks = [mark for mark in incidents(log) if low <= mark.tokens_seen <= high]
     losses = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
     measured = points(validations, "tokens_seen", field, "all")
     return {
-        "loss": loss_chart(curve_of("loss"), losses, marks),
-        "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
-        **{name: step_chart(name, curve_of(name)) for name in ("tokens_per_second", "grad_norm")},
-        "lr": lr_chart(curve_of("lr")),
-        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gb"), start),
+        "loss": loss_chart(log.curve("loss", *places), losses, marks),
+        "held_out": held_out_chart(measured, unit, expected, amount(run.start, "num_tokens") or 0.0),
+        **{name: step_chart(name, log.curve(name, *places)) for name in ("tokens_per_second", "grad_norm")},
+        # a run that rewards train has steps without tokens
+        **{name: step_chart(name, log.curve(name, x="step"), x="step") for name in ("reward", "kl_to_start")},
+        "lr": lr_chart(log.curve("lr", *places)),
+        "memory": memory_chart(memory_peaks(log), band(run.forecast, "memory_gb"), run.start),
     }
 
 
-def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart | None:
+def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Block | None:
     """Return the fraction right of a probe; `latest` has the last score and what chance alone gets."""
-    title, what = PROBES.get(name, (name.replace("_", " "), "Fraction right."))
+    title, what = PROBES.get(name, (name.replace("_", " ")[:MAX_PROBE_NAME], "Fraction right."))
     curve, chance = thin(on_log_axis(curve)), amount(latest, "chance")
     if not curve:
         return None
@@ -293,8 +267,8 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
         what += f" Chance: {percent(chance, 0 if chance >= 0.1 else 1)}."
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
-    drawn = layout(traces, "right", log_x=True, is_small=True, showlegend=False, yaxis=y_axis)
-    return Chart(title, what, summary, traces, drawn)
+    axes = layout(traces, "right", log_x=True, is_small=True, showlegend=False, yaxis=y_axis)
+    return chart(title, what, summary, traces, axes)
 
 
 def overlaid(
@@ -304,7 +278,7 @@ def overlaid(
     y: str,
     smoothed: bool = False,
     levels: dict[str, tuple[float, str]] | None = None,
-) -> Chart | None:
+) -> Block | None:
     """Return curves of several runs or sources over each other, by name, those without a point missing.
 
     `levels` are values with their colours, by name.
@@ -320,6 +294,6 @@ def overlaid(
         return None
     xs = [x for trace in traces for x in trace["x"]]
     traces += [level(name, value, xs, color) for name, (value, color) in (levels or {}).items()]
-    drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
+    axes = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
     summary = f"{title} over tokens, at the end: {', '.join(ends)}."
-    return Chart(title, note, summary, traces, drawn, "medium")
+    return chart(title, note, summary, traces, axes, "medium")

@@ -14,10 +14,13 @@ from headwater.core.numbers import (
     moment,
     percent,
     significant,
+    size,
     whole,
 )
 from headwater.core.records import amount, table
-from headwater.page.charts.markup import Child, Html, render, tag
+from headwater.page.picture.blocks import Block, Words, mark
+from headwater.page.picture.of_run import peak_caption
+from headwater.runs.curves import points
 from headwater.runs.measures import (
     baselines,
     final_bits_per_byte,
@@ -31,16 +34,9 @@ from headwater.runs.measures import (
 from headwater.runs.run_data import RunData
 
 
-def title(run: RunData) -> Html:
-    hero = tag(
-        "header",
-        tag("p", "headwater · report of a pre-training run", class_="kicker"),
-        tag("h1", run.name),
-        tag("p", sentence(run), class_="result"),
-        tag("p", status(run), class_="status"),
-        class_="hero",
-    )
-    return render([hero, tag("dl", _tiles(run), class_="tiles")])
+def title(run: RunData) -> Block:
+    """Return what the picture begins with: the result, how far the run has come, and its figures."""
+    return {"name": run.name, "result": sentence(run), "status": status(run), "figures": _figures(run)}
 
 
 def sentence(run: RunData) -> str:
@@ -61,7 +57,7 @@ def sentence(run: RunData) -> str:
 
 def status(run: RunData) -> str:
     if run.is_finished:
-        num_attempts = len({str(record.get("attempt")) for record in run.all_records})
+        num_attempts = len(run.log.attempts)
         how = "in one attempt" if num_attempts == 1 else f"in {num_attempts} attempts"
         on = f", on {ranks_of(run.start)}" if table(run.start, "layout") else ""
         return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}{on}."
@@ -72,24 +68,30 @@ def status(run: RunData) -> str:
     return f"Not finished: step {whole(step)}{of}. This page shows what there is so far."
 
 
-def _tiles(run: RunData) -> list[Html]:
+def _figures(run: RunData) -> list[Block]:
     score, on = final_bits_per_byte(run)
     levels = baselines(run.evaluation).items()
-    beside = [tag("span", f"{name} {decimal(value)}", class_="under") for name, value in levels]
+    beside = [mark("under", f"{name} {decimal(value)}") for name, value in levels]
     total, embedding = (amount(run.start, "parameters", name) for name in ("total", "embedding"))
     tokens, seconds, speed = run.tokens_seen, seconds_trained(run), median_of(run, "tokens_per_second")
     peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
     under_load = ", under load" if run.last("finish").get("beside") else ""
-    energy = amount(run.last("finish"), "energy_wh")
+    energy, planned = amount(run.last("finish"), "energy_wh"), amount(run.start, "num_tokens")
     of_peak = peak and f"of the largest possible speed, {flop_rate(peak)} in {dtype} (median)"
+    of_tokens = [
+        f"of {count(planned)}" if planned and not run.is_finished else "",
+        f"{significant(tokens / total, 2)} per parameter" if tokens and total else "",
+    ]
+    memory = max((peak for _, peak in points(run.events("checkpoint"), "step", "peak_memory_bytes")), default=None)
     return [
-        _tile("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
-        _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
-        _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
-        _tile("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median){under_load}"),
-        _tile("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
-        _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
+        _figure("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
+        _figure("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
+        _figure("tokens", tokens, count, "; ".join(filter(None, of_tokens))),
+        _figure("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median){under_load}"),
+        _figure("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
+        *([_figure("memory", memory, size, peak_caption(run.start))] if memory else []),
+        _figure("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
     ]
 
 
@@ -97,7 +99,7 @@ def _watt_hours(energy: float) -> str:
     return f"{significant(energy, 2)}\u00a0Wh"
 
 
-def _tile(name: str, value: float | None, show: Callable[[float], str], note: Child, missing: str = MISSING) -> Html:
-    """Return a figure with its name and a note under it; `value` is None while it isn't known."""
-    shown = tag("dd", show(value)) if value is not None else tag("dd", missing, class_="missing")
-    return tag("div", tag("dt", name), shown, tag("dd", note or None, class_="note"), class_="tile")
+def _figure(name: str, value: float | None, show: Callable[[float], str], note: Words, missing: str = MISSING) -> Block:
+    """Return a figure with its name and a note; `value` is None while it isn't known."""
+    is_known = value is not None
+    return {"name": name, "value": show(value) if is_known else missing, "is_known": is_known, "note": note or None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from headwater.core.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.core.records import Object, amount, table, text_scored
-from headwater.page.charts.markup import Child, Html, card, data_table, fold, section, tag
-from headwater.page.charts.of_run import Chart, card_of, overlaid
+from headwater.page.picture.blocks import Block, Words, card, data_table, fold, grid, section, text
+from headwater.page.picture.of_run import drawn, overlaid
 from headwater.runs.measures import (
     baselines,
     bits_per_byte_curve,
@@ -24,14 +24,14 @@ CHANGE = "from the base to now"
 NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
 
 
-def learning(run: RunData, charts: dict[str, Chart | None]) -> Html:
+def learning(run: RunData, charts: dict[str, Block | None]) -> Block:
     cards = [_against_baselines(run), _by_source(run) if len(run.sources) != 1 else None]
-    loss = card_of(charts["loss"], "Loss", "the first steps fill it.")
-    parts = [_lead(run), _since_base(run), loss, tag("div", cards, class_="grid"), _measurements(run)]
-    return section("How it learned", "learning", parts)
+    loss = drawn(charts["loss"], "loss", "Loss", "the first steps fill it.")
+    parts = [_lead(run), _since_base(run), loss, grid(cards), _measurements(run)]
+    return section("learning", "How it learned", parts)
 
 
-def _lead(run: RunData) -> Child:
+def _lead(run: RunData) -> Block | None:
     score, on = final_bits_per_byte(run)
     if score is None:
         return None
@@ -43,18 +43,16 @@ def _lead(run: RunData) -> Child:
     read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
     warnings = filter(None, (repeated_text(run.evaluation), few_targets(run.evaluation)))
     few = "".join(f" {warning.capitalize()}." for warning in warnings)
-    return tag(
-        "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}", class_="lead"
-    )
+    return text("lead", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}")
 
 
-def _since_base(run: RunData) -> Child:
+def _since_base(run: RunData) -> Block | None:
     """Return what was learned of the new text and forgotten of the old; None for a run without a base."""
-    lines: list[list[Child]] = [[name, line] for name, line in lines_since_base(run)]
+    lines = lines_since_base(run)
     note = "Before the first step, and at the last validation and probe."
     if (share := amount(run.config, "settings", "replay", "share")) is not None:
         note += f" Old text is the base's own, {percent(share, 0)} of what this run read."
-    return card("New and old text", note, data_table(["", CHANGE], lines, words=[CHANGE])) if lines else None
+    return card("New and old text", note, data_table(["", CHANGE], map(list, lines), words=[CHANGE])) if lines else None
 
 
 def _relation(score: float, baseline: float) -> str:
@@ -63,17 +61,21 @@ def _relation(score: float, baseline: float) -> str:
 
 def _what_baselines_read(read: Object) -> str:
     """Return how much text the baselines read: bounded, whatever the corpus."""
-    counted, tokens, scored, text = (
+    counted, tokens, scored, whole_text = (
         amount(read, name) for name in ("counted_tokens", "of_tokens", "scored_bytes", "of_bytes")
     )
-    if counted is None or tokens is None or scored is None or text is None:
+    if counted is None or tokens is None or scored is None or whole_text is None:
         return ""
     all_of = (
         f"all {count_in_words(tokens)}"
         if counted >= tokens
         else f"{count_in_words(counted)} of {count_in_words(tokens)}"
     )
-    sample = "" if scored >= text else f" Both score a sample of the held-out text, {size(scored)} of {size(text)}."
+    sample = (
+        ""
+        if scored >= whole_text
+        else f" Both score a sample of the held-out text, {size(scored)} of {size(whole_text)}."
+    )
     return f" The 5-gram model counts {all_of} training tokens.{sample}"
 
 
@@ -82,33 +84,33 @@ def _formats(run: RunData) -> str:
     return f" {'; '.join(f'{name}: {value}' for name, value in formats.items()).capitalize()}." if formats else ""
 
 
-def _against_baselines(run: RunData) -> Html:
+def _against_baselines(run: RunData) -> Block:
     """Return validations, which may score a sample, and as levels the final scores of the model and of simpler ones."""
     is_real, found = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
     levels = [(name, value, f"baseline-{index % 2 + 1}") for index, (name, value) in enumerate(found)]
     if run.evaluation and (score := final_bits_per_byte(run)[0]) is not None:
         levels.append(("this model, final", score, "series-1"))
     heading = f"Bits per byte on {'real' if is_real else 'held-out'} text"
-    text = "held-out text without the almanac" if is_real else "held-out text"
+    real = "held-out text without the almanac" if is_real else "held-out text"
     beside = "Dashed: the final evaluation, of all of it." if levels else "No baseline is measured yet."
     named = {f"{name} {decimal(value)}": (value, color) for name, value, color in levels}
-    curves, note = {"this model": quality_curve(run)}, f"{_scored(run, text)}; lower is better. {beside}"
+    curves, note = {"this model": quality_curve(run)}, f"{_scored(run, real)}; lower is better. {beside}"
     chart = overlaid(heading, note, curves, "bits per byte", levels=named)
-    return card_of(chart, heading, NO_VALIDATION)
+    return drawn(chart, "quality", heading, NO_VALIDATION)
 
 
-def _scored(run: RunData, text: str = "held-out text") -> str:
-    words = text_scored(run.last("validation"), text)
+def _scored(run: RunData, of: str = "held-out text") -> str:
+    words = text_scored(run.last("validation"), of)
     return words[0].upper() + words[1:]
 
 
-def _by_source(run: RunData) -> Html:
+def _by_source(run: RunData) -> Block:
     title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
     chart = overlaid(title, f"{_scored(run)} of each source.", curves, "bits per byte")
-    return card_of(chart, title, NO_VALIDATION)
+    return drawn(chart, "by_source", title, NO_VALIDATION)
 
 
-def _measurements(run: RunData) -> Child:
+def _measurements(run: RunData) -> Block | None:
     """Return the validation figures as a table, for exact values and for those who can't see the charts."""
     records = run.events("validation")
     if not records:
@@ -116,7 +118,7 @@ def _measurements(run: RunData) -> Child:
     measured = {name for record in records for name in table(record, "bits_per_byte")}
     names = [name for name in ["all", *run.sources] if name in measured]
     names = names if len(names) != 2 else names[1:]  # of one source alone
-    rows: list[list[Child]] = [
+    rows: list[list[Words]] = [
         [
             whole(amount(record, "step")),
             count(amount(record, "tokens_seen")),

@@ -7,9 +7,23 @@ from headwater.core.numbers import count, percent, whole
 from headwater.core.printable import printable
 from headwater.core.records import Object, amount, entries, table
 from headwater.evaluate.tasks import score_text
-from headwater.page.charts.chart import not_measured, series
-from headwater.page.charts.markup import Child, Html, card, data_table, missing, render, scrolled, section, tag, written
-from headwater.page.charts.of_run import PROBES, probe_chart
+from headwater.page.picture.blocks import (
+    Block,
+    Words,
+    card,
+    data_table,
+    fold,
+    grid,
+    items,
+    mark,
+    missing,
+    not_measured,
+    section,
+    series,
+    text,
+    written,
+)
+from headwater.page.picture.of_run import MAX_PROBE_NAME, PROBES, drawn, probe_chart
 from headwater.runs.curves import points
 from headwater.runs.measures import OF_OWN_TEXT
 from headwater.runs.run_data import ALMANAC, RunData
@@ -29,27 +43,27 @@ _NO_PROBES = (
     "held-out text is too short to make any of."
 )
 _TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
-_SHOWN = 4
+_SHOWN, _MAX_PROMPTS = 4, 50
 
 
-def probes(run: RunData) -> Html:
+def probes(run: RunData) -> Block:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
     of_almanac = [name for name in PROBES if name not in OF_OWN_TEXT]
     names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
-    body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
+    body: list[Block] = [text("lead", _LEAD), grid(cards, "grid quarters")]
     if not measured and amount(run.config, "settings", "train", "num_probes") == 0:
-        body = missing(_NOT_SET)
+        body = [missing(_NOT_SET)]
     elif not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
-        body = missing(_NO_PROBES)
-    return section("What it can do", "probes", body, _tasks(run), _next_tokens(run))
+        body = [missing(_NO_PROBES)]
+    return section("probes", "What it can do", body, _tasks(run), _next_tokens(run))
 
 
 def _is_of_own_text(measured: list[str]) -> bool:
     return bool(measured) and set(measured) <= set(OF_OWN_TEXT)
 
 
-def _tasks(run: RunData) -> Html | None:
+def _tasks(run: RunData) -> Block | None:
     """Return the table of what `headwater evaluate --tasks` kept; None without any."""
     scores = entries(run.tasks, "scores")
     if not scores:
@@ -62,15 +76,16 @@ def _tasks(run: RunData) -> Html | None:
     return card("Tasks", _TASKS, data_table(["task", "metric", "score", "items"], rows, words=["metric"]))
 
 
-def _probe(run: RunData, index: int, name: str) -> Html:
+def _probe(run: RunData, index: int, name: str) -> Block:
     curve = points(run.events("probes"), "tokens_seen", "probes", name, "right")
     latest = table(run.evaluation, "probe_details", name) or table(run.last("probes"), "probes", name)
-    chart = probe_chart(name, curve, latest, series(index))
+    chart, what = probe_chart(name, curve, latest, series(index)), "the next probe (`train.num_probes`) fills it."
+    title, key = PROBES.get(name, (name.replace("_", " "), ""))[0], f"probe {name[:MAX_PROBE_NAME]}"
     if chart is None:
-        title, _ = PROBES.get(name, (name.replace("_", " "), ""))
-        return not_measured(title, "the next probe (`train.num_probes`) fills it.")
-    items = tag("span", _interval(amount(latest, "right"), amount(latest, "num_items")), class_="where")
-    return chart.card([chart.title, tag("strong", percent(amount(latest, "right")))], [chart.note, items])
+        return not_measured(title, what)
+    count_of = mark("where", _interval(amount(latest, "right"), amount(latest, "num_items")))
+    head = [chart["title"], mark("strong", percent(amount(latest, "right")))]
+    return drawn(chart, key, title, what, title=head, note=[chart["note"], count_of])
 
 
 def _interval(right: float | None, num_items: float | None) -> str:
@@ -81,30 +96,26 @@ def _interval(right: float | None, num_items: float | None) -> str:
     return f"{whole(num_items)} items, 95 %: {100 * found.low:.0f}–{100 * found.high:.0f}"
 
 
-def _next_tokens(run: RunData) -> Html:
+def _next_tokens(run: RunData) -> list[Block]:
     """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the probes over time."""
     records = run.events("samples")
     prompts = dict.fromkeys(str(entry.get("prompt", "")) for record in records for entry in entries(record, "next"))
     tables = [_over_time(records, prompt) for prompt in prompts]
     if not any(tables):
-        return not_measured("The next token", "the next probe (`train.num_probes`) fills it.")
-    return render(tables)
+        return [not_measured("The next token", "the next probe (`train.num_probes`) fills it.")]
+    return [each for each in tables if each]
 
 
-def _over_time(records: list[Object], prompt: str) -> Html | None:
+def _over_time(records: list[Object], prompt: str) -> Block | None:
     columns = [(record, guesses) for record in records if (guesses := _guesses(record, prompt))]
     if not columns:
         return None
     columns = pick(columns, _MAX_COLUMNS)
     tokens = _likely_tokens([guesses for _, guesses in columns])
-    heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(record) for record, _ in columns]]]
-    rows = [
-        tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns])
-        for token in tokens
-    ]
-    body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="heat")
+    heads = ["tokens seen", *[_when(record) for record, _ in columns]]
+    rows = [(None, [_token(token), *[_cell(guesses.get(token)) for _, guesses in columns]]) for token in tokens]
     note = "Probability of the next token, in percent, over the tokens seen. Empty: not among the likeliest."
-    return card(tag("q", f"{prompt} …"), note, scrolled(body))
+    return card(mark("q", f"{prompt} …"), note, data_table(heads, rows) | {"class": "heat"})
 
 
 def pick(members: list, most: int) -> list:
@@ -138,54 +149,44 @@ def _when(record: Object) -> str:
     return "at the start" if tokens_seen == 0 else count(tokens_seen)
 
 
-def _token(token: str) -> Html:
+def _token(token: str) -> Block:
     """Return a token with its leading space and its line breaks made visible."""
     shown = printable(token, keep="\n\t").replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
-    return tag("code", shown)
+    return mark("code", shown)
 
 
-def _cell(probability: float | None) -> Html:
+def _cell(probability: float | None) -> Block:
+    """Return a cell of its own shade."""
     if probability is None:
-        return tag("td", "", class_="h0")
+        return {"class": "h0", "text": ""}
     shade = min(_NUM_SHADES, max(0, round(probability * _NUM_SHADES)))
     if probability >= 0.01 and shade == 0:
         shade = 1
-    text = "<1" if probability < 0.01 else ">99" if 0.99 < probability < 1 else f"{100 * probability:.0f}"
-    return tag("td", text, class_=f"h{shade}", title=f"{100 * probability:.3g} %")
+    words = "<1" if probability < 0.01 else ">99" if 0.99 < probability < 1 else f"{100 * probability:.0f}"
+    return {"class": f"h{shade}", "text": words, "title": f"{100 * probability:.3g} %"}
 
 
-def samples(run: RunData) -> Html:
+def samples(run: RunData) -> Block:
     records = [record for record in run.events("samples") if entries(record, "samples")]
+    title = "What it writes"
     if not records:
-        why = missing("Not measured yet: the next probe (`train.num_probes`) fills it.")
-        return section("What it writes", "samples", why)
+        return section("samples", title, missing("Not measured yet: the next probe (`train.num_probes`) fills it."))
     prompts = dict.fromkeys(str(entry.get("prompt", "")) for record in records for entry in entries(record, "samples"))
-    cards = [_prompt_card(records, prompt) for prompt in prompts]
+    cards = [_prompt_card(records, prompt) for prompt in list(prompts)[:_MAX_PROMPTS]]
     lead = "The same prompts, continued by the model at several moments of training. Nothing is selected or edited."
-    return section("What it writes", "samples", tag("p", lead, class_="lead"), tag("div", cards, class_="grid"))
+    return section("samples", title, text("lead", lead), grid(cards))
 
 
-def _prompt_card(records: list[Object], prompt: str) -> Html:
-    texts = [(record, text) for record in records for text in _texts(record, prompt)]
-    more = tag("details", tag("summary", f"All {len(texts)}, in full"), _list(texts, prompt, "samples"))
-    heading = tag("h3", tag("q", prompt) if prompt else "From nothing")
-    return tag("article", heading, _list(pick(texts, _SHOWN), prompt, "samples short"), more, class_="card prompt")
+def _prompt_card(records: list[Object], prompt: str) -> Block:
+    texts = [_sample(record, entry, prompt) for record in records for entry in entries(record, "samples")
+             if str(entry.get("prompt", "")) == prompt]  # fmt: skip
+    more = fold(f"All {len(texts)}, in full", "", items("samples", texts), kind="")
+    heading = mark("q", prompt) if prompt else "From nothing"
+    return card(heading, None, items("samples short", pick(texts, _SHOWN)), more, kind="card prompt")
 
 
-def _texts(record: Object, prompt: str) -> list[str]:
-    return [
-        str(entry.get("text", "")) for entry in entries(record, "samples") if str(entry.get("prompt", "")) == prompt
-    ]
-
-
-def _list(texts: list[tuple[Object, str]], prompt: str, class_: str) -> Html:
-    return tag("ol", [_sample(record, text, prompt) for record, text in texts], class_=class_)
-
-
-def _sample(record: Object, text: str, prompt: str) -> Html:
+def _sample(record: Object, entry: Object, prompt: str) -> Words:
     tokens_seen = amount(record, "tokens_seen")
     when = "before training" if tokens_seen == 0 else f"{count(tokens_seen)} tokens"
-    step = tag("span", f"step {whole(amount(record, 'step'))} · {when}", class_="when")
-    continuation = text.removeprefix(prompt) if prompt else text
-    given = tag("span", prompt, class_="given") if prompt else None
-    return tag("li", step, written(given, continuation))
+    written_on = str(entry.get("text", "")).removeprefix(prompt)
+    return written(f"step {whole(amount(record, 'step'))} · {when}", prompt, written_on)

@@ -6,8 +6,8 @@ import re
 
 from headwater.core.intervals import LEVEL
 from headwater.core.numbers import percent, significant, time_unit
-from headwater.page.charts.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.page.charts.of_run import Chart, card_of, forecast_band
+from headwater.page.picture.blocks import Block, Words, card, data_table, mark, missing, section, text
+from headwater.page.picture.of_run import drawn, forecast_band
 from headwater.runs.outcome import Outcome, outcomes_of, show_error
 from headwater.runs.run_data import RunData
 
@@ -17,20 +17,18 @@ _NO_FORECAST = (
 )
 
 
-def forecast(run: RunData, charts: dict[str, Chart | None]) -> Html:
+def forecast(run: RunData, charts: dict[str, Block | None]) -> Block:
     found = outcomes_of(run)
-    title = "Forecast and actual values"
-    if not found:
-        return section(title, "forecast", missing(_NO_FORECAST))
-    named = {outcome.quantity: outcome for outcome in found}
-    lead = tag("p", _lead(run, named), class_="lead")
-    drawn = None
-    if forecast_band(run.forecast):
-        drawn = card_of(charts["held_out"], "Loss on held-out text, and its forecast", "the first validation fills it.")
-    return section(title, "forecast", lead, _table(found), drawn)
+    parts: list[Block] = [missing(_NO_FORECAST)]
+    if found:
+        parts = [text("lead", *_lead(run, {outcome.quantity: outcome for outcome in found})), _table(found)]
+        if forecast_band(run.forecast):
+            title = "Loss on held-out text, and its forecast"
+            parts.append(drawn(charts["held_out"], "held_out", title, "the first validation fills it."))
+    return section("forecast", "Forecast and actual values", parts, link="Forecast")
 
 
-def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
+def _lead(run: RunData, named: dict[str, Outcome]) -> list[Words]:
     made_at = run.forecast.get("made_at")
     when = str(made_at).replace("T", " ").replace("+00:00", " UTC")
     by = f"Made {when}, before the first step. " if made_at else ""
@@ -42,25 +40,25 @@ def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
         f"Training is without preparation and evaluation.{without_loss}"
     )
     parts = re.split(r"(--\w[\w-]*)", lead)
-    return [tag("span", part, class_="option") if part.startswith("--") else part for part in parts]
+    return [mark("option", part) if part.startswith("--") else part for part in parts]
 
 
-def _table(found: list[Outcome]) -> Html:
+def _table(found: list[Outcome]) -> Block:
     heads = ["", "P10", "P50", "P90", "actual", "unit", "off by", "in the band", "actual value of"]
     return card(None, None, data_table(heads, [_row(outcome) for outcome in found], words=heads[-1:]))
 
 
-def _row(outcome: Outcome) -> list[Child]:
+def _row(outcome: Outcome) -> list[Words]:
     actual, error = outcome.fact, outcome.error
     unit, scale = time_unit(outcome.p50) if outcome.unit == "seconds" else (outcome.unit, 1.0)
     verdict = outcome.verdict if outcome.is_counted else ""
     return [
         outcome.quantity,
         *(significant(value / scale, 4) for value in (outcome.p10, outcome.p50, outcome.p90)),
-        tag("b", significant(actual / scale, 4)) if actual is not None else "not known",
+        mark("b", significant(actual / scale, 4)) if actual is not None else "not known",
         unit,
         _off(error) if error is not None else None,
-        tag("span", verdict, class_=f"badge {verdict.split(',')[0].replace(' ', '-')}") if verdict else None,
+        mark(f"badge {verdict.split(',')[0].replace(' ', '-')}", verdict) if verdict else None,
         outcome.how,
     ]
 

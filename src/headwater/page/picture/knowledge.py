@@ -6,8 +6,8 @@ from typing import Any
 
 from headwater.core.numbers import percent, whole
 from headwater.core.records import Object, amount, entries
-from headwater.page.charts.chart import Spec, layout, line, plot, series
-from headwater.page.charts.markup import Child, Html, card, chart_text, data_table, section, tag
+from headwater.page.picture.blocks import Block, Words, card, chart_text, data_table, mark, section, series, text
+from headwater.page.picture.charts import Spec, chart, layout, line
 from headwater.runs.run_data import RunData
 
 SHOWN = (
@@ -24,13 +24,13 @@ _LEAD = (
 )
 
 
-def knowledge(run: RunData) -> Html | None:
+def knowledge(run: RunData) -> Block | None:
     """Return the part, or None for a run whose knowledge wasn't examined."""
     stages, rows = entries(run.knowledge, "stages"), entries(run.knowledge, "table")
     if not stages or not rows:
         return None
-    lead = tag("p", _LEAD, class_="lead")
-    return section("What each stage changed", "knowledge", lead, _picture(stages, rows), _table(stages, rows))
+    parts = [text("lead", _LEAD), _picture(stages, rows), _table(stages, rows)]
+    return section("knowledge", "What each stage changed", parts)
 
 
 def _heads(stages: list[Object]) -> list[str]:
@@ -43,21 +43,21 @@ def _values(row: Object, num_stages: int) -> list[Object]:
     return (found + [{}] * num_stages)[:num_stages]
 
 
-def _table(stages: list[Object], rows: list[Object]) -> Html:
+def _table(stages: list[Object], rows: list[Object]) -> Block:
     body = [[str(row.get("measure")), *map(_cell, _values(row, len(stages)))] for row in rows]
     bits = [amount(stage, "bits_per_byte") for stage in stages]
     body.append(["bits per byte of the first run's held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)])
     return card(None, None, data_table(["", *_heads(stages)], body))
 
 
-def _cell(value: Object) -> Child:
+def _cell(value: Object) -> Words:
     share, low, high, num = (amount(value, name) for name in ("value", "low", "high", "num"))
     if share is None or low is None or high is None or num is None:
         return "–"
-    return [percent(share), " ", tag("span", f"({100 * low:.0f}–{100 * high:.0f}, {whole(num)})", class_="where")]
+    return [percent(share), " ", mark("where", f"({100 * low:.0f}–{100 * high:.0f}, {whole(num)})")]
 
 
-def _picture(stages: list[Object], rows: list[Object]) -> Html:
+def _picture(stages: list[Object], rows: list[Object]) -> Block:
     by_measure = {str(row.get("measure")): row for row in rows}
     traces: list[Spec] = []
     for index, measure in enumerate(name for name in SHOWN if name in by_measure):
@@ -77,12 +77,9 @@ def _picture(stages: list[Object], rows: list[Object]) -> Html:
         "range": [-0.3, len(names) - 0.7],
         "fixedrange": True,
     }
-    chart = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
-    chart["xaxis"] = chart["xaxis"] | axis
+    axes = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
+    axes["xaxis"] = axes["xaxis"] | axis
     last = ", ".join(f"{trace['name']} {trace['y'][-1]:.0%}" for trace in traces if trace["y"])
-    return card(
-        "Facts by stage",
-        "Later stages change what is said, not what is known.",
-        plot(f"Facts by stage, shares of right answers; after the last: {last}.", traces, chart),
-        kind="card chart",
-    )
+    summary = f"Facts by stage, shares of right answers; after the last: {last}."
+    note = "Later stages change what is said, not what is known."
+    return chart("Facts by stage", note, summary, traces, axes, "medium") | {"key": "knowledge"}

@@ -7,22 +7,15 @@ dark and print like the text around it. plotly's own graph objects are not used:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from headwater.core.numbers import duration, percent
-from headwater.page.charts.markup import Child, Html, card, chart_text, data_block, render, tag
+from headwater.page.picture.blocks import Block, chart_text
 from headwater.runs.curves import Points
 
 Spec = dict[str, Any]
-NUM_SERIES = 8
 NARROW_DECADES = 1.8
 _AXIS: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False, "nticks": 7, "exponentformat": "B"}
-
-
-def series(index: int) -> str:
-    """Return the name of the palette's colour for the source or probe of this number."""
-    return f"series-{index % NUM_SERIES + 1}"
 
 
 def line(name: str, curve: Points, color: str, *, width: float = 2, **more: Any) -> Spec:
@@ -80,10 +73,6 @@ def _x_axis(xs: Sequence[float], is_log: bool, is_small: bool) -> Spec:
     }
 
 
-LEAST_SHARE = 0.001
-"Of a time that a legend says in percent."
-
-
 def _axis_title(text: str) -> Spec:
     return {"automargin": True, "title": {"text": chart_text(text), "standoff": 8, "font": {"size": 12}}}
 
@@ -109,48 +98,7 @@ def layout(
     }
 
 
-def plot(summary: str, traces: list[Spec], chart_layout: Spec, height: str = "medium") -> Html:
-    """Return the place where the page's script draws a chart, with its specification beside it.
-
-    `summary` says in words what the chart shows, for those who can't see it; `height` is small, medium or tall.
-    """
-    place = tag("div", class_=f"plot {height}", role="img", aria_label=summary)
-    return render([place, data_block({"data": traces, "layout": chart_layout})])
-
-
-def not_measured(title: Child, what: str) -> Html:
-    """Return the card that stands where a chart will be; `what` says why it is empty and what fills it."""
-    return card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"), kind="card chart")
-
-
-def stacked_bar(parts: Sequence[tuple[int, str, float]], show: Callable[[float], str], label: str) -> Html:
-    """Return amounts as one bar; a part is the number of its colour, its name and its amount, written by `show`."""
-    total = sum(value for _, _, value in parts) or 1
-    left, pieces = 0.0, list[Child]()
-    for index, name, value in parts:
-        width = 100 * value / total
-        place = {"x": f"{left + width / 2:.3f}%", "y": "50%", "class_": "narrow" if width < 13 else None}
-        words = tag("title", f"{name}: {show(value)}, {percent(value / total)}")
-        box = {"x": f"{left:.3f}%", "y": "0", "width": f"{width:.3f}%", "height": "100%", "class_": series(index)}
-        pieces.append(tag("rect", words, **box))
-        pieces.append(tag("text", f"{width:.0f} %", **place) if width >= 5 else None)
-        left += width
-    return tag("svg", pieces, class_="bar", role="img", aria_label=label)
-
-
-def legend(words: Sequence[Child]) -> Html:
-    """Return what each colour stands for, in the order of the palette."""
-    items = [tag("li", tag("span", class_=f"chip {series(index)}"), each) for index, each in enumerate(words)]
-    return tag("ul", items, class_="legend")
-
-
-def time_bar(split: dict[str, float]) -> Html:
-    """Return the bar of seconds by kind of work, and its legend; some time must be in it."""
-    whole = sum(split.values())
-    shares = {kind: time / whole for kind, time in split.items()}
-    words = [
-        [f"{kind} ", tag("b", duration(time)), f" ({percent(shares[kind])})" if shares[kind] >= LEAST_SHARE else None]
-        for kind, time in split.items()
-    ]
-    parts = [(index, kind, time) for index, (kind, time) in enumerate(split.items())]
-    return render([stacked_bar(parts, duration, "time by kind of work"), legend(words)])
+def chart(title: str, note: Any, summary: str, traces: list[Spec], chart_layout: Spec, height: str = "small") -> Block:
+    """Return the block that plotly draws: `summary` says in words what it shows; `height` is small, medium or tall."""
+    drawn = {"data": traces, "layout": chart_layout, "height": height}
+    return {"kind": "chart", "title": title, "note": note, "summary": summary, **drawn}

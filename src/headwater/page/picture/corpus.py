@@ -10,8 +10,22 @@ from headwater.core.errors import HeadwaterError
 from headwater.core.numbers import count, decimal, number, percent, plural, size, whole
 from headwater.core.records import Object, amount, table
 from headwater.corpus.shards import parse_document, read_lines
-from headwater.page.charts.chart import legend, series, stacked_bar
-from headwater.page.charts.markup import Child, Html, card, data_table, fold, missing, section, tag, written
+from headwater.page.picture.blocks import (
+    Block,
+    Words,
+    card,
+    data_table,
+    fold,
+    items,
+    legend,
+    mark,
+    missing,
+    section,
+    series,
+    stacked_bar,
+    text,
+    written,
+)
 from headwater.runs.measures import Share, read_shares
 from headwater.runs.run_data import ALMANAC, RunData
 
@@ -20,16 +34,13 @@ NUM_EXCERPTS, EXCERPT_CHARACTERS = 2, 400  # of each source
 _UNITS = ("documents", "bytes")
 
 
-def corpus(run: RunData) -> Html:
-    sources = table(run.corpus, "sources")
+def corpus(run: RunData) -> Block:
+    sources, title = table(run.corpus, "sources"), "What it read"
     if not sources:
-        return section(
-            "What it read", "corpus", missing("Not measured yet: `headwater corpus build` or `run` fills it.")
-        )
+        return section("corpus", title, missing("Not measured yet: `headwater corpus build` or `run` fills it."))
     composition = _composition(run) if len(run.sources) > 1 else None
-    lead = tag("p", _lead(sources), class_="lead")
-    parts = [lead, composition, _by_source(run), _balance(run, sources), _excerpts(run)]
-    return section("What it read", "corpus", parts)
+    parts = [text("lead", _lead(sources)), composition, _by_source(run), _balance(run, sources), _excerpts(run)]
+    return section("corpus", title, parts)
 
 
 def _lead(sources: dict[str, Object]) -> str:
@@ -47,7 +58,7 @@ def _sum(amounts: Iterable[Object]) -> dict[str, float]:
     return {unit: sum(amount(each, unit) or 0 for each in amounts) for unit in _UNITS}
 
 
-def _composition(run: RunData) -> Html:
+def _composition(run: RunData) -> Block:
     """Draw two bars of the same sources: the text that was kept, and the tokens that training took from it."""
     kept = {name: amount(_text_of(run, name), "bytes") or 0 for name in run.sources}
     trained = {name: share.tokens or 0 for name, share in read_shares(run).items()}
@@ -57,10 +68,9 @@ def _composition(run: RunData) -> Html:
     return card("Where the text came from", _almanac_note(run), bars, legend(run.sources))
 
 
-def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Html:
+def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Block:
     parts = [(at, source, amounts[source]) for at, source in enumerate(run.sources) if amounts.get(source)]
-    head = tag("div", tag("span", name), tag("strong", show(sum(amounts.values()))), class_="bar-head")
-    return tag("div", head, stacked_bar(parts, show, f"{name} by source"), class_="bar-row")
+    return stacked_bar(parts, show, f"{name} by source", name)
 
 
 def _almanac_note(run: RunData) -> str | None:
@@ -75,7 +85,7 @@ def _almanac_note(run: RunData) -> str | None:
     )
 
 
-def _by_source(run: RunData) -> Html:
+def _by_source(run: RunData) -> Block:
     shares = read_shares(run)
     rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
     heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
@@ -83,12 +93,12 @@ def _by_source(run: RunData) -> Html:
     return card("Source by source", note, data_table(heads, rows))
 
 
-def _source_row(run: RunData, name: str, share: Share) -> list[Child]:
-    text = _text_of(run, name)
+def _source_row(run: RunData, name: str, share: Share) -> list[Words]:
+    found = _text_of(run, name)
     return [
         _source_head(run, name),
-        whole(amount(text, "documents")),
-        size(amount(text, "bytes")),
+        whole(amount(found, "documents")),
+        size(amount(found, "bytes")),
         decimal(bytes_per_token(run, name), 2),
         count(share.tokens),
         percent(share.fraction),
@@ -113,7 +123,7 @@ def bytes_per_token(run: RunData, source: str) -> float | None:
     return whole_text if whole_text is not None else amount(run.tokenizer, "bytes_per_token", source)
 
 
-def _balance(run: RunData, sources: dict[str, Object]) -> Html:
+def _balance(run: RunData, sources: dict[str, Object]) -> Block:
     names = [name for name in run.sources if name in sources]
     rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
     if len(names) > 1:
@@ -128,7 +138,7 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
         + " Kept text is cleaned afterwards; the tables above show it cleaned. docs/corpus.md explains every reason."
     )
     full = data_table(["source", "what", "documents", "bytes", "of what was read"], details, words=["what"])
-    every = tag("details", tag("summary", "Every reason, to the byte"), full)
+    every = fold("Every reason, to the byte", "", full, kind="")
     summary = data_table(["source", "read", "kept", "dropped", "reasons"], rows, words=["reasons"])
     return card("Balance sheet", note, summary, every)
 
@@ -152,7 +162,7 @@ def _reasons(source: Object) -> list[tuple[str, Object]]:
     return sorted(losses, key=lambda item: [-(amount(item[1], unit) or 0) for unit in _UNITS])
 
 
-def _summary_row(head: Child, source: Object) -> list[Child]:
+def _summary_row(head: Words, source: Object) -> list[Words]:
     amounts = [table(source, "read"), table(source, "kept"), _dropped(source)]
     reasons = [f"{reason} {_extent(loss)}" for reason, loss in _reasons(source)]
     return [head, *map(_documents_and_bytes, amounts), " · ".join(reasons) or "–"]
@@ -163,12 +173,12 @@ def _extent(loss: Object) -> str:
     return whole(number(loss.get("documents"))) if loss.get("documents") else size(number(loss.get("bytes")))
 
 
-def _documents_and_bytes(amounts: Object) -> Child:
+def _documents_and_bytes(amounts: Object) -> Words:
     documents, num_bytes = number(amounts.get("documents")), number(amounts.get("bytes"))
-    return [tag("span", whole(documents)), tag("span", size(num_bytes), class_="under")]
+    return [mark("", whole(documents)), mark("under", size(num_bytes))]
 
 
-def _reason_rows(run: RunData, name: str, source: Object) -> list[tuple[str, list[Child]]]:
+def _reason_rows(run: RunData, name: str, source: Object) -> list[tuple[str, list[Words]]]:
     read_bytes = amount(source, "read", "bytes") or 0
     lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
     lines += [("kept, after cleaning", _text_of(run, name), "kept")]
@@ -182,20 +192,20 @@ def _cells(amounts: Object, read_bytes: float) -> list[str]:
     return [whole(number(amounts.get("documents"))), whole(num_bytes), share]
 
 
-def _source_head(run: RunData, name: str) -> Child:
-    return [tag("span", class_=f"chip {series(run.sources.index(name))}"), name]
+def _source_head(run: RunData, name: str) -> Words:
+    return [mark(f"chip {series(run.sources.index(name))}"), name]
 
 
-def _excerpts(run: RunData) -> Child:
+def _excerpts(run: RunData) -> Block | None:
     """Return how the first training documents of each source begin; nothing where the corpus can't be read."""
     found = [
-        tag("li", tag("span", f"{name} · {origin}", class_="when"), written(text))
+        written(f"{name} · {origin}", "", begins)
         for name in run.sources
-        for origin, text in _first_documents(run.folder / "data" / "corpus" / "train" / Path(name).name)
+        for origin, begins in _first_documents(run.folder / "data" / "corpus" / "train" / Path(name).name)
     ]
     if not found:
         return None
-    return fold("Text that was kept", "the first documents of each source", tag("ol", found, class_="samples"))
+    return fold("Text that was kept", "the first documents of each source", items("samples", found))
 
 
 def _first_documents(folder: Path) -> list[tuple[str, str]]:

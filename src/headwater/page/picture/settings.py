@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.core.numbers import plural, setting
 from headwater.core.records import Object, entries, table
-from headwater.page.charts.markup import Child, Html, card, data_table, fold, missing, section, tag
+from headwater.page.picture.blocks import Block, Words, card, data_table, fold, items, mark, missing, section, text
 from headwater.runs.measures import ranks_of
 from headwater.runs.run_data import RunData
 
@@ -20,16 +20,16 @@ _ORIGINS = {
 }
 
 
-def settings(run: RunData) -> Html:
+def settings(run: RunData) -> Block:
     reasons = entries(run.config, "reasons")
-    title = "Settings and their reasons"
-    if not reasons:
-        return section(title, "settings", missing("Not known yet: the run has no config.json."), _inputs(run))
-    chosen = [reason for reason in reasons if reason.get("origin") != "default"]
-    defaults = [reason for reason in reasons if reason.get("origin") == "default"]
-    shown = card(None, None, _table(chosen)) if chosen else None
-    folded = fold("Left at their defaults", plural(len(defaults), "setting"), _table(defaults)) if defaults else None
-    return section(title, "settings", tag("p", _lead(reasons), class_="lead"), shown, folded, _inputs(run))
+    parts: list[Block] = [missing("Not known yet: the run has no config.json.")]
+    if reasons:
+        chosen = [reason for reason in reasons if reason.get("origin") != "default"]
+        defaults = [reason for reason in reasons if reason.get("origin") == "default"]
+        parts = [text("lead", _lead(reasons)), *([card(None, None, _table(chosen))] if chosen else [])]
+        if defaults:
+            parts.append(fold("Left at their defaults", plural(len(defaults), "setting"), _table(defaults)))
+    return section("settings", "Settings and their reasons", parts, _inputs(run), link="Settings")
 
 
 def _lead(reasons: list[Object]) -> str:
@@ -38,31 +38,31 @@ def _lead(reasons: list[Object]) -> str:
     return f"{len(reasons)} settings: {', '.join(known)}."
 
 
-def _table(reasons: list[Object]) -> Html:
+def _table(reasons: list[Object]) -> Block:
     heads = ["setting", "value", "origin", "why"]
     return data_table(heads, [_row(reason) for reason in reasons], words=heads[1:])
 
 
-def _row(reason: Object) -> list[Child]:
+def _row(reason: Object) -> list[Words]:
     origin = str(reason.get("origin", ""))
-    badge = tag("span", origin, class_=f"badge {origin if origin in _ORIGINS else 'other'}")
+    badge = mark(f"badge {origin if origin in _ORIGINS else 'other'}", origin)
     where, why = str(reason.get("where") or ""), str(reason.get("why") or "")
     is_needed = where and where not in why and origin != "rule"  # a rule's place is in this program
-    place = tag("span", where, class_="where") if is_needed else None
+    place = mark("where", where) if is_needed else None
     return [
-        tag("code", str(reason.get("setting", ""))),
+        mark("code", str(reason.get("setting", ""))),
         _shown(reason.get("value")),
         badge,
         [why, place],
     ]
 
 
-def _shown(value: Any) -> Html:
-    text = setting(value)
-    return tag("code", text if len(text) <= 400 else text[:400] + " …")
+def _shown(value: Any) -> Block:
+    words = setting(value)
+    return mark("code", words if len(words) <= 400 else words[:400] + " …")
 
 
-def _inputs(run: RunData) -> Child:
+def _inputs(run: RunData) -> Block | None:
     """Return what names the inputs exactly, so that a result can be traced and repeated."""
     named = [("corpus", run.corpus), ("tokenizer", run.tokenizer), ("tokens", run.tokens)]
     facts = [(name, manifest.get("digest")) for name, manifest in named if manifest.get("digest")]
@@ -76,7 +76,7 @@ def _inputs(run: RunData) -> Child:
     return fold("Data and device", "digests of the inputs, and the machine", body)
 
 
-def next_steps(run: RunData) -> Html:
+def next_steps(run: RunData) -> Block:
     runs_dir = table(run.config, "settings").get("runs_dir")
     folder = shlex.quote(f"{runs_dir if isinstance(runs_dir, str) else 'runs'}/{run.name}")
     first, second, *_ = map(shlex.quote, run.prompts)
@@ -94,7 +94,7 @@ def next_steps(run: RunData) -> Html:
     )
     if "conversations" in kinds:
         commands.insert(0, (f"headwater chat --run {folder}", "talk to it"))
-    items = [tag("li", tag("code", command), tag("span", what)) for command, what in commands]
     if not run.is_finished:
-        items.insert(0, tag("li", tag("code", "headwater run RUN.toml"), tag("span", "resume where it stopped")))
-    return section("Try it", "next", tag("ul", items, class_="commands card"))
+        commands.insert(0, ("headwater run RUN.toml", "resume where it stopped"))
+    found = [[mark("code", command), mark("", what)] for command, what in commands]
+    return section("next", "Try it", items("commands card", found))
