@@ -9,7 +9,6 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +134,15 @@ class History(RunLog):
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """What a run's folder holds: `log` has its records, the other fields what its files say."""
+    """What a run's folder holds: `log` has its records, the other fields what its files say.
+
+    `records` are the lines that `log` was made of; none of a log that follows a run.
+    """
 
     name: str
     folder: Path
     log: History
+    records: list[Record]
     config: Object
     corpus: Object
     tokenizer: Object
@@ -164,9 +167,8 @@ class RunData:
     @property
     def digest(self) -> str:
         """The digest of all that a page shows, apart from the seconds of stages, of which writing it is one."""
-        kept = (each.name for each in fields(self) if each.name not in ("folder", "stages", "log"))
-        records = sha256(path.read_bytes() if (path := self.log.path).is_file() else b"").hexdigest()
-        return digest_json({name: getattr(self, name) for name in kept} | {"records": records})
+        names = (each.name for each in fields(self) if each.name not in ("folder", "stages", "log"))
+        return digest_json({name: getattr(self, name) for name in names})
 
     @property
     def start(self) -> Record:
@@ -199,10 +201,10 @@ class RunData:
 
 def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None = None) -> RunData:
     """Return what a run's folder holds; its records as far as `log` has followed them, if given."""
-    here = here or RunFolder(run_dir)
+    here, records = here or RunFolder(run_dir), list[Record]()
     if log is None:
-        log = History(run_dir / "records.jsonl")
-        for record in here.attempts():
+        log, records = History(run_dir / "records.jsonl"), here.attempts()
+        for record in records:
             log.take(record)
 
     def kept(name: str) -> Object:
@@ -212,6 +214,7 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
         name=run_dir.name,
         folder=run_dir,
         log=log,
+        records=records,
         config=kept("config.json"),
         corpus=here.manifest(here.corpus),
         tokenizer=here.manifest(here.tokenizer),

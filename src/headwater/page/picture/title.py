@@ -101,5 +101,5 @@ def _watt_hours(energy: float) -> str:
 
 def _figure(name: str, value: float | None, show: Callable[[float], str], note: Words, missing: str = MISSING) -> Block:
     """Return a figure with its name and a note; `value` is None while it isn't known."""
-    is_known = value is not None
-    return {"name": name, "value": show(value) if is_known else missing, "is_known": is_known, "note": note or None}
+    said = missing if value is None else show(value)
+    return {"name": name, "value": said, "is_known": value is not None, "note": note or None}

@@ -5,19 +5,21 @@ Of a run that is finished and evaluated the score is that of evaluation.json, of
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
 from headwater.core.files import read_json_or_none
 from headwater.core.records import GOING_BACK, Object, Record, RunLog, amount, entries, held_out_score, parsed, table
-from headwater.runs.time_left import PAUSED_STEPS, TimeLeft
+from headwater.runs.time_left import TimeLeft
 
 TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
 "Of a run's records: the last lines, and how far back those that come seldom are looked for."
 SELDOM = ("validation", "samples")
 FAR_BACK = tuple(f'"{event}"'.encode() for event in (*SELDOM, *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
-MAX_RECORDS = 3 * PAUSED_STEPS
+MAX_RECORDS = 3000
+"Kept at most, to know what is new; a resume reads the last lines again."
 NO_FILE = (-1, -1)
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
@@ -31,14 +33,6 @@ class RecentRecords(RunLog):
         self._evaluation: Object = {}
         super().__init__(path)
         self._sum_up()
-
-    def forget(self) -> None:
-        super().forget()
-        self._went_back = False
-
-    def go_back(self, back: Record) -> None:
-        super().go_back(back)
-        self._went_back = True
 
     def begin(self, file: BinaryIO, size: int) -> int:
         """Begin with the last lines, and with one of each of SELDOM before them unless that is far back."""
@@ -57,39 +51,57 @@ class RecentRecords(RunLog):
     def poll(self) -> None:
         """Read what was written since, if the files have changed."""
         if (stamp := _stamp(self.path)) != self._stamp:
-            is_first = not self._offset
+            before, num_known = self.records, len(self.records)
             super().poll()
-            if self._went_back and not is_first:  # more of what is left lies before the records that are kept
+            if self.records is not before and before:  # of what a resume leaves, more lies before what is kept
                 self.forget()
                 super().poll()
-            self._went_back = False
+            if self.records is before and num_known:
+                for record in self.records[num_known:]:
+                    self._count(record)
+            else:
+                self._sum_up()
             if len(self.records) > MAX_RECORDS:
-                seldom = {each["event"]: each for each in self.records if each["event"] in SELDOM}
-                last = self.records[-MAX_RECORDS // 2 :]
-                self.records = [each for each in seldom.values() if each not in last] + last
+                self.records = self.records[-MAX_RECORDS // 2 :]
             self._stamp = stamp
-            self._sum_up()
         evaluation = self.path.with_name("evaluation.json")
         if (stamp := _stamp(evaluation)) != self._evaluation_stamp:
             self._evaluation, self._evaluation_stamp = table(read_json_or_none(evaluation)), stamp
 
     def _sum_up(self) -> None:
-        last = {record["event"]: record for record in self.records}
-        steps, self._time_left = [record for record in self.records if record["event"] == "step"], TimeLeft()
-        for record in steps:
+        self.last_event: str | None = None
+        self.last_record_at: float | None = None
+        self.step: int | None = None
+        self.num_steps: int | None = None
+        self.finished_step: int | None = None
+        self.prompt: str | None = None
+        self._validation: Record = {}
+        self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
+        self._time_left = TimeLeft()
+        for record in self.records:
+            self._count(record)
+
+    def _count(self, record: Record) -> None:
+        event, step, at = record["event"], int(record["step"]), amount(record, "time")
+        self.last_event = event
+        self.step = max(step, self.step or 0)
+        self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
+        self.last_record_at = at if self.last_record_at is None else max(self.last_record_at, at or 0.0)
+        if event == "step":
+            self._losses.append(amount(record, "loss"))
             self._time_left.add(record)
-        losses = [loss for step in steps[-MEAN_STEPS:] if (loss := amount(step, "loss")) is not None]
-        times = [time for record in self.records if (time := amount(record, "time")) is not None]
-        planned = [int(planned) for record in self.records if (planned := amount(record, "num_steps"))]
-        self._validation = last.get("validation", {})
-        self.loss = sum(losses) / len(losses) if losses else None
-        self.step = max((int(record["step"]) for record in self.records), default=None)
-        self.num_steps = planned[0] if planned else None
-        self.last_event = self.records[-1]["event"] if self.records else None
-        self.last_record_at = max(times, default=None)
-        self.finished_step = int(last["finish"]["step"]) if "finish" in last else None
-        samples = entries(last.get("samples", {}), "samples")
-        self.prompt = str(samples[0].get("prompt", "")) if samples else None
+        elif event == "validation":
+            self._validation = record
+        elif event == "samples" and (samples := entries(record, "samples")):
+            self.prompt = str(samples[0].get("prompt", ""))
+        elif event == "finish":
+            self.finished_step = step
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss of the last steps."""
+        losses = [loss for loss in self._losses if loss is not None]
+        return sum(losses) / len(losses) if losses else None
 
     @property
     def tokens_per_second(self) -> float | None:
