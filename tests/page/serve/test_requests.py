@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 from contextlib import nullcontext
 
 import pytest
@@ -21,92 +20,44 @@ from headwater.page.serve.app import make_app
 from headwater.page.serve.completions import chat_choices, completion_choices
 from headwater.page.serve.engine import Engine, Query
 from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, parse_body
+from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody
 from headwater.page.serve.streaming import GrowingText, ReleasingStream
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
 
 
-@pytest.mark.parametrize(
-    "body, param",
-    [
-        (b"", None),
-        (b"[]", None),
-        (b"\xff\xfe", None),
-        (b"[" * 100_000, None),
-        (b'{"prompt": "\\ud800"}', None),
-        (b'{"prompt": "a", "temperature": NaN}', "temperature"),
-        (b'{"prompt": "a", "temperature": 1e999}', "temperature"),
-        ({"prompt": "a", "temperature": -1}, "temperature"),
-        ({"prompt": "a", "top_p": 0}, "top_p"),
-        ({"prompt": "a", "n": 10**6}, "n"),
-        ({"prompt": "a", "n": True}, "n"),
-        ({"prompt": "a", "max_tokens": -1}, "max_tokens"),
-        ({"prompt": "a", "max_tokens": 1.5}, "max_tokens"),
-        ({"prompt": "a", "seed": 10**30}, "seed"),
-        ({"prompt": "a", "stop": ""}, "stop"),
-        ({"prompt": "a", "stop": ["x"] * 17}, "stop"),
-        ({"prompt": "a", "logprobs": 100}, "logprobs"),
-        ({"prompt": "a", "best_of": 5}, "best_of"),
-        ({"prompt": "a", "logit_bias": {"5": 100}}, "logit_bias"),
-        ({"prompt": "a", "frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"prompt": "a", "stream": "yes"}, "stream"),
-        ({}, "prompt"),
-        ({"prompt": []}, "prompt"),
-        ({"prompt": ["a", 1]}, "prompt"),
-        ({"prompt": [10**9]}, "prompt"),
-        ({"prompt": [-1]}, "prompt"),
-        ({"prompt": ["a"] * 129}, "prompt"),
-        ({"prompt": "a" * 10**6}, "prompt"),
-        ({"prompt": [5] * (SEQ_LEN + 1)}, "prompt"),
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_a_request_that_can_not_be_answered_is_refused_by_the_field_that_is_wrong(app, body, param):
-    answer = post(app, "/v1/completions", body)
-    assert answer.status_code == 400, answer.text
+def said(content: object, role: str = "user") -> dict[str, object]:
+    return {"role": role, "content": content}
+
+
+REFUSED = [  # path, body, the field that is named
+    *[("completions", body, None) for body in (b"", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"prompt": "\\ud800"}')],
+    *[("completions", b'{"prompt": "a", "temperature": %s}' % number, "temperature") for number in (b"NaN", b"1e999", b"-1")],
+    *[("completions", {"prompt": "a", name: value}, name) for name, value in [
+        ("top_p", 0), ("n", 10**6), ("n", True), ("max_tokens", -1), ("max_tokens", 1.5), ("seed", 10**30), ("stop", ""),
+        ("stop", ["x"] * 17), ("stop", [""]), ("logprobs", 100), ("best_of", 5), ("logit_bias", {"5": 100}),
+        ("frequency_penalty", 0.5), ("stream", "yes"),
+    ]],
+    ("completions", {}, "prompt"),
+    *[("completions", {"prompt": prompt}, "prompt") for prompt in (
+        [], ["a", 1], [1, True], [10**9], [-1], ["a"] * 129, "a" * 10**6, [5] * (SEQ_LEN + 1),
+    )],
+    *[("chat/completions", {"messages": messages}, field) for messages, field in [
+        (None, "messages"), ([], "messages"), ("hello", "messages"), ([{"role": "user"}], "messages[0].content"),
+        ([said("a", "wizard")], "messages[0].role"), ([said(None)], "messages[0].content"),
+        ([said([{"type": "image_url", "image_url": "x"}])], "messages[0].content"),
+        ([said("a"), said("b", "assistant")], "messages"), ([said("a" * 10**6)], "messages"), ([said("a")] * 100, "messages"),
+    ]],
+    ("chat/completions", {"messages": [said("a")], "tools": [{"type": "function"}]}, "tools"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "param"), REFUSED, ids=lambda value: repr(value)[:40])
+def test_a_request_that_can_not_be_answered_is_refused_by_the_field_that_is_wrong(app, path, body, param):
+    answer = post(app, f"/v1/{path}", body)
     error = answer.json()["error"]
-    assert (error["type"], error["param"]) == ("invalid_request_error", param) and error["message"]
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        None,
-        [],
-        "hello",
-        [{"role": "user"}],
-        [{"role": "wizard", "content": "a"}],
-        [{"role": "user", "content": None}],
-        [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
-        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
-        [{"role": "user", "content": "a" * 10**6}],
-        [{"role": "user", "content": "a"}] * 100,
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_messages_that_can_not_be_answered_are_refused(app, messages):
-    answer = post(app, "/v1/chat/completions", {"messages": messages})
-    assert answer.status_code == 400 and answer.json()["error"]["param"].startswith("messages")
-
-
-@pytest.mark.parametrize(
-    "kind, body, message",
-    [
-        (ChatBody, {"messages": [{"role": "x", "content": ""}]}, "messages[0].role: it should be 'system', 'developer"),
-        (ChatBody, {"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content: it should be a text, or"),
-        (ChatBody, {"messages": []}, "messages: List should have at least 1 item"),
-        (ChatBody, [], "the body: it should be an object"),
-        (CompletionBody, {}, "prompt: Field required"),
-        (CompletionBody, {"prompt": [1, True]}, "prompt: it should be a text, a list of texts"),
-        (CompletionBody, {"prompt": "a", "stop": [""]}, "stop: it should be a text of 1 to 200 characters, or a list"),
-        (DetokenizeBody, {"tokens": [""]}, "tokens: it should be a list of token ids"),
-    ],
-    ids=repr,
-)
-def test_what_is_wrong_is_said_in_plain_words(kind, body, message):
-    with pytest.raises(Refusal, match=f"^{re.escape(message)}"):
-        parse_body(kind, json.dumps(body).encode())
+    assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert error["message"].startswith(param or "the body")
 
 
 @pytest.mark.parametrize(
@@ -132,11 +83,6 @@ def test_a_model_that_was_not_tuned_answers_nobody(model, tokenizer, tmp_path):
     said = post(make_app(tmp_path, engine), "/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
     engine.close()
     assert said.status_code == 400 and "never tuned on conversations" in said.json()["error"]["message"]
-
-
-def test_tools_are_refused(app):
-    asked = {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}
-    assert post(app, "/v1/chat/completions", asked).json()["error"]["param"] == "tools"
 
 
 def test_what_a_message_spells_stays_text(engine, tokenizer):

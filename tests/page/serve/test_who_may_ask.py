@@ -28,74 +28,78 @@ async def fail(request: Request) -> PlainTextResponse:
 ROUTES = [Route("/echo", echo, methods=["GET", "POST"]), Route("/fail", fail)]
 
 
-@pytest.fixture
-def app(monkeypatch):
+TOKEN = {"token": "a b", "hosts": None}
+"Of a server that others reach, too."
+FROM = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "sec-fetch-site": "none"}
+"What a browser says of an address that somebody typed."
+
+
+async def too_much():
+    for _ in range(11):
+        yield b"x" * 100
+
+
+def bearer(words: str) -> dict[str, bytes]:
+    return {"authorization": words.encode("latin-1")}
+
+
+ASKED = [  # what the server wants, request, headers, status
+    *[({}, f"GET http://{host}/echo", {}, 200) for host in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST")],
+    # a name that was made to lead here
+    *[({}, "GET /echo", {"host": host}, 403) for host in (
+        "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[", "a@b", "evil@localhost", "localhost/evil",
+    )],
+    # a page of another site
+    ({}, "POST /echo", {"origin": "http://localhost"}, 200),
+    ({}, "POST /echo", {"origin": "http://evil.example"}, 403),
+    ({}, "POST /echo", {"origin": "null"}, 403),
+    *[({}, f"GET {path}", {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}, status)
+      for site in ("cross-site", "same-site")
+      for path, mode, dest, status in [
+          ("/api/documents", "no-cors", "image", 403), ("/", "no-cors", "script", 403), ("/", "navigate", "iframe", 403),
+          ("/api/documents", "navigate", "document", 403), ("/", "navigate", "document", 200), ("/playground", "navigate", "document", 200),
+      ]],
+    *[({}, path, FROM | {"sec-fetch-site": site}, 200) for path in ("GET /", "GET /playground") for site in ("same-origin", "none")],
+    # the token, in one of three ways; /health is for everybody
+    (TOKEN, "GET http://far.example/echo", {}, 401),
+    (TOKEN, "GET http://far.example/health", {}, 200),
+    *[(TOKEN, "GET /echo", bearer(wrong), 401) for wrong in ("Bearer a", "Basic a b", "Bearer", "a b", "Bearer \xff")],
+    (TOKEN, "GET /echo", bearer("Bearer a b"), 200),
+    (TOKEN, "GET /echo?token=a+b", {}, 303),
+    (TOKEN, "GET /echo?token=a", {}, 401),
+    # how much, what, and how
+    ({}, ("POST /echo", b"x" * 1000), {}, 200),
+    ({}, ("POST /echo", b"x" * 1001), {}, 413),
+    ({}, ("POST /echo", too_much), {}, 413),
+    ({}, "GET /nowhere", {}, 404),
+    ({}, "DELETE /echo", {}, 405),
+    ({}, "GET /fail", {}, 500),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("server", "request_", "headers", "status"), ASKED, ids=lambda value: repr(value)[:60])
+def test_who_may_ask_for_what(tmp_path, monkeypatch, server, request_, headers, status):
     monkeypatch.setattr(guard, "MAX_BODY_BYTES", 1000)
-    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
-    return guarded(ROUTES)
+    asked, body = request_ if isinstance(request_, tuple) else (request_, None)
+    method, path = asked.split(" ", 1)
+    app = guarded([*make_app(tmp_path).routes, *ROUTES], **server)
+    answer = ask(app, method, path, headers=headers, content=body() if callable(body) else body)
+    assert answer.status_code == status
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+    if status >= 400:
+        error = answer.json()["error"]
+        assert error["code"] == status and error["message"] and "secret" not in answer.text
+        assert error["type"] == ("server_error" if status == 500 else error["type"])
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"])
-def test_this_machine_is_answered(app, host):
-    assert ask(app, "GET", "/echo", host).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "127.0.0.1.evil.example",
-        "localhost.evil.example:8000",
-        "",
-        "[",
-        "a@b",
-        "evil@localhost",
-        "localhost/evil",
-    ],
-)
-def test_a_name_that_was_made_to_lead_here_is_refused(app, host):
-    answer = ask(app, "GET", "/echo", headers={"host": host})
-    assert answer.status_code == 403 and "is not served" in answer.json()["error"]["message"]
-
-
-@pytest.mark.parametrize("path, mode, dest, status", [
-    ("/api/documents", "no-cors", "image", 403), ("/", "no-cors", "script", 403), ("/", "navigate", "iframe", 403),
-    ("/api/documents", "navigate", "document", 403), ("/", "navigate", "document", 200),
-    ("/playground", "navigate", "document", 200),
-])  # fmt: skip
-def test_a_page_of_another_site_makes_the_server_do_nothing_and_may_link_to_a_page(tmp_path, path, mode, dest, status):
-    about = {"sec-fetch-mode": mode, "sec-fetch-dest": dest}
-    for site in ("cross-site", "same-site"):
-        headers = about | {"sec-fetch-site": site}
-        assert ask(make_app(tmp_path), "GET", path, headers=headers).status_code == status
-    for site in ("same-origin", "none"):
-        assert ask(make_app(tmp_path), "GET", "/", headers=about | {"sec-fetch-site": site}).status_code == 200
-
-
-@pytest.mark.parametrize("origin, status", [("http://localhost", 200), ("http://evil.example", 403), ("null", 403)])
-def test_a_page_of_another_site_is_refused(app, origin, status):
-    assert ask(app, "POST", "/echo", headers={"origin": origin}).status_code == status
-
-
-def test_answers_say_what_browsers_may_do_with_them(app):
-    for path in ("/echo", "/nowhere"):
-        headers = ask(app, "GET", path).headers
-        assert "default-src 'none'" in headers["content-security-policy"]
-        assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
-
-
-def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways():
-    app = guarded(ROUTES, token="a b", hosts=None)
-    assert ask(app, "GET", "/echo", "far.example").status_code == 401
-    for wrong in ("Bearer a", "Basic a b", "Bearer", "a b", "Bearer \xff"):
-        assert ask(app, "GET", "/echo", headers={"authorization": wrong.encode("latin-1")}).status_code == 401
-    assert ask(app, "GET", "/echo", headers={"authorization": "Bearer a b"}).status_code == 200
+def test_the_cookie_is_for_this_port_alone_and_no_script_reads_it():
+    app = guarded(ROUTES, **TOKEN)
     opened = ask(app, "GET", "/echo?token=a+b")
-    assert opened.status_code == 303 and opened.headers["location"] == "/echo"
     assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite=strict" in opened.headers["set-cookie"]
     cookie = {"cookie": opened.headers["set-cookie"].split(";")[0]}
     assert ask(app, "GET", "/echo", headers=cookie).status_code == 200
-    assert ask(app, "GET", "/echo", "localhost:8001", headers=cookie).status_code == 401, "of another server's port"
+    assert ask(app, "GET", "/echo", "localhost:8001", headers=cookie).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -122,22 +126,9 @@ def test_scripts_are_kept_and_asked_for_again(tmp_path):
     assert same.status_code == 304 and not same.content
 
 
-def test_health_needs_no_token(tmp_path):
-    assert ask(make_app(tmp_path, token="t", hosts=None), "GET", "/health", "far.example").json() == {"status": "ok"}
-
-
-def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(app):
-    async def pieces():
-        for _ in range(11):
-            yield b"x" * 100
-
-    assert ask(app, "POST", "/echo", content=b"x" * 1000).status_code == 200
-    assert ask(app, "POST", "/echo", content=b"x" * 1001).status_code == 413
-    assert ask(app, "POST", "/echo", content=pieces()).status_code == 413
-
-
-def test_a_body_that_does_not_come_is_not_waited_for(app):
-    sent = []
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+    app, sent = guarded(ROUTES), []
 
     async def send(message):
         sent.append(message)
@@ -147,17 +138,6 @@ def test_a_body_that_does_not_come_is_not_waited_for(app):
 
     asyncio.run(app(scope_of("/echo"), never, send))
     assert sent[0]["status"] == 408
-
-
-def test_a_fault_of_ours_is_not_shown(app):
-    answer = ask(app, "GET", "/fail")
-    assert answer.status_code == 500 and "secret" not in answer.text
-    assert answer.json()["error"]["type"] == "server_error"
-
-
-def test_what_is_not_there_is_said_in_the_same_shape(app):
-    assert ask(app, "GET", "/nowhere").json()["error"]["message"] == "there is nothing at /nowhere"
-    assert ask(app, "DELETE", "/echo").json()["error"]["code"] == 405
 
 
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from headwater.core.errors import HeadwaterError
-from headwater.page.serve.guard import LOOPBACK_NAMES, Guard
+from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard
 from headwater.page.serve.live import LivePage
 from headwater.page.serve.playground import Playground
 from headwater.page.serve.refusal import Refusal
@@ -96,4 +96,6 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
         error = Refusal(400, str(error))
     elif not isinstance(error, Refusal):
         error = Refusal(500, "this is a fault of headwater's; its log says more")
-    return error.response()
+    answer = error.response()
+    answer.headers.update(HEADERS)  # one of 500 comes from outside the guard
+    return answer
