@@ -136,7 +136,8 @@ class History(RunLog):
 class RunData:
     """What a run's folder holds: `log` has its records, the other fields what its files say.
 
-    `records` are the lines that `log` was made of; none of a log that follows a run.
+    `records` are the lines that `log` was made of; none of a log that follows a run. `sources` are in an order that
+    gives each the same colour in every chart, the almanac last.
     """
 
     name: str
@@ -153,6 +154,7 @@ class RunData:
     tasks: Object
     interventions: list[Record]
     stages: Object
+    sources: list[str]
 
     def events(self, event: str) -> list[Record]:
         """Return the records of an event that count; the steps are columns of `log`."""
@@ -189,14 +191,12 @@ class RunData:
     def is_finished(self) -> bool:
         return bool(self.last("finish"))
 
-    @property
-    def sources(self) -> list[str]:
-        """Every source by name, the almanac last, in an order that gives each the same colour in every chart."""
-        names = list(table(self.corpus, "sources"))
-        for record in self.events("validation"):
-            names.extend(table(record, "bits_per_byte"))
-        unique = [name for name in dict.fromkeys(names) if name != "all"]
-        return sorted(unique, key=lambda name: name == ALMANAC)
+
+def _sources(corpus: Object, validations: list[Record]) -> list[str]:
+    names = dict.fromkeys(table(corpus, "sources"))
+    for record in validations:
+        names |= dict.fromkeys(table(record, "bits_per_byte"))
+    return sorted((name for name in names if name != "all"), key=lambda name: name == ALMANAC)
 
 
 def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None = None) -> RunData:
@@ -207,6 +207,8 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
         for record in records:
             log.take(record)
 
+    corpus = here.manifest(here.corpus)
+
     def kept(name: str) -> Object:
         return table(here.json(run_dir / name))
 
@@ -216,7 +218,7 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
         log=log,
         records=records,
         config=kept("config.json"),
-        corpus=here.manifest(here.corpus),
+        corpus=corpus,
         tokenizer=here.manifest(here.tokenizer),
         tokens=here.manifest(here.tokens),
         evaluation=kept("evaluation.json"),
@@ -225,6 +227,7 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
         tasks=kept("tasks.json"),
         interventions=_interventions_or_none(run_dir),
         stages=kept("stages.json"),
+        sources=_sources(corpus, log.events.get("validation", [])),
     )
 
 

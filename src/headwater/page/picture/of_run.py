@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
@@ -38,15 +36,6 @@ def drawn(found: Block | None, key: str, title: Words, what: str, /, **more: Wor
     return found | {"key": key} | more if found else not_measured(title, what)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Something that happened at a number of tokens seen: `event` is a key of MARKS."""
-
-    event: str
-    tokens_seen: float
-    text: str
-
-
 MARKS = {  # by event: the words of the legend, plotly's symbol, the colour
     "checkpoint": ("saved", "circle-open", "series-6"),
     "resume": ("resumed", "triangle-right", "series-3"),
@@ -69,17 +58,6 @@ def tokens_per_step(log: History) -> float:
     return seen / max(1, log.columns["step"][-1])
 
 
-def incidents(log: History) -> list[Mark]:
-    """Return what happened between steps: saves, resumes, rollbacks and skipped steps."""
-    marks, tokens = [], tokens_per_step(log)
-    for event, (words, _, _) in MARKS.items():
-        for record in log.events.get(event, []):
-            source = record.get("reason") or record.get("from") or ""
-            text = f"step {record['step']:.0f}: {words}{f' ({source})' if source else ''}"
-            marks.append(Mark(event, record["step"] * tokens, text[:MAX_MARK_TEXT]))
-    return marks
-
-
 def memory_peaks(log: History) -> Points:
     """Return the most memory that a process of the first rank had held by each save, in GB, over tokens seen."""
     saves, tokens = points(log.events.get("checkpoint", []), "step", "peak_memory_bytes"), tokens_per_step(log)
@@ -96,7 +74,7 @@ def every_step(curve: Points, color: str, opacity: float, **more: Any) -> Spec:
     return line("each step", thin(curve), color, width=1, opacity=opacity, **more)
 
 
-def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> Block | None:
+def loss_chart(log: History, curve: Points, held_out: Points, between: tuple[float, float]) -> Block | None:
     """Return the loss of each step and of validations, with what happened on it."""
     if not curve:
         return None
@@ -104,7 +82,7 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> B
     traces = [every_step(curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
     if held_out:
         traces.append(line("validation", thin(held_out), "series-2", **marked("series-2")))
-    traces += _mark_traces(marks, smoothed)
+    traces += mark_traces(log, smoothed, between)
     last = decimal(smoothed[-1][1])
     return chart(
         "Loss",
@@ -116,16 +94,22 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> B
     )
 
 
-def _mark_traces(marks: Sequence[Mark], curve: Points) -> list[Spec]:
-    traces = []
+def mark_traces(log: History, curve: Points, between: tuple[float, float] = (-math.inf, math.inf)) -> list[Spec]:
+    """Return what happened between steps on the curve of the loss: saves, resumes, rollbacks and skipped steps."""
+    traces, tokens, (low, high) = [], tokens_per_step(log), between
     for event, (name, symbol, color) in MARKS.items():
-        found, is_save = [mark for mark in marks if mark.event == event], event == "checkpoint"
-        if found:
-            places = [(mark.tokens_seen, _height(curve, mark.tokens_seen)) for mark in found]
+        records = [each for each in log.events.get(event, []) if low <= each["step"] * tokens <= high]
+        if records:
+            reasons = [record.get("reason") or record.get("from") or "" for record in records]
+            said = [
+                f"step {each['step']:.0f}: {name}{f' ({why})' if why else ''}" for each, why in zip(records, reasons)
+            ]
+            places = [(x := record["step"] * tokens, _height(curve, x)) for record in records]
             # what a save says is that of its neighbours: it would hide the loss under the pointer
+            is_save = event == "checkpoint"
             hover = {"hoverinfo": "skip", "hovertemplate": None} if is_save else {"hovertemplate": "%{text}"}
             marker = {"symbol": symbol, "size": 6 if is_save else 9, "color": f"@{color}", "line": {"width": 1.5}}
-            text = [chart_text(mark.text) for mark in found]
+            text = [chart_text(words[:MAX_MARK_TEXT]) for words in said]
             traces.append(line(name, places, color, mode="markers", marker=marker, text=text, **hover))
     return traces
 
@@ -239,13 +223,12 @@ def run_charts(run: RunData, between: tuple[float, float] | None = None) -> dict
     """Return the charts that every run has, by name; those of steps hold what lies `between` two amounts of tokens."""
     log, validations = run.log, run.events("validation")
     places = log.between(*between) if between else (0, None)
-    low, high = between or (-math.inf, math.inf)
+    low, high = in_sight = between or (-math.inf, math.inf)
     field, unit, expected = forecast_band(run.forecast) or ("bits_per_byte", "bits per byte", None)
-    marks = [mark for mark in incidents(log) if low <= mark.tokens_seen <= high]
     losses = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
     measured = points(validations, "tokens_seen", field, "all")
     return {
-        "loss": loss_chart(log.curve("loss", *places), losses, marks),
+        "loss": loss_chart(log, log.curve("loss", *places), losses, in_sight),
         "held_out": held_out_chart(measured, unit, expected, amount(run.start, "num_tokens") or 0.0),
         **{name: step_chart(name, log.curve(name, *places)) for name in ("tokens_per_second", "grad_norm")},
         # a run that rewards train has steps without tokens

@@ -159,24 +159,16 @@ const headwater = (() => {
       element("tbody", {}, ...rows.map((row) => element("tr", { class: row.class }, ...row.cells.map(cellOf))))), heads.filter(Boolean).join(", "));
   };
 
-  const drawing = (tag, attributes, ...children) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
-    made.append(...children);
+  const piece = ({ class: kind, share, text }) => {
+    const made = element("span", { class: share < 0.13 ? `${kind} narrow` : kind, title: text }, share < 0.05 ? null : `${(100 * share).toFixed(0)} %`);
+    made.style.flexGrow = share;
     return made;
   };
-  const bar = ({ title, note, summary, parts }) => {
-    let left = 0;
-    const pieces = parts.flatMap(({ class: kind, share, text }) => {
-      const width = 100 * share, x = left;
-      left += width;
-      const box = drawing("rect", { x: `${x}%`, y: 0, width: `${width}%`, height: "100%", class: kind }, drawing("title", {}, text));
-      const place = { x: `${x + width / 2}%`, y: "50%", class: width < 13 ? "narrow" : "" };
-      return width < 5 ? [box] : [box, drawing("text", place, `${width.toFixed(0)} %`)];
-    });
-    const head = title ? [element("div", { class: "bar-head" }, element("span", {}, title), element("strong", {}, note))] : [];
-    return element("div", { class: "bar-row" }, ...head, drawing("svg", { class: "bar", role: "img", "aria-label": summary }, ...pieces));
-  };
+  const bar = ({ title, note, summary, parts }) => element("div", { class: "bar-row" },
+    title ? element("div", { class: "bar-head" }, element("span", {}, title), element("strong", {}, note)) : null,
+    element("div", { class: "parts", role: "img", "aria-label": summary }, ...parts.map(piece)));
+  const tile = ({ name, value, is_known: isKnown, note }) => element("div", { class: "tile" },
+    element("dt", {}, name), element("dd", { class: isKnown ? null : "missing" }, value), element("dd", { class: "note" }, ...words(note)));
 
   const MAKERS = {
     section: ({ place, title }) => element("section", { id: place }, element("h2", {}, title)),
@@ -189,6 +181,7 @@ const headwater = (() => {
     grid: ({ class: kind }) => element("div", { class: kind }),
     text: ({ class: kind, text }) => element("p", { class: kind }, ...words(text)),
     items: ({ class: kind, items }) => element("ul", { class: kind }, ...items.map((item) => element("li", {}, ...words(item)))),
+    tiles: ({ figures }) => element("dl", { class: "tiles" }, ...figures.map(tile)),
     table,
     bar,
     chart: (chart, zoomed) => new Figure(chart, zoomed).node,
@@ -211,9 +204,5 @@ const headwater = (() => {
     if (!isSame) place.replaceChildren(...[...place.childNodes].slice(0, place.numOwn), ...nodes);
   };
 
-  // the figures at the head of a picture
-  const tiles = (figures) => figures.map(({ name, value, is_known: isKnown, note }) => element("div", { class: "tile" },
-    element("dt", {}, name), element("dd", { class: isKnown ? null : "missing" }, value), element("dd", { class: "note" }, ...words(note))));
-
-  return { begin, element, one, show, tiles };
+  return { begin, element, one, show };
 })();

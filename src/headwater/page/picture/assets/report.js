@@ -1,5 +1,5 @@
 (() => {
-  const { begin, element, one, show, tiles } = headwater;
+  const { begin, element, one, show } = headwater;
   const picture = JSON.parse(one("#picture").textContent);
 
   // the policy knows the digest of what this runs
@@ -16,9 +16,10 @@
   one("#page").before(
     element("header", { class: "hero" }, element("p", { class: "kicker" }, "headwater · report of a pre-training run"),
       element("h1", {}, picture.name), element("p", { class: "result" }, picture.result), element("p", { class: "status" }, picture.status)),
-    element("dl", { class: "tiles" }, ...tiles(picture.figures)),
-    element("nav", { class: "parts", "aria-label": "parts of the report" },
+    element("div", { id: "head" }),
+    element("nav", { class: "parts-of", "aria-label": "parts of the report" },
       ...picture.sections.map(({ place, link }) => element("a", { href: `#${place}` }, link))));
+  show(one("#head"), [{ kind: "tiles", figures: picture.figures }]);
   one("#page").replaceChildren();
   show(one("#page"), picture.sections);
   if (!one("figure.chart .plot")) document.documentElement.dataset.drawn = document.documentElement.dataset.complete = "yes";

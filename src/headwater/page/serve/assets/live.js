@@ -2,7 +2,7 @@
 
 import { element, get, grouped, one } from "./page.js";
 
-const { begin: beginCharts, show, tiles } = headwater;
+const { begin: beginCharts, show } = headwater;
 const root = document.documentElement;
 const LIST_MILLISECONDS = 250;
 const FIRST = ["learning", "running"]; // sections of which somebody who watches a run asks first
@@ -93,8 +93,7 @@ const refreshRun = async () => {
   if (number !== latest || name !== state.shown) return;
   one("#run").hidden = false;
   one("#run > h2").textContent = name.slice(0, 300);
-  one("#run > .result").textContent = picture.result;
-  showIfNew(one("#run > .tiles"), picture.figures, tiles);
+  show(one("#run > .head"), [{ kind: "text", class: "result", text: picture.result }, { kind: "tiles", figures: picture.figures }]);
   const isFirst = ({ place }) => FIRST.includes(place);
   show(one("#run > .picture"), [...picture.sections.filter(isFirst), ...picture.sections.filter((each) => !isFirst(each))], zoomTo);
 };
@@ -102,13 +101,6 @@ const refreshRun = async () => {
 const gone = (why) => {
   one("#run").hidden = !one("#run > .picture").shown;
   one("#run > .lead").textContent = why;
-};
-
-const showIfNew = (place, values, make) => {
-  const text = JSON.stringify(values);
-  if (place.shownText === text) return;
-  place.shownText = text;
-  place.replaceChildren(...make(values));
 };
 
 const zoomTo = (range) => {
@@ -136,7 +128,7 @@ const refreshCompared = async () => {
   if (names.length < 2) return;
   const { charts, notes } = await get("api/compare", names.map((name) => ["run", name]));
   if (names.join() !== [...state.checked].join()) return;
-  showIfNew(one("#compare .lead"), notes, () => notes.map((note) => element("p", {}, `${note}.`)));
+  show(one("#compare .lead"), notes.map((note) => ({ kind: "text", class: "note", text: `${note}.` })));
   show(one("#compare .charts"), charts);
 };
 
