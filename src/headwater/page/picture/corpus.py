@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from headwater.core.errors import HeadwaterError
-from headwater.core.numbers import count, decimal, number, percent, plural, size, whole
+from headwater.core.numbers import count, decimal, percent, plural, size, whole
 from headwater.core.records import Object, amount, table
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.page.picture.blocks import (
@@ -86,24 +86,19 @@ def _almanac_note(run: RunData) -> str | None:
 
 
 def _by_source(run: RunData) -> Block:
-    shares = read_shares(run)
-    rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
+    shares, rows = read_shares(run), list[list[Words]]()
+    for name in run.sources:
+        found, share = _text_of(run, name), shares.get(name, Share())
+        # of the whole training text, or the tokenizer's own of a sample where that isn't there yet
+        per_token = amount(run.tokens, "splits", "train", name, "bytes_per_token")
+        if per_token is None:
+            per_token = amount(run.tokenizer, "bytes_per_token", name)
+        text_kept = [whole(amount(found, "documents")), size(amount(found, "bytes")), decimal(per_token, 2)]
+        trained = [count(share.tokens), percent(share.fraction), decimal(share.epochs, 2)]
+        rows.append([_source_head(run, name), *text_kept, *trained])
     heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
     note = "Tokens and epochs over the whole run. Below one epoch, part of a source's training text is never read."
     return card("Source by source", note, data_table(heads, rows))
-
-
-def _source_row(run: RunData, name: str, share: Share) -> list[Words]:
-    found = _text_of(run, name)
-    return [
-        _source_head(run, name),
-        whole(amount(found, "documents")),
-        size(amount(found, "bytes")),
-        decimal(bytes_per_token(run, name), 2),
-        count(share.tokens),
-        percent(share.fraction),
-        decimal(share.epochs, 2),
-    ]
 
 
 def _text_of(run: RunData, source: str) -> Object:
@@ -117,12 +112,6 @@ def _text_of(run: RunData, source: str) -> Object:
     return found | {"bytes": sum(amount(part, "bytes") or 0 for part in parts)} if parts else {}
 
 
-def bytes_per_token(run: RunData, source: str) -> float | None:
-    """Return the figure of the whole training text, or the tokenizer's own of a sample where that isn't there yet."""
-    whole_text = amount(run.tokens, "splits", "train", source, "bytes_per_token")
-    return whole_text if whole_text is not None else amount(run.tokenizer, "bytes_per_token", source)
-
-
 def _balance(run: RunData, sources: dict[str, Object]) -> Block:
     names = [name for name in run.sources if name in sources]
     rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
@@ -131,7 +120,9 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Block:
         total["dropped"] = _all_reasons(sources)
         rows.append(("total", _summary_row("all", total)))
     details = [row for name in names for row in _reason_rows(run, name, sources[name])]
-    balanced = all(_is_balanced(source) for source in sources.values())
+    balanced = all(
+        _sum([table(source, "read")]) == _sum([table(source, "kept"), _dropped(source)]) for source in sources.values()
+    )
     note = (
         "read = kept + dropped, in documents and in bytes as read: "
         + ("it balances." if balanced else "IT DOES NOT BALANCE.")
@@ -152,10 +143,6 @@ def _dropped(source: Object) -> dict[str, float]:
     return _sum(table(source, "dropped").values())
 
 
-def _is_balanced(source: Object) -> bool:
-    return _sum([table(source, "read")]) == _sum([table(source, "kept"), _dropped(source)])
-
-
 def _reasons(source: Object) -> list[tuple[str, Object]]:
     """Return what was dropped by reason in words: the most documents first, then the most bytes."""
     losses = [(reason.replace("_", " "), table(loss)) for reason, loss in table(source, "dropped").items()]
@@ -164,32 +151,27 @@ def _reasons(source: Object) -> list[tuple[str, Object]]:
 
 def _summary_row(head: Words, source: Object) -> list[Words]:
     amounts = [table(source, "read"), table(source, "kept"), _dropped(source)]
-    reasons = [f"{reason} {_extent(loss)}" for reason, loss in _reasons(source)]
-    return [head, *map(_documents_and_bytes, amounts), " · ".join(reasons) or "–"]
-
-
-def _extent(loss: Object) -> str:
-    """Return what was lost in documents, or in bytes where only parts of documents were."""
-    return whole(number(loss.get("documents"))) if loss.get("documents") else size(number(loss.get("bytes")))
-
-
-def _documents_and_bytes(amounts: Object) -> Words:
-    documents, num_bytes = number(amounts.get("documents")), number(amounts.get("bytes"))
-    return [mark("", whole(documents)), mark("under", size(num_bytes))]
+    cells = [
+        [mark("", whole(amount(each, "documents"))), mark("under", size(amount(each, "bytes")))] for each in amounts
+    ]
+    # in bytes where only parts of documents were lost
+    reasons = [
+        f"{reason} {whole(amount(loss, 'documents')) if loss.get('documents') else size(amount(loss, 'bytes'))}"
+        for reason, loss in _reasons(source)
+    ]
+    return [head, *cells, " · ".join(reasons) or "–"]
 
 
 def _reason_rows(run: RunData, name: str, source: Object) -> list[tuple[str, list[Words]]]:
-    read_bytes = amount(source, "read", "bytes") or 0
-    lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
-    lines += [("kept, after cleaning", _text_of(run, name), "kept")]
-    lines += [(reason, loss, "dropped") for reason, loss in _reasons(source)]
-    return [(kind, [_source_head(run, name), words, *_cells(found, read_bytes)]) for words, found, kind in lines]
-
-
-def _cells(amounts: Object, read_bytes: float) -> list[str]:
-    num_bytes = number(amounts.get("bytes"))
-    share = percent(num_bytes / read_bytes) if num_bytes is not None and read_bytes else "–"
-    return [whole(number(amounts.get("documents"))), whole(num_bytes), share]
+    read, kept = table(source, "read"), table(source, "kept")
+    lines = [("read", "read", read), ("kept", "kept", kept), ("kept", "kept, after cleaning", _text_of(run, name))]
+    rows = list[tuple[str, list[Words]]]()
+    for kind, words, found in [*lines, *(("dropped", reason, loss) for reason, loss in _reasons(source))]:
+        num_bytes, of = amount(found, "bytes"), amount(read, "bytes")
+        share = percent(num_bytes / of) if num_bytes is not None and of else "–"
+        cells = [whole(amount(found, "documents")), whole(num_bytes), share]
+        rows.append((kind, [_source_head(run, name), words, *cells]))
+    return rows
 
 
 def _source_head(run: RunData, name: str) -> Words:

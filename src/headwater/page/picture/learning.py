@@ -36,7 +36,8 @@ def _lead(run: RunData) -> Block | None:
     if score is None:
         return None
     relations = [
-        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})"
+        f"{percent(abs(score / value - 1), 0)} {'less' if score < value else 'more'} than {_PROSE.get(name, name)} "
+        f"({decimal(value)})"
         for name, value in baselines(run.evaluation).items()
     ]
     beside = f": {', '.join(relations)}" if relations else ""
@@ -53,10 +54,6 @@ def _since_base(run: RunData) -> Block | None:
     if (share := amount(run.config, "settings", "replay", "share")) is not None:
         note += f" Old text is the base's own, {percent(share, 0)} of what this run read."
     return card("New and old text", note, data_table(["", CHANGE], map(list, lines), words=[CHANGE])) if lines else None
-
-
-def _relation(score: float, baseline: float) -> str:
-    return f"{percent(abs(score / baseline - 1), 0)} {'less' if score < baseline else 'more'}"
 
 
 def _what_baselines_read(read: Object) -> str:

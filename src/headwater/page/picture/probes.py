@@ -49,7 +49,8 @@ _SHOWN, _MAX_PROMPTS = 4, 50
 def probes(run: RunData) -> Block:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
     of_almanac = [name for name in PROBES if name not in OF_OWN_TEXT]
-    names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
+    is_of_own_text = bool(measured) and set(measured) <= set(OF_OWN_TEXT)
+    names = list(dict.fromkeys([*([] if is_of_own_text else of_almanac), *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
     body: list[Block] = [text("lead", _LEAD), grid(cards, "grid quarters")]
     if not measured and amount(run.config, "settings", "train", "num_probes") == 0:
@@ -57,10 +58,6 @@ def probes(run: RunData) -> Block:
     elif not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
         body = [missing(_NO_PROBES)]
     return section("probes", "What it can do", body, _tasks(run), _next_tokens(run))
-
-
-def _is_of_own_text(measured: list[str]) -> bool:
-    return bool(measured) and set(measured) <= set(OF_OWN_TEXT)
 
 
 def _tasks(run: RunData) -> Block | None:
@@ -112,8 +109,14 @@ def _over_time(records: list[Object], prompt: str) -> Block | None:
         return None
     columns = pick(columns, _MAX_COLUMNS)
     tokens = _likely_tokens([guesses for _, guesses in columns])
-    heads = ["tokens seen", *[_when(record) for record, _ in columns]]
-    rows = [(None, [_token(token), *[_cell(guesses.get(token)) for _, guesses in columns]]) for token in tokens]
+    heads = [
+        "tokens seen",
+        *(count(seen) if (seen := amount(record, "tokens_seen")) else "at the start" for record, _ in columns),
+    ]
+    rows = [
+        (None, [mark("code", visible(token)), *[_cell(guesses.get(token)) for _, guesses in columns]])
+        for token in tokens
+    ]
     note = "Probability of the next token, in percent, over the tokens seen. Empty: not among the likeliest."
     return card(mark("q", f"{prompt} …"), note, data_table(heads, rows) | {"class": "heat"})
 
@@ -144,15 +147,9 @@ def _likely_tokens(columns: list[dict[str, float]]) -> list[str]:
     return sorted([*last, *once], key=lambda token: (-final.get(token, 0.0), -peak[token]))
 
 
-def _when(record: Object) -> str:
-    tokens_seen = amount(record, "tokens_seen")
-    return "at the start" if tokens_seen == 0 else count(tokens_seen)
-
-
-def _token(token: str) -> Block:
+def visible(token: str) -> str:
     """Return a token with its leading space and its line breaks made visible."""
-    shown = printable(token, keep="\n\t").replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
-    return mark("code", shown)
+    return printable(token, keep="\n\t").replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
 
 
 def _cell(probability: float | None) -> Block:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.core.numbers import plural, setting
 from headwater.core.records import Object, entries, table
-from headwater.page.picture.blocks import Block, Words, card, data_table, fold, items, mark, missing, section, text
+from headwater.page.picture.blocks import Block, card, data_table, fold, items, mark, missing, section, text
 from headwater.runs.measures import ranks_of
 from headwater.runs.run_data import RunData
 
@@ -39,22 +39,15 @@ def _lead(reasons: list[Object]) -> str:
 
 
 def _table(reasons: list[Object]) -> Block:
+    rows = []
+    for reason in reasons:
+        origin, where, why = (str(reason.get(name) or "") for name in ("origin", "where", "why"))
+        is_needed = where and where not in why and origin != "rule"  # a rule's place is in this program
+        badge = mark(f"badge {origin if origin in _ORIGINS else 'other'}", origin)
+        place = mark("where", where) if is_needed else None
+        rows.append([mark("code", str(reason.get("setting", ""))), _shown(reason.get("value")), badge, [why, place]])
     heads = ["setting", "value", "origin", "why"]
-    return data_table(heads, [_row(reason) for reason in reasons], words=heads[1:])
-
-
-def _row(reason: Object) -> list[Words]:
-    origin = str(reason.get("origin", ""))
-    badge = mark(f"badge {origin if origin in _ORIGINS else 'other'}", origin)
-    where, why = str(reason.get("where") or ""), str(reason.get("why") or "")
-    is_needed = where and where not in why and origin != "rule"  # a rule's place is in this program
-    place = mark("where", where) if is_needed else None
-    return [
-        mark("code", str(reason.get("setting", ""))),
-        _shown(reason.get("value")),
-        badge,
-        [why, place],
-    ]
+    return data_table(heads, rows, words=heads[1:])
 
 
 def _shown(value: Any) -> Block:

@@ -26,6 +26,17 @@ from headwater.page.picture.blocks import as_json
 from headwater.page.picture.picture import picture_of
 from headwater.runs.run_data import RunData, read_run
 
+PLAIN = {
+    "name": "h2",
+    "result": "p",
+    "status": "p",
+    "title": "h3",
+    "value": "p",
+    "note": "p",
+    "text": "p",
+    "summary": "p",
+}
+"How what a picture says stands on the page where no script draws it."
 FOOTER = "Made by headwater from the records of this run. This file makes no request to any server."
 
 
@@ -89,39 +100,21 @@ def _asset(name: str) -> str:
     return (resources.files("headwater.page.picture") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _plain(picture: dict[str, Any]) -> str:
-    """Return the words and tables of a picture as HTML."""
-    figures = [{"cells": [each["name"], each["value"], each["note"]]} for each in picture["figures"]]
-    head = [
-        f"<h1>{escape(picture['name'])}</h1>",
-        *(f"<p>{escape(picture[name])}</p>" for name in ("result", "status")),
-    ]
-    return "".join([*head, _plain_table({"heads": [], "rows": figures}), *map(_plain_block, picture["sections"])])
+def _plain(value: Any) -> str:
+    """Return a picture, its blocks and their words as HTML without a style."""
+    if isinstance(value, list):
+        return "".join(map(_plain, value))
+    if not isinstance(value, dict):
+        return "" if value is None else escape(str(value))
+    if "kind" not in value and "text" in value:  # a mark stands apart
+        return _plain(value["text"]) + " "
+    found = [f"<{tag}>{words}</{tag}>" for name, tag in PLAIN.items() if (words := _plain(value.get(name)))]
+    inner = [_plain(value[name]) for name in ("figures", "sections", "body") if name in value]
+    rows = "".join(f"<tr>{''.join(f'<td>{_plain(cell)}</td>' for cell in row)}</tr>" for row in _rows(value))
+    return "".join([*found, f"<table>{rows}</table>" if rows else "", *inner])
 
 
-def _plain_block(block: dict[str, Any]) -> str:
-    """Return a block of any kind: its title, its words, its table or list, and the blocks in it."""
-    found = [_element("h2" if block["kind"] == "section" else "h3", block.get("title"))]
-    found += [_element("p", block.get(name)) for name in ("note", "text", "summary")]
-    found += [_plain_table(block)] if "rows" in block else []
-    found += [_element("p", item) for item in block.get("items", [])]
-    return "".join([*found, *map(_plain_block, block.get("body", []))])
-
-
-def _plain_table(block: dict[str, Any]) -> str:
-    rows = [block["heads"], *(row["cells"] for row in block["rows"])]
-    lines = ["".join(f"<td>{_plain_words(cell)}</td>" for cell in row) for row in rows if row]
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
-
-
-def _element(tag: str, words: Any) -> str:
-    found = _plain_words(words)
-    return f"<{tag}>{found}</{tag}>" if found else ""
-
-
-def _plain_words(words: Any) -> str:
-    if isinstance(words, list):
-        return "".join(map(_plain_words, words))
-    if isinstance(words, dict):  # a mark stands apart
-        return _plain_words(words["text"]) + " "
-    return "" if words is None else escape(str(words))
+def _rows(block: dict[str, Any]) -> list[list[Any]]:
+    """Return the rows of a table or a list."""
+    rows = [block.get("heads") or [], *(row["cells"] for row in block.get("rows", []))]
+    return [row for row in rows if row] + [[item] for item in block.get("items", [])]
