@@ -12,7 +12,7 @@ import pytest
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.core.numbers import duration
-from headwater.page.serve.summary import RunsFolder
+from headwater.runs.summary import RunsFolder
 from headwater.runs.time_left import TimeLeft
 from headwater.train.settings import TrainSettings
 

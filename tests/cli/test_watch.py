@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_run import call
 
-from headwater.page.serve.summary import RunsFolder
+from headwater.runs.summary import RunsFolder
 
 STEP = {
     "event": "step",

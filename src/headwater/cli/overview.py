@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.cli.terminal import safe
 from headwater.core.errors import ConfigError
-from headwater.page.serve.summary import RunsFolder
+from headwater.runs.summary import RunsFolder
 
 RUNS = Path("runs")
 

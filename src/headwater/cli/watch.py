@@ -14,7 +14,7 @@ from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import columns, print_json
 from headwater.cli.verbs import App
 from headwater.core.printable import printable
-from headwater.page.serve.summary import HEADS, RunsFolder
+from headwater.runs.summary import HEADS, RunsFolder
 
 EVERY_SECONDS = 1.0
 STYLES = {"running": "cyan", "finished": "green", "killed": "red"}

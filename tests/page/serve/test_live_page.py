@@ -292,14 +292,3 @@ def test_an_address_with_a_run_that_is_not_there_says_so(open_page, made_up):
     page.tab.locator("#runs th a", has_text="first").click()
     page.until("document.querySelector('#missing').hidden && !document.querySelector('#run').hidden")
     assert not page.errors
-
-
-def test_a_name_from_outside_is_no_path(made_up):
-    import urllib.error
-    import urllib.request
-
-    for path in ("api/run?run=..%2F..", "api/compare?run=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(made_up + path)
-        with refused.value as answer:
-            assert answer.code == 404, path

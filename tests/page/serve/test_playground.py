@@ -17,8 +17,8 @@ from headwater.evaluate.generate import NextToken
 from headwater.page.serve import playground
 from headwater.page.serve.app import make_app
 from headwater.page.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
-from headwater.page.serve.summary import RunsFolder
 from headwater.runs.library.model import Model
+from headwater.runs.summary import RunsFolder
 
 HOSTILE = "</textarea><script>window.ran = 1</script><img src=x onerror='window.ran = 1'> \"'& \u202e\u2066 &lt;b&gt;"
 HOSTILE_NAME = "<img src=x onerror='window.ran = 1'>\u202e"

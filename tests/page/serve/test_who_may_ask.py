@@ -71,7 +71,9 @@ ASKED = [  # what the server wants, request, headers, status
     ({}, ("POST /echo", b"x" * 1000), {}, 200),
     ({}, ("POST /echo", b"x" * 1001), {}, 413),
     ({}, ("POST /echo", too_much), {}, 413),
-    ({}, "GET /nowhere", {}, 404),
+    *[({}, f"GET /{path}", {}, 404) for path in (
+        "nowhere", "api/run?run=..%2F..", "api/compare?run=%2Fetc", "api/documents?run=a%00", "static/..%2Fapp.py", "static/live.py",
+    )],
     ({}, "DELETE /echo", {}, 405),
     ({}, "GET /fail", {}, 500),
 ]  # fmt: skip

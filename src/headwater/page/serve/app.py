@@ -21,7 +21,7 @@ from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard
 from headwater.page.serve.live import LivePage
 from headwater.page.serve.playground import Playground
 from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.summary import RunsFolder
+from headwater.runs.summary import NoRunError, RunsFolder
 
 if TYPE_CHECKING:
     from headwater.page.serve.engine import Engine
@@ -92,6 +92,8 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):  # starlette's: no route has this path, or not this method
         known = {404: f"there is nothing at {request.url.path[:200]}", 405: f"{request.method} is not answered here"}
         error = Refusal(error.status_code, known.get(error.status_code, error.detail), headers=error.headers)
+    elif isinstance(error, NoRunError):
+        error = Refusal(404, str(error), "run")
     elif isinstance(error, HeadwaterError):
         error = Refusal(400, str(error))
     elif not isinstance(error, Refusal):

@@ -20,10 +20,10 @@ from headwater.page.picture.blocks import shown
 from headwater.page.picture.of_run import overlaid
 from headwater.page.picture.picture import picture_of
 from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.summary import HEADS, RunsFolder
 from headwater.runfile.paths import RunFolder
 from headwater.runs.curves import points
 from headwater.runs.run_data import History, read_run
+from headwater.runs.summary import HEADS, RunsFolder
 from headwater.train.checkpoint.layout import DERIVED
 
 LIST_SECONDS, LIST_REST = 0.2, 10  # at least, and times what reading the list takes

@@ -33,8 +33,8 @@ from headwater.model.count import count_parameters
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.requests import Body, read_body
 from headwater.page.serve.streaming import ReleasingStream
-from headwater.page.serve.summary import RunsFolder, RunSummary
 from headwater.runfile.run_config import config_of_run
+from headwater.runs.summary import RunsFolder, RunSummary
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.core.errors import DataError
 from headwater.core.files import read_json_or_none
 from headwater.core.numbers import count, decimal, duration, whole
 from headwater.core.records import Object, amount, table
-from headwater.page.serve.recent import MEAN_STEPS, RecentRecords
-from headwater.page.serve.refusal import Refusal
+from headwater.runs.recent import MEAN_STEPS, RecentRecords
 from headwater.train.checkpoint.layout import DERIVED
 from headwater.train.checkpoint.lock import is_owned
 
@@ -24,6 +24,10 @@ MAX_RUNS = 1000
 HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
 AS_RECORDED = ("step", "loss", "tokens_per_second", "last_record_at", "prompt", "version")
+
+
+class NoRunError(DataError):
+    """A folder of runs has none of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +89,13 @@ class RunsFolder:
         return dict(list(found.items())[:MAX_RUNS])
 
     def run_dir(self, name: str) -> Path:
-        """Return the folder of a run by its name, which never becomes a path; raise Refusal where there is none."""
+        """Return the folder of a run by its name, which never becomes a path; raise NoRunError where there is none."""
         known = self._paths.get(name)
         if known is not None and _is_run(known):
             return known
         self._paths = paths = self.paths()
         if name not in paths:
-            raise Refusal(404, f"there is no run {name[:100]!a} in {self.folder}", "run")
+            raise NoRunError(f"there is no run {name[:100]!a} in {self.folder}")
         return paths[name]
 
     def summaries(self) -> list[RunSummary]:
