@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -62,15 +62,12 @@ def _composition(run: RunData) -> Block:
     """Draw two bars of the same sources: the text that was kept, and the tokens that training took from it."""
     kept = {name: amount(_text_of(run, name), "bytes") or 0 for name in run.sources}
     trained = {name: share.tokens or 0 for name, share in read_shares(run).items()}
-    bars = [_bar(run, "Kept text", kept, size)]
-    if any(trained.values()):
-        bars.append(_bar(run, "Training tokens", trained, count))
+    bars = []
+    for name, amounts, show in (("Kept text", kept, size), ("Training tokens", trained, count)):
+        if amounts is kept or any(amounts.values()):
+            parts = [(at, source, amounts[source]) for at, source in enumerate(run.sources) if amounts.get(source)]
+            bars.append(stacked_bar(parts, show, f"{name} by source", name))
     return card("Where the text came from", _almanac_note(run), bars, legend(run.sources))
-
-
-def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Block:
-    parts = [(at, source, amounts[source]) for at, source in enumerate(run.sources) if amounts.get(source)]
-    return stacked_bar(parts, show, f"{name} by source", name)
 
 
 def _almanac_note(run: RunData) -> str | None:
@@ -117,8 +114,9 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Block:
     rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
     if len(names) > 1:
         total: Object = {what: _sum(table(each, what) for each in sources.values()) for what in ("read", "kept")}
-        total["dropped"] = _all_reasons(sources)
-        rows.append(("total", _summary_row("all", total)))
+        reasons = dict.fromkeys(reason for source in sources.values() for reason in table(source, "dropped"))
+        lost = {reason: _sum(table(source, "dropped", reason) for source in sources.values()) for reason in reasons}
+        rows.append(("total", _summary_row("all", total | {"dropped": lost})))
     details = [row for name in names for row in _reason_rows(run, name, sources[name])]
     balanced = all(
         _sum([table(source, "read")]) == _sum([table(source, "kept"), _dropped(source)]) for source in sources.values()
@@ -132,11 +130,6 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Block:
     every = fold("Every reason, to the byte", "", full, kind="")
     summary = data_table(["source", "read", "kept", "dropped", "reasons"], rows, words=["reasons"])
     return card("Balance sheet", note, summary, every)
-
-
-def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
-    names = dict.fromkeys(name for source in sources.values() for name in table(source, "dropped"))
-    return {name: _sum(table(source, "dropped", name) for source in sources.values()) for name in names}
 
 
 def _dropped(source: Object) -> dict[str, float]:

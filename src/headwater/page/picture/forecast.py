@@ -49,7 +49,9 @@ def _table(found: list[Outcome]) -> Block:
 
 
 def _row(outcome: Outcome) -> list[Words]:
-    actual, error = outcome.fact, outcome.error
+    actual, off = outcome.fact, None
+    if outcome.error is not None:
+        off = show_error(outcome.error).replace("-", "−").replace("%", "\u00a0%").replace("× ", "×\u00a0")
     unit, scale = time_unit(outcome.p50) if outcome.unit == "seconds" else (outcome.unit, 1.0)
     verdict = outcome.verdict if outcome.is_counted else ""
     return [
@@ -57,11 +59,7 @@ def _row(outcome: Outcome) -> list[Words]:
         *(significant(value / scale, 4) for value in (outcome.p10, outcome.p50, outcome.p90)),
         mark("b", significant(actual / scale, 4)) if actual is not None else "not known",
         unit,
-        _off(error) if error is not None else None,
+        off,
         mark(f"badge {verdict.split(',')[0].replace(' ', '-')}", verdict) if verdict else None,
         outcome.how,
     ]
-
-
-def _off(error: float) -> str:
-    return show_error(error).replace("-", "−").replace("%", "\u00a0%").replace("× ", "×\u00a0")

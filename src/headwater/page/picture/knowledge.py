@@ -33,10 +33,6 @@ def knowledge(run: RunData) -> Block | None:
     return section("knowledge", "What each stage changed", parts)
 
 
-def _heads(stages: list[Object]) -> list[str]:
-    return [f"{stage.get('stage')}: {stage.get('run')}" for stage in stages]
-
-
 def _values(row: Object, num_stages: int) -> list[Object]:
     values = row.get("values")
     found = [each if isinstance(each, dict) else {} for each in values] if isinstance(values, list) else []
@@ -47,7 +43,8 @@ def _table(stages: list[Object], rows: list[Object]) -> Block:
     body = [[str(row.get("measure")), *map(_cell, _values(row, len(stages)))] for row in rows]
     bits = [amount(stage, "bits_per_byte") for stage in stages]
     body.append(["bits per byte of the first run's held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)])
-    return card(None, None, data_table(["", *_heads(stages)], body))
+    heads = [f"{stage.get('stage')}: {stage.get('run')}" for stage in stages]
+    return card(None, None, data_table(["", *heads], body))
 
 
 def _cell(value: Object) -> Words:

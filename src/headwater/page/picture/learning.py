@@ -44,7 +44,9 @@ def _lead(run: RunData) -> Block | None:
     read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
     warnings = filter(None, (repeated_text(run.evaluation), few_targets(run.evaluation)))
     few = "".join(f" {warning.capitalize()}." for warning in warnings)
-    return text("lead", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}")
+    formats = "; ".join(f"{name}: {value}" for name, value in number_formats(run).items()).capitalize()
+    said = f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}"
+    return text("lead", f"{said} {formats}." if formats else said)
 
 
 def _since_base(run: RunData) -> Block | None:
@@ -63,22 +65,12 @@ def _what_baselines_read(read: Object) -> str:
     )
     if counted is None or tokens is None or scored is None or whole_text is None:
         return ""
-    all_of = (
-        f"all {count_in_words(tokens)}"
-        if counted >= tokens
-        else f"{count_in_words(counted)} of {count_in_words(tokens)}"
-    )
-    sample = (
-        ""
-        if scored >= whole_text
-        else f" Both score a sample of the held-out text, {size(scored)} of {size(whole_text)}."
-    )
-    return f" The 5-gram model counts {all_of} training tokens.{sample}"
-
-
-def _formats(run: RunData) -> str:
-    formats = number_formats(run)
-    return f" {'; '.join(f'{name}: {value}' for name, value in formats.items()).capitalize()}." if formats else ""
+    of_all = count_in_words(tokens)
+    read_of = f"all {of_all}" if counted >= tokens else f"{count_in_words(counted)} of {of_all}"
+    said = f" The 5-gram model counts {read_of} training tokens."
+    if scored >= whole_text:
+        return said
+    return f"{said} Both score a sample of the held-out text, {size(scored)} of {size(whole_text)}."
 
 
 def _against_baselines(run: RunData) -> Block:

@@ -18,6 +18,7 @@ from headwater.core.numbers import (
 from headwater.core.records import Object, Record, amount, table
 from headwater.page.picture.blocks import Block, Words, card, data_table, fold, grid, section, time_bar
 from headwater.page.picture.of_run import MARKS, STEP_CHARTS, drawn, step_chart
+from headwater.page.picture.title import watt_hours
 from headwater.runs.measures import (
     audit_line,
     median_of,
@@ -62,22 +63,17 @@ def _utilisation(run: RunData) -> Block | None:
 
 
 def _time(run: RunData) -> list[Block]:
-    split, stages = time_split(run), stage_seconds(run)
+    split, stages, finish = time_split(run), stage_seconds(run), run.last("finish")
     note = f"{duration(sum(stages.values()))} of timed work, from the text to the report."
-    cards: list[Block] = [card("Time of all stages", note, time_bar(stages))] if stages else []
+    cards = [card("Time of all stages", note, time_bar(stages))] if stages else []
     if split:
-        whole = f"{duration(seconds_trained(run) or 0.0)} in all{time_lost(seconds_lost(run))}"
-        cards.append(card("Time of training", f"{whole}. {_energy(run)}", time_bar(split)))
+        energy, how = amount(finish, "energy_wh"), finish.get("energy_how")
+        said = "not measured" if run.is_finished else MISSING
+        if energy is not None:
+            said = watt_hours(energy) + (f"; {how}" if how else "")
+        whole_time = f"{duration(seconds_trained(run) or 0.0)} in all{time_lost(seconds_lost(run))}"
+        cards.append(card("Time of training", f"{whole_time}. Energy: {said}.", time_bar(split)))
     return cards
-
-
-def _energy(run: RunData) -> str:
-    finish = run.last("finish")
-    energy = amount(finish, "energy_wh")
-    if energy is None:
-        return "Energy: not measured yet." if not run.is_finished else "Energy: not measured."
-    how = finish.get("energy_how")
-    return f"Energy: {significant(energy, 2)}\u00a0Wh" + (f"; {how}." if how else ".")
 
 
 def attempts(run: RunData) -> Block | None:
@@ -134,15 +130,12 @@ def _events(run: RunData) -> Block | None:
     found = [record for event in EVENTS for record in run.events(event)]
     found.sort(key=lambda record: (amount(record, "attempt") or 0, amount(record, "time") or 0), reverse=True)
     rows = [
-        [whole(record["step"]), EVENTS[record["event"]], _second(amount(record, "time")), _how(record)]
+        [whole(record["step"]), EVENTS[record["event"]], when.replace(" UTC", f":{int(at) % 60:02d} UTC"), _how(record)]
         for record in found[:MAX_EVENTS]
+        if (when := moment(at := amount(record, "time") or 0.0))
     ]
     heads = ["step", "what", "when", "how"]
     return fold("Events", "the latest first", data_table(heads, rows, words=heads[1:])) if rows else None
-
-
-def _second(time: float | None) -> str:
-    return moment(time).replace(" UTC", f":{int(time or 0) % 60:02d} UTC")
 
 
 def _how(record: Record) -> str:
@@ -155,36 +148,29 @@ def _how(record: Record) -> str:
 def _documents(documents: Object) -> list[str]:
     """Return the words of a record's documents; nothing where they aren't named as they should be."""
     listed = documents.get("listed") or [0]
-    is_whole = isinstance(documents.get("count"), int) and isinstance(listed, list) and all(map(_is_named, listed))
-    return [name_documents(documents)] if is_whole else []
+    is_named = isinstance(listed, list) and all(isinstance(each, list) and len(each) == 2 for each in listed)
+    return [name_documents(documents)] if is_named and isinstance(documents.get("count"), int) else []
 
 
 def interventions(run: RunData) -> Block | None:
     """Return a table of the skipped steps and of the rollbacks; nothing where there were none."""
-    entries = run.interventions
-    if not entries:
+    rows = list[list[Words]]()
+    for entry in run.interventions[-MAX_SHOWN:]:
+        at, is_rollback = whole(amount(entry, "from_step")), entry.get("kind") == "rollback"
+        rows.append([
+            "rollback" if is_rollback else "step skipped",
+            f"{at}, back to {whole(amount(entry, 'to_step'))}" if is_rollback else at,
+            f"{whole(amount(entry, 'first_row'))} to {whole(amount(entry, 'last_row'))}",
+            str(entry.get("reason") or "–"),
+            "".join(_documents(table(entry, "documents"))) or "–",
+        ])  # fmt: skip
+    if not rows:
         return None
-    shown = f", the last {MAX_SHOWN} shown" if len(entries) > MAX_SHOWN else ""
+    num_entries = len(run.interventions)
+    shown = f", the last {MAX_SHOWN} shown" if num_entries > MAX_SHOWN else ""
     note = (
-        f"Skipped steps, and sequences excluded after a rollback: {len(entries)} in all{shown}. "
+        f"Skipped steps, and sequences excluded after a rollback: {num_entries} in all{shown}. "
         "`headwater train RUN --replay` repeats the run from this log."
     )
     heads = ["what", "at step", "sequences", "reason", "documents"]
-    rows = [_intervention(entry) for entry in entries[-MAX_SHOWN:]]
     return card("Interventions", note, data_table(heads, rows, words=heads[3:]))
-
-
-def _intervention(entry: Record) -> list[Words]:
-    at = whole(amount(entry, "from_step"))
-    is_rollback = entry.get("kind") == "rollback"
-    return [
-        "rollback" if is_rollback else "step skipped",
-        f"{at}, back to {whole(amount(entry, 'to_step'))}" if is_rollback else at,
-        f"{whole(amount(entry, 'first_row'))} to {whole(amount(entry, 'last_row'))}",
-        str(entry.get("reason") or "–"),
-        "".join(_documents(table(entry, "documents"))) or "–",
-    ]
-
-
-def _is_named(document: object) -> bool:
-    return isinstance(document, list) and len(document) == 2

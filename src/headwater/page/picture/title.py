@@ -35,24 +35,38 @@ from headwater.runs.run_data import RunData
 
 
 def title(run: RunData) -> Block:
-    """Return what the picture begins with: the result, how far the run has come, and its figures."""
-    return {"name": run.name, "result": sentence(run), "status": status(run), "figures": _figures(run)}
-
-
-def sentence(run: RunData) -> str:
-    """Return the run's result in one sentence, of what is known by now."""
-    parameters = amount(run.start, "parameters", "total")
-    score, on = final_bits_per_byte(run)
-    seconds = seconds_trained(run)
-    device = table(run.start, "device").get("name")
+    """Return what the picture begins with: the result in a sentence, how far the run has come, and its figures."""
+    (score, on), tokens, seconds = final_bits_per_byte(run), run.tokens_seen, seconds_trained(run)
+    total, embedding = (amount(run.start, "parameters", name) for name in ("total", "embedding"))
+    device, finish = table(run.start, "device"), run.last("finish")
+    on_device = f" on {device['name']}" if device.get("name") else ""
     parts = [
-        parameters and f"{count_in_words(parameters)} parameters",
-        run.tokens_seen and f"{count_in_words(run.tokens_seen)} tokens{'' if run.is_finished else ' so far'}",
+        total and f"{count_in_words(total)} parameters",
+        tokens and f"{count_in_words(tokens)} tokens{'' if run.is_finished else ' so far'}",
         score is not None and f"{decimal(score)} bits per byte on {on}",
-        seconds is not None and run.tokens_seen and f"in {duration(seconds)}" + (f" on {device}" if device else ""),
+        seconds is not None and tokens and f"in {duration(seconds)}{on_device}",
     ]
-    known = [part for part in parts if part]
-    return ", ".join(known) + "." if known else "Nothing has been trained in this folder yet."
+    known = ", ".join(part for part in parts if part)
+    speed, (peak, curve) = median_of(run, "tokens_per_second"), utilisation(run)
+    of_time = speed and f"{count(speed)} tokens per second (median){', under load' if finish.get('beside') else ''}"
+    dtype = device.get("dtype") or "matrix products"
+    of_peak = peak and f"of the largest possible speed, {flop_rate(peak)} in {dtype} (median)"
+    planned = None if run.is_finished else amount(run.start, "num_tokens")
+    per_parameter = f"{significant(tokens / total, 2)} per parameter" if tokens and total else ""
+    of_tokens = "; ".join(filter(None, [f"of {count(planned)}" if planned else "", per_parameter]))
+    beside = [mark("under", f"{name} {decimal(value)}") for name, value in baselines(run.evaluation).items()]
+    memory = max((peak for _, peak in points(run.events("checkpoint"), "step", "peak_memory_bytes")), default=None)
+    figures = [
+        _figure("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
+        _figure("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
+        _figure("tokens", tokens, count, of_tokens),
+        _figure("training time", seconds, duration, of_time),
+        _figure("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
+        *([_figure("memory", memory, size, peak_caption(run.start))] if memory else []),
+        _figure("energy", amount(finish, "energy_wh"), watt_hours, finish.get("energy_how")),
+    ]
+    result = f"{known}." if known else "Nothing has been trained in this folder yet."
+    return {"name": run.name, "result": result, "status": status(run), "figures": figures}
 
 
 def status(run: RunData) -> str:
@@ -68,34 +82,7 @@ def status(run: RunData) -> str:
     return f"Not finished: step {whole(step)}{of}. This page shows what there is so far."
 
 
-def _figures(run: RunData) -> list[Block]:
-    score, on = final_bits_per_byte(run)
-    levels = baselines(run.evaluation).items()
-    beside = [mark("under", f"{name} {decimal(value)}") for name, value in levels]
-    total, embedding = (amount(run.start, "parameters", name) for name in ("total", "embedding"))
-    tokens, seconds, speed = run.tokens_seen, seconds_trained(run), median_of(run, "tokens_per_second")
-    peak, curve = utilisation(run)
-    dtype = table(run.start, "device").get("dtype") or "matrix products"
-    under_load = ", under load" if run.last("finish").get("beside") else ""
-    energy, planned = amount(run.last("finish"), "energy_wh"), amount(run.start, "num_tokens")
-    of_peak = peak and f"of the largest possible speed, {flop_rate(peak)} in {dtype} (median)"
-    of_tokens = [
-        f"of {count(planned)}" if planned and not run.is_finished else "",
-        f"{significant(tokens / total, 2)} per parameter" if tokens and total else "",
-    ]
-    memory = max((peak for _, peak in points(run.events("checkpoint"), "step", "peak_memory_bytes")), default=None)
-    return [
-        _figure("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
-        _figure("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
-        _figure("tokens", tokens, count, "; ".join(filter(None, of_tokens))),
-        _figure("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median){under_load}"),
-        _figure("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
-        *([_figure("memory", memory, size, peak_caption(run.start))] if memory else []),
-        _figure("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
-    ]
-
-
-def _watt_hours(energy: float) -> str:
+def watt_hours(energy: float) -> str:
     return f"{significant(energy, 2)}\u00a0Wh"
 
 
