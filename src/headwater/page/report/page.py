@@ -55,7 +55,7 @@ def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -
 
 def page(run: RunData) -> str:
     picture = picture_of(run)
-    script, style = (_asset("picture.js") + _asset("report.js"), _asset("style.css") + _asset("report.css"))
+    script = _asset("picture.js") + _asset("report.js")
     assert "</script" not in script.lower() and "<!--" not in script, "a script must not end its own element"
     name = escape(picture["name"])
     return f"""<!doctype html>
@@ -67,7 +67,7 @@ def page(run: RunData) -> str:
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <title>{name} · headwater</title>
-<style>{style}</style>
+<style>{_asset("style.css")}</style>
 </head>
 <body>
 <main id="page">{_plain(picture)}</main>
