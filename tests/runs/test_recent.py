@@ -40,6 +40,9 @@ def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, mon
                 file.write('{"event": "st')  # a line that is being written
             run.poll()
             path.write_bytes(path.read_bytes().removesuffix(b'{"event": "st'))
+    add(path, resume(3))  # of what is left little is in the last lines, or among those that were kept
+    run.poll()
+    assert (run.score[0], run.step, run.last_event) == (1.5, 3, "resume")
 
 
 def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):

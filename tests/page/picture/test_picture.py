@@ -89,6 +89,7 @@ def test_a_long_run_is_drawn_with_few_points_and_a_part_of_it_with_every_step(tm
     between = (steps[99]["tokens_seen"], steps[109]["tokens_seen"])
     part = Picture(picture_of(read_run(run_dir), between))
     assert part.trace("loss", "each step")[1] == losses[98:111]
+    assert len(part.charts["loss"]["data"]) == 2, "no save or validation was between them"
 
 
 @pytest.mark.parametrize(("last", "kind"), [(90_000, "linear"), (200_000, "linear"), (2_000_000, "log")])

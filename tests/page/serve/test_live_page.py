@@ -214,9 +214,7 @@ def test_documents_are_asked_for_one_step_at_a_time_and_of_the_newest_once(open_
         page, held = open_page(address), []
         page.tab.fill("#documents [type=number]", "2")
         page.tab.click("#documents button")
-        page.until(
-            "document.querySelector('#documents .missing')"
-        )  # it was copied without its text
+        page.until("document.querySelector('#documents .missing')")  # it was copied without its text
         page.tab.route("**/api/documents*", lambda route: held.append(route))
         for wanted in ("3", "4", "5"):
             page.tab.fill("#documents [type=number]", wanted)

@@ -22,7 +22,6 @@ class Records:
     def __init__(self, run: AnyRun) -> None:
         self.folder = folder_of(run)
         require_run_dir(self.folder)
-        self._log = RunLog(self.folder / "records.jsonl")
 
     def __repr__(self) -> str:
         return f"Records({str(self.folder)!r})"
@@ -30,8 +29,9 @@ class Records:
     @checked
     def rows(self, event: Text | None = None) -> list[Record]:
         """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
-        self._log.poll()
-        return [dict(record) for record in self._log.records if event in (None, record["event"])]
+        log = RunLog(self.folder / "records.jsonl")
+        log.poll()
+        return [record for record in log.records if event in (None, record["event"])]
 
     @checked
     def frame(self, event: Text = "step", library: Frames | None = None) -> Any:
