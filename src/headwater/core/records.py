@@ -106,15 +106,8 @@ def seconds_of_saves(path: Path, num_saves: int = 5) -> list[float]:
 
 
 def read_attempts(path: Path, num_bytes: int | None = None) -> list[Record]:
-    """Return every complete line but those that an owner wrote after another process had taken the run over."""
-    kept: list[Record] = []
-    newest = 0
-    for record in read_all(path, num_bytes):
-        attempt = record.get("attempt")
-        if not isinstance(attempt, int) or attempt >= newest:
-            newest = attempt if isinstance(attempt, int) else newest
-            kept.append(record)
-    return kept
+    """Return every event but those that an owner wrote after another process had taken the run over."""
+    return _taken(_Attempts(path), read_all(path, num_bytes))
 
 
 GOING_BACK = ("resume", "start", "rollback")
@@ -144,12 +137,7 @@ def read_records(path: Path, event: str | None = None, num_bytes: int | None = N
 
 def counted(attempts: Iterable[Record]) -> list[Record]:
     """Return those of the lines of `read_attempts` that count: without those past a later resume point."""
-    kept: list[Record] = []
-    for record in attempts:
-        if record.get("event") in GOING_BACK:
-            kept = [old for old in kept if survives(old, record)]
-        kept.append(record)
-    return kept
+    return _taken(RunLog(Path()), attempts)
 
 
 def table(value: Any, *path: str) -> Object:
@@ -287,6 +275,19 @@ class RunLog:
             for line in chunk[:end].split(b"\n"):
                 self.take(parsed(line))
             file.seek(self._offset)
+
+
+class _Attempts(RunLog):
+    """All events, also those that a resume took back."""
+
+    def go_back(self, back: Record) -> None:
+        pass
+
+
+def _taken(log: RunLog, records: Iterable[Record]) -> list[Record]:
+    for record in records:
+        log.take(record)
+    return log.records
 
 
 def parsed(line: bytes) -> Any:
