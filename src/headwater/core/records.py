@@ -132,12 +132,12 @@ def survives(record: Record, back: Record) -> bool:
 
 def read_records(path: Path, event: str | None = None, num_bytes: int | None = None) -> list[Record]:
     """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
-    return [each for each in counted(read_attempts(path, num_bytes)) if event is None or each.get("event") == event]
+    return [each for each in counted(read_all(path, num_bytes)) if event in (None, each["event"])]
 
 
-def counted(attempts: Iterable[Record]) -> list[Record]:
-    """Return those of the lines of `read_attempts` that count: without those past a later resume point."""
-    return _taken(RunLog(Path()), attempts)
+def counted(lines: Iterable[Record]) -> list[Record]:
+    """Return those of a run's lines that count: none past a later resume point, or of an owner that was replaced."""
+    return _taken(RunLog(Path()), lines)
 
 
 def table(value: Any, *path: str) -> Object:
@@ -243,9 +243,10 @@ class RunLog:
 
     def take(self, record: Any) -> None:
         """Take in the file's next value; one that is no event of a step, or of an owner that was replaced, is none."""
-        is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
-        step = amount(record, "step") if is_event else None
-        if step is None or not 0 <= step < MAX_STEP:
+        if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+            return
+        step = record.get("step")
+        if not isinstance(step, int | float) or isinstance(step, bool) or not 0 <= step < MAX_STEP:
             return
         attempt = record.get("attempt")
         if isinstance(attempt, int):

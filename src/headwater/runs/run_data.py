@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Attempt:
     ended: float | None = None
 
     def add(self, record: Record) -> None:
-        event, self.ended = record["event"], amount(record, "time")
+        event, self.ended = record["event"], number(record.get("time"))
         self.to_step = max(self.to_step, record["step"])
         self.num_resumes += event == "resume"
         if event in ("resume", "start") and self.resumed_at is None:
@@ -86,14 +87,15 @@ class History(RunLog):
 
     def add(self, record: Record) -> None:
         name, event = record.get("attempt", "–"), record["event"]
-        if str(name) not in self.attempts:
-            self.attempts[str(name)] = Attempt(name, amount(record, "time"), record["step"], record["step"])
-        self.attempts[str(name)].add(record)
+        if (attempt := self.attempts.get(str(name))) is None:
+            attempt = Attempt(name, number(record.get("time")), record["step"], record["step"])
+            self.attempts[str(name)] = attempt
+        attempt.add(record)
         if event == "start":
             self.starts.append(record)
         if event == "step":
             for column, values in self.columns.items():
-                value = amount(record, column)
+                value = number(record.get(column))
                 values.append(int(value or 0) if column == "step" else math.nan if value is None else value)
         else:
             self.events.setdefault(event, []).append(record)
@@ -192,6 +194,13 @@ class RunData:
         return bool(self.last("finish"))
 
 
+def _history(here: RunFolder, path: Path) -> History:
+    log = History(path)
+    for record in here.attempts():
+        log.take(record)
+    return log
+
+
 def _sources(corpus: Object, validations: list[Record]) -> list[str]:
     names = dict.fromkeys(table(corpus, "sources"))
     for record in validations:
@@ -203,9 +212,8 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
     """Return what a run's folder holds; its records as far as `log` has followed them, if given."""
     here, records = here or RunFolder(run_dir), list[Record]()
     if log is None:
-        log, records = History(run_dir / "records.jsonl"), here.attempts()
-        for record in records:
-            log.take(record)
+        records = here.attempts()
+        log = here.once(run_dir / "records.jsonl", MethodType(_history, here))  # equal to that of the next call
 
     corpus = here.manifest(here.corpus)
 
