@@ -70,8 +70,8 @@ def steps_in(run_dir: Path) -> int:
 
 
 def test_a_run_is_watched_from_its_first_step_through_a_kill_and_a_resume_to_its_end(open_page, tmp_path):
-    """Ten seconds: two processes that train, each of which imports torch."""
-    num_steps, folder = 200, tmp_path / "here"
+    """Eight seconds: two processes that train, each of which imports torch."""
+    num_steps, folder = 120, tmp_path / "here"
     write_texts(folder / "texts")
     settings = {"train__num_steps": num_steps, "train__save_every": 40, "train__validate_every": 60}
     write_run_file(folder / "mine.toml", **settings)
