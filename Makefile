@@ -35,6 +35,7 @@ Reliability; results are in docs/reliability.md:
   make weak-scaling one rank of one core against two, with as many tokens for each
   make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
   make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
+  make mutants      planted faults in loss, order, optimizer, checkpoint …: how many the tests notice
   make hostile      ninety kinds of hostile file, up to 1 GB each
 
   make clean        remove the environments and runs/
@@ -46,7 +47,7 @@ export HELP
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic hostile lost-ranks slurm
-.PHONY: drawn-runs
+.PHONY: drawn-runs mutants
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -98,6 +99,16 @@ faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 
 drawn-runs: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/story/test_drawn_runs.py --hypothesis-profile many
+
+mutants: .venv-mutants/mutants.stamp
+	.venv-mutants/bin/python benchmarks/mutants.py
+
+# what plants the faults, beside the environment of the tests
+.venv-mutants/mutants.stamp: $(VENV)/test.stamp
+	$(PYTHON) -m venv .venv-mutants
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$(.venv-mutants/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
+	.venv-mutants/bin/pip install --quiet cosmic-ray
+	@touch $@
 
 # a run resumed on other numbers of ranks
 elastic: $(VENV)/test.stamp
