@@ -1,4 +1,4 @@
-"""How many small faults planted in the code its tests notice: a sample of cosmic-ray's mutants of what may not be wrong.
+"""How many faults planted in the code its tests notice: a sample of cosmic-ray's mutants of what may not be wrong.
 
 A mutant is one change of an operator, number, comparison, condition or loop. Those that change only an annotation,
 a docstring or the words of an error are left out: no test should notice them. The tests run in a process forked from
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import importlib
 import os
 import random
 import shutil
@@ -113,8 +114,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    # once, not in every child
-    import numpy, pyarrow, pydantic, safetensors, scipy, tokenizers, torch  # noqa: E401, F401
+    for module in ("numpy", "pyarrow", "pydantic", "safetensors", "scipy", "tokenizers", "torch"):
+        importlib.import_module(module)  # once, not in every child
 
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     tree, left = folder / "tree", shutil.ignore_patterns(".git", ".venv*", ".hypothesis", "__pycache__", "runs")
