@@ -114,8 +114,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    for module in ("numpy", "pyarrow", "pydantic", "safetensors", "scipy", "tokenizers", "torch"):
-        importlib.import_module(module)  # once, not in every child
+    for name in ("numpy", "pyarrow", "pydantic", "safetensors", "scipy", "tokenizers", "torch"):
+        importlib.import_module(name)  # once, not in every child
 
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     tree, left = folder / "tree", shutil.ignore_patterns(".git", ".venv*", ".hypothesis", "__pycache__", "runs")
