@@ -8,6 +8,7 @@ define HELP
 To begin with:
   make demo         install into .venv and train the demo run; RUN=NAME trains another recipe or run file
   make test         install what the tests need and run them all, on two cores
+  make durations    the same, and write tests/durations.json
   make check        lint, check types, run the quick tests
   make test-post    tests of what TRL, lm-eval and trackers do, in an environment that has them
 
@@ -47,7 +48,7 @@ export HELP
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic hostile lost-ranks slurm
-.PHONY: drawn-runs mutants
+.PHONY: drawn-runs mutants durations
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -58,6 +59,10 @@ help:
 # two processes, each with whole files: tests of a file share what they prepare; in the order of tests/conftest.py
 test: $(VENV)/test.stamp .venv-hf4/transformers.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# what each folder of tests takes, and every test over five seconds, on this machine
+durations:
+	HEADWATER_DURATIONS=tests/durations.json $(MAKE) test
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests benchmarks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 # before numpy and torch are imported: threads that wait for each other take minutes where the processors are busy
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,10 +25,27 @@ settings.register_profile("many", deadline=None, derandomize=False, database=Non
 settings.load_profile("headwater")
 
 
+SLOW_SECONDS = 5.0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Write what each folder's tests took, and each test of over five seconds: `make durations`."""
+    if not (path := os.environ.get("HEADWATER_DURATIONS")):
+        return
+    seconds: dict[str, Counter[str]] = {"folders": Counter(), "tests": Counter()}
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if hasattr(report, "duration"):
+            seconds["folders"][os.path.dirname(report.nodeid.partition("::")[0])] += report.duration
+            seconds["tests"][report.nodeid.partition("[")[0]] += report.duration
+    slow = {name: round(took, 1) for name, took in sorted(seconds["tests"].items()) if took > SLOW_SECONDS}
+    folders = {name: round(took, 1) for name, took in sorted(seconds["folders"].items())}
+    Path(path).write_text(json.dumps({"folders": folders, "tests over 5 s": slow}, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)
