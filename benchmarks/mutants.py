@@ -118,8 +118,10 @@ def main() -> None:
         importlib.import_module(name)  # once, not in every child
 
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
-    tree, left = folder / "tree", shutil.ignore_patterns(".git", ".venv*", ".hypothesis", "__pycache__", "runs")
-    shutil.copytree(TREE, tree, ignore=left, symlinks=True)
+    tree = folder / "tree"
+    for name in ("src", "tests", "benchmarks"):
+        shutil.copytree(TREE / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TREE / "pyproject.toml", tree)
     os.environ |= {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     sys.dont_write_bytecode = True
     table = ["| subject | mutants of | tried | killed | hung | alive | noticed |", "|---|--:|--:|--:|--:|--:|--:|"]
