@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 
@@ -79,7 +80,9 @@ ASKED = [  # what the server wants, request, headers, status
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("server", "request_", "headers", "status"), ASKED, ids=lambda value: repr(value)[:60])
+@pytest.mark.parametrize(
+    ("server", "request_", "headers", "status"), ASKED, ids=lambda value: re.sub(" at 0x.*", "", repr(value))[:60]
+)
 def test_who_may_ask_for_what(tmp_path, monkeypatch, server, request_, headers, status):
     monkeypatch.setattr(guard, "MAX_BODY_BYTES", 1000)
     asked, body = request_ if isinstance(request_, tuple) else (request_, None)
