@@ -7,7 +7,7 @@ import shlex
 import pytest
 from small_run import call, write_run_file, write_texts
 
-from headwater.cli.plan_run import _of_ranks
+from headwater.cli.plan_cards import _of_ranks
 from headwater.train.checkpoint.layout import list_checkpoints
 
 BANDS = ("hours", "energy_kwh", "memory_gb")

@@ -12,13 +12,13 @@ import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
 from headwater.cli.data import _shares_by_rule
-from headwater.cli.sft import MOST_EPOCHS, write_sft_file
 from headwater.core.conversations import USER, Message
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs.library.model import Model
+from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
 from headwater.runs.text import open_batches, open_held_out
 from headwater.tokens.tokenizer.conversation import prompt_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -82,7 +82,7 @@ def test_the_name_of_a_file_is_no_setting(folder, monkeypatch):
     evil = 'x\n[downstream]\nreward = "evil:f"\n#.jsonl'
     (folder / evil).write_bytes((folder / "talks.jsonl").read_bytes())
     monkeypatch.chdir(folder)
-    path = write_sft_file("named", folder / "runs/base", [evil], 0.0, lambda line: None)
+    path = write_tuning_file(folder / "runs/base", [evil], "named", 0.0, lambda line: None)
     table = tomllib.loads(path.read_text())
     assert "downstream" not in table
     assert table["corpus"]["sources"]["conversations"]["paths"] == [evil]
@@ -120,7 +120,7 @@ def test_few_conversations_read_often_are_said(folder, monkeypatch, number):
     monkeypatch.chdir(folder)
     (folder / "more.jsonl").write_text("\n".join(json.dumps(each) for each in conversations(number)))
     said: list[str] = []
-    path = write_sft_file(f"of-{number}", folder / "runs/base", ["more.jsonl"], 0.0, said.append)
+    path = write_tuning_file(folder / "runs/base", ["more.jsonl"], f"of-{number}", 0.0, said.append)
     epochs = float(path.read_text().split(" epochs of the conversations")[0].split("# ")[-1])
     assert any(f"{epochs:.1f} epochs of {number} conversations" in line for line in said) == (epochs > MOST_EPOCHS)
     assert (epochs > MOST_EPOCHS) == (number == 40)

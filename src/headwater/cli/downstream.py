@@ -55,11 +55,11 @@ def sft(
     NAME.toml, resumes.
     """
     from headwater.cli.running import do_stages
-    from headwater.cli.sft import write_sft_file
     from headwater.export.base.facts import is_foreign
+    from headwater.runs.library.tuning import write_tuning_file
 
     base = Path(run) if is_foreign(Path(run)) else folder_of(run)
-    path = write_sft_file(name, base, talks, replay, say)
+    path = write_tuning_file(base, talks, name, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
     do_stages(str(path), overrides or [])
 
