@@ -11,12 +11,12 @@ import pytest
 import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
-from headwater.cli.data import _shares_by_rule
 from headwater.core.conversations import USER, Message
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import config_of_run, load_run
+from headwater.runs.library.corpus import shares_by_rule
 from headwater.runs.library.model import Model
 from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
 from headwater.runs.text import open_batches, open_held_out
@@ -101,7 +101,7 @@ def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):
     actual = open_batches(config).plan.epochs(config.num_rows)["conversations"]
     assert epochs_of(config).by_source == {"conversations": pytest.approx(actual, rel=0.01)}
     more = load_run("base-sft.toml", ['corpus.sources.more.paths=["texts"]'])[0]
-    found = _shares_by_rule(more)["mixtures"]["this run"]["sources"]
+    found = shares_by_rule(more)["mixtures"]["this run"]["sources"]
     assert found.keys() == {"conversations", "more"}, "a source that isn't built yet"
 
 

@@ -73,10 +73,3 @@ def unicode_text(text: str | None) -> str | None:
     except UnicodeEncodeError:
         raise ConfigError(f"the text {text!a} is not UTF-8; models here read Unicode text") from None
     return text
-
-
-def require_none(why: str, **options: Any) -> None:
-    """Raise ConfigError for an option that the other question has."""
-    for name, value in options.items():
-        if value not in (None, "", False):
-            raise ConfigError(f"--{name.replace('_', '-')} {why}")

@@ -192,13 +192,14 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     The rules are size, temperature and UniMax (mixture.rule).
     """
     from headwater.runfile.run_config import load_run
+    from headwater.runs.library.corpus import shares_by_rule
     from headwater.runs.stages import prepare_data
     from headwater.train.checkpoint.lock import owned
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
         prepare_data(config, say_beside(as_json), owner.require)
-        found = _shares_by_rule(config)
+        found = shares_by_rule(config)
     if as_json:
         print_json(found)
         return
@@ -210,31 +211,6 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     for name, each in mixtures.items():
         if "refused" in each:
             print(f"{name}: {each['refused']}")
-
-
-def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
-    """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
-    from headwater.plan.text_size import planned, train_rows
-    from headwater.tokens.batches.mixture import USUAL_EPOCHS
-
-    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
-    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
-    found: dict[str, Any] = {}
-    for name, each in {
-        "this run": mixture,
-        "size": by_size,
-        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
-        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
-    }.items():
-        try:
-            plan = planned(config, rows, each)
-        except ConfigError as error:
-            found[name] = {"refused": str(error)}
-            continue
-        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
-        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
-        found[name] = {"sources": sources}
-    return {"rows": rows, "mixtures": found}
 
 
 def _share(mixture: dict[str, Any], source: str) -> str:

@@ -18,7 +18,6 @@ from headwater.cli.arguments import (
     argument,
     folder_of,
     option,
-    require_none,
     unicode_text,
 )
 from headwater.cli.terminal import print_json, safe, say, say_aside
@@ -151,21 +150,19 @@ def export(
 
     To RUN/export/hf, which vLLM and TRL open, too, or to RUN/export/gguf-TYPE, with a Modelfile for ollama.
     """
-    from headwater.runfile.run_config import config_of_run
-    from headwater.runs.finish import export_gguf_stage, export_stage
+    from headwater.runs.library import model as library
     from headwater.runs.loading import step_shown
     from headwater.train.checkpoint.layout import checkpoint_of
 
     names = run or []
     if len(names) > 1:
         raise ConfigError(f"give one run, as in `headwater export {names[1]} --to gguf`; found {shlex.join(names)}")
-    config = config_of_run(folder_of(names[0] if names else None, same_run))
-    which = step_shown(checkpoint_of(config.run_dir))
+    run_dir = folder_of(names[0] if names else None, same_run)
+    folder, which = library.export(run_dir, to, type, say), step_shown(checkpoint_of(run_dir))
     if to == "gguf":
-        _say_how_to_open(export_gguf_stage(config, type or "f16", say), which)
+        _say_how_to_open(folder, which)
     else:
-        require_none("is for --to gguf", type=type)
-        say(f"{export_stage(config, say)} has the model of step {which}")
+        say(f"{folder} has the model of step {which}")
 
 
 def _say_how_to_open(folder: Path, which: str) -> None:

@@ -128,8 +128,9 @@ def explain(
 
 def doctor(as_json: AsJson = False) -> None:
     """Measure this machine: what it has and lacks, how fast it is."""
-    from headwater.cli.doctor import measure_machine, print_findings
+    from headwater.cli.doctor import print_findings
     from headwater.machine.device.settings import MEASURING
+    from headwater.runs.library.machine import measure_machine
 
     say_beside(as_json)(MEASURING)
     findings = measure_machine()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ import headwater
 import headwater.core.errors
 from headwater.core.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from headwater.page import run as library_run
+from headwater.page.serve import serving
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,7 +61,7 @@ def test_what_the_package_lists_is_there_and_nothing_else():
     assert set(dir(headwater)) == {*headwater.__all__, "__version__"}
     assert headwater.__version__ == importlib.metadata.version("headwater")
     for name in headwater.__all__:
-        assert getattr(headwater, name).__name__ == name
+        assert inspect.unwrap(getattr(headwater, name)).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
         headwater.Modell  # noqa: B018
     assert (ROOT / "src/headwater/py.typed").exists(), "else no checker reads the types"
@@ -264,14 +266,24 @@ RIGHT: dict[str, dict[str, object]] = {
     "ScalingLaw.predict": {"params": 1e7, "tokens": 1e8, "level": 0.8, "unique_tokens": 1e9},
     "ScalingLaw.warnings": {"params": 1e7, "tokens": 1e8},
     "ScalingLaw.optimum": {"flops": 1e15},
-    "run": {"say": print, "seed": 1},
-}
+    "run": {"name": "mine.toml", "say": print, "seed": 1},
+    "new": {"name": "mine", "text": "folder", "base": None, "minutes": 1.0, "say": print},
+    "plan": {"run": "mine.toml", "budget": "", "hardware": "", "ranks": 2, "text_bytes": "", "costs": None, "runs": None,
+             "loss_unit": None, "max_hours": 1, "max_money": 1.0, "target_loss": 2.0, "seed": 1},
+    "ladder": {"run": "mine.toml", "share": 9.0, "table": None, "at": [(1e9, 1e10)], "loss_column": "loss", "budget": None,
+               "say": print, "seed": 1},
+    "evaluate": {"run": "runs/mine", "tasks": None, "text": None, "write_tasks": None, "limit": None, "chat": None, "say": print},
+    "export": {"run": "runs/mine", "to": "hf", "type": None, "say": print},
+    "tune": {"base": "runs/mine", "data": ["talks.jsonl"], "name": None, "replay": 0.5, "say": print, "seed": 1},
+    "serve": {"folder": "runs", "run": None, "host": "127.0.0.1", "port": 0, "token": None},
+}  # fmt: skip
+VERBS = {"run", "new", "plan", "ladder", "evaluate", "export", "tune", "serve"}
 INNER = {"ScalingLaw": {"widening_by", "estimate", "log_loss", "without_each"}}
 
 
 def test_the_table_has_every_function_that_people_call():
-    public = {"run"}
-    for name in set(headwater.__all__) - {"run"}:
+    public = set(VERBS)
+    for name in set(headwater.__all__) - VERBS:
         kind = getattr(headwater, name)
         methods = {each for each, value in vars(kind).items() if not each.startswith("_") and callable(getattr(kind, each))
                    and not isinstance(value, property)}  # fmt: skip
@@ -282,6 +294,10 @@ def test_the_table_has_every_function_that_people_call():
 @pytest.fixture(scope="module")
 def law():
     return headwater.ScalingLaw.fit(**RIGHT["ScalingLaw.fit"])
+
+
+def refuse(*_: object) -> None:
+    raise DataError("nothing is done here")
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -296,6 +312,14 @@ def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
     owner, _, method = name.partition(".")
     with contextlib.chdir(finished.cwd), pytest.MonkeyPatch.context() as patch:
         patch.setattr(library_run.running, "run", lambda config, reasons, say, call: say("so"))
+        patch.setattr(serving, "make_server", lambda app: SimpleNamespace(run=lambda sockets: None))
+        for place in (
+            "new.find_text",
+            "evaluating.evaluate_tasks",
+            "evaluating.evaluate_text",
+            "evaluating.write_tasks",
+        ):
+            patch.setattr(f"headwater.runs.library.{place}", refuse)
         made = {"Model": lambda: model, "Corpus": lambda: headwater.Corpus("runs/mine"), "Records": lambda: headwater.Records("runs/mine"),
                 "ScalingLaw": lambda: law}  # fmt: skip
         is_made = name in ("Model.load", "Model.steps", "ScalingLaw.fit") or not method
@@ -305,9 +329,13 @@ def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
             else getattr(headwater, owner)
         )
         with contextlib.suppress(headwater.core.errors.HeadwaterError):
-            found = function("mine.toml", **right) if name == "run" else function(**right)
+            parameters = inspect.signature(function).parameters
+            first = [right.pop(each) for each, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
+            found = function(*first, **right)
             if name in ("Corpus.trace", "Corpus.documents", "Model.stream", "Model.chat_stream"):
                 next(found, None)
+            if name == "serve":
+                found.close()
 
 
 @pytest.mark.parametrize(

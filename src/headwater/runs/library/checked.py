@@ -103,7 +103,7 @@ def name_of(run: AnyRun) -> str:
 def require_none(why: str, **options: Any) -> None:
     """Raise ConfigError for an option that another question has."""
     for name, value in options.items():
-        if value not in (None, "", False):
+        if value is not None and value != "":
             raise ConfigError(f"--{name.replace('_', '-')} {why}")
 
 

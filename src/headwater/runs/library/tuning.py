@@ -17,9 +17,10 @@ from headwater.core.numbers import plural
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
-from headwater.export.base.facts import BaseFacts, facts_of
+from headwater.export.base.facts import BaseFacts, facts_of, is_foreign
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.runfile.paths import Say
+from headwater.runfile.run_config import run_folder
 from headwater.runs.library.new import check_name, run_file
 from headwater.runs.library.shift import config_of_base, corpus_like, run_of
 from headwater.tokens.tokenizer.conversation import render
@@ -80,21 +81,22 @@ def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes
     return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
 
 
-def write_tuning_file(base_path: Path, paths: list[str], name: str | None, share: float, say: Say) -> Path:
+def write_tuning_file(base: str | Path, paths: list[str], name: str | None, share: float, say: Say) -> Path:
     """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
 
     Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
     """
+    base_path = Path(base) if is_foreign(Path(base)) else run_folder(str(base))
     name = name or f"{base_path.resolve().name.removesuffix('.gguf')}-sft"
     path = Path(f"{name}.toml")
     check_name(name)
     if not 0 <= share < 1:
         raise ConfigError(f"replay={share:g}: give the share of the loss that is text of before, 0 to below 1")
-    base = facts_of(str(base_path))
-    found = find_conversations(paths, tokenizer_of(base), base.model.seq_len)
-    replayed = run_of(base) if share else None
-    sizes = choose_sizes(found, base.model.seq_len, share if replayed else 0.0)
-    text = _run_file(name, base, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {})
+    facts = facts_of(str(base_path))
+    found = find_conversations(paths, tokenizer_of(facts), facts.model.seq_len)
+    replayed = run_of(facts) if share else None
+    sizes = choose_sizes(found, facts.model.seq_len, share if replayed else 0.0)
+    text = _run_file(name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {})
     if path.exists() and not _says(path, text):
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
