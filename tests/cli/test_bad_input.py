@@ -49,126 +49,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
 # ---- the run file
 
 
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (["run", "mien"], ["'mien' is no recipe, run file or run folder", "did you mean mine.toml?"]),
-        (["run", "another.toml"], ["'another.toml' is no recipe, run file or run folder", "did you mean mine.toml?"]),
-        (["run", "first-ligth"], ["'first-ligth' is no recipe, run file or run folder", "did you mean first-light?"]),
-        (["explain", "train.num_steps"], ["'train.num_steps' is a setting, and no run", "name a run file first"]),
-        (["run", "quite-other"], ["'quite-other' is no recipe", "headwater new NAME --text FOLDER"]),
-        (["run", "texts"], ["texts is a folder, and no run folder", "headwater new NAME --text texts"]),
-        (["run", "x" * 5000], ["is no recipe, run file or run folder"]),
-        (["explain", "mine.toml", "train.num_step=5"], ["train.num_step", "unknown setting", "did you mean num_steps"]),
-        (["explain", "mine.toml", "train.batch=5"], ["unknown setting; did you mean batch_tokens?"]),
-        (["explain", "mine.toml", "trian.num_steps=5"], ["trian", "unknown setting", "did you mean train"]),
-        (["run", "mine.toml", "train.num_steps"], ["has no '='", "section.setting=value"]),
-        (["explain", "mine.toml", "model.family=lama"], ["model.family", "'qwen3', 'llama' or 'gpt2'"]),
-        (["explain", "mine.toml", "optim.matrix_lr=-1"], ["optim.matrix_lr = -1", "give a number above 0"]),
-        (["run", "mine.toml", "train.batch_tokens=1000"], ["multiple of model.seq_len=64", "try 1024", "command line"]),
-        (["run", "mine.toml", "train.batch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
-        (["run", "mine.toml", "train.microbatch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
-        (
-            ["run", "mine.toml", "train.microbatch_tokens=192"],
-            ["batch_tokens=512 must be a multiple", "try batch_tokens=384"],
-        ),
-        (
-            ["explain", "mine.toml", "train.microbatch_tokens=true"],
-            ["train.microbatch_tokens = True: a microbatch is a number", "or auto"],
-        ),
-        (
-            ["explain", "mine.toml", "train.microbatch_tokens=most"],
-            ["train.microbatch_tokens = 'most': a microbatch is a number", "or auto"],
-        ),
-        (
-            ["explain", "mine.toml", "train.microbatch_tokens=[64]"],
-            ["train.microbatch_tokens = [64]: a microbatch is a number", "or auto"],
-        ),
-        (
-            ["explain", "mine.toml", "train.batch_tokens=true"],
-            ["train.batch_tokens = True: a number is wanted"],
-        ),
-        (
-            ["explain", "mine.toml", "corpus.sources.mine.paths=[texts]"],
-            ["a list is wanted", """'corpus.sources.mine.paths=["texts"]'"""],
-        ),
-        (["run", "mine.toml", "mixture.weights={books=1}"], ["mixture.weights names books", "sources: mine"]),
-        (["run", "mine.toml", "model.vocab_size=1000"], ["must equal tokenizer.vocab_size=384"]),
-        (
-            ["run", "mine.toml", "tokenizer.vocab_size=100"],
-            ["tokenizer.vocab_size = 100", "give 288 or more"],
-        ),
-        (["run", "mine.toml", "schedule.warmup_steps=25"], ["warmup_steps=25 is longer than the run", "num_steps=24"]),
-        (["run", "mine.toml", "optim.matrix_lr=inf"], ["optim.matrix_lr = inf", "finite number"]),
-        (["run", "mine.toml", "model.rope_theta=-1"], ["model.rope_theta = -1", "give a number above 1"]),
-        (["run", "mine.toml", "seed=-1"], ["seed = -1"]),
-        (["run", "mine.toml", "machine.device=gpu"], ["machine.device", "'auto', 'cpu' or 'cuda'"]),
-    ],
-    ids=lambda value: " ".join(value[1:])[:40] if isinstance(value, list) else None,
-)
-def test_a_wrong_setting_is_named_before_anything_is_written(folder, arguments, parts):
-    said = call(*arguments, cwd=folder)
-    require_clear_error(said, *parts, status=(2,))
-    assert not (folder / "runs").exists()
-
-
-def test_a_model_too_large_for_the_memory_is_refused_before_any_work(folder):
-    said = call("run", "mine.toml", "model.d_model=10000000", cwd=folder)
-    require_clear_error(said, "GB of memory", "lower model.d_model", status=(2,))
-    assert not (folder / "runs/mine/data").exists()
-
-
-def test_all_problems_of_a_run_file_are_named_together(folder):
-    said = call("run", "mine.toml", "train.num_step=1", "model.famly=x", "optim.beta1=2", cwd=folder)
-    require_clear_error(said, "3 problems", "num_step", "famly", "beta1", status=(2,))
-
-
-HOSTILE_NAMES = ["../up", "/abs", "..", ".hidden", "", "a b", "-x", "a\nb", "a\x1b[31m", "é", "a" * 101, "$HOME"]
-
-
-@pytest.mark.parametrize("name", ["../up", "", "-x", "a\nb", "a\x1b[31m"])
-def test_a_hostile_run_name_is_refused_in_settings(folder, name):
-    said = call("run", "mine.toml", f"name={name!r}" if "\n" not in name else f"name={name}", cwd=folder)
-    require_clear_error(said, "name", status=(2,))
-    assert "\x1b" not in said.err
-    assert not (folder / "runs").exists()
-
-
-@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if not name.startswith("-")])
-def test_a_hostile_run_name_is_refused_by_new_and_nothing_is_written(folder, name):
-    before = sorted(folder.parent.rglob("*"))
-    said = call("new", name, "--text", "texts", cwd=folder)
-    require_clear_error(said, "can't name a run", status=(2,))
-    assert "\x1b" not in said.err
-    assert sorted(folder.parent.rglob("*")) == before
-
-
 # ---- new
-
-
-def test_new_never_overwrites_a_run_file(folder):
-    before = (folder / "mine.toml").read_bytes()
-    require_clear_error(call("new", "mine", "--text", "texts", cwd=folder), "mine.toml exists already")
-    assert (folder / "mine.toml").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["nowhere"], "no such file or folder: nowhere"),
-        ([], "headwater new x --text PATH"),
-        (["--text", "nowhere"], "no such file or folder: nowhere"),
-        (["--text", "empty"], "empty: no file is there"),
-        *((["--text", "texts", "--minutes", minutes], "minutes") for minutes in ("0", "-3", "nan", "inf")),
-        (["--text", b"caf\xe9".decode("utf-8", "surrogateescape")], "UTF-8"),
-    ],
-    ids=str,
-)
-def test_new_names_what_it_cannot_use_and_writes_nothing(folder, words, said):
-    (folder / "empty").mkdir()
-    write_texts(folder / b"caf\xe9".decode("utf-8", "surrogateescape"), num_files=2)
-    require_clear_error(call("new", "x", *words, cwd=folder), said)
-    assert not (folder / "x.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -255,40 +136,6 @@ def test_an_output_folder_below_a_file_is_refused(folder):
 
 
 # ---- a run's folder
-
-
-RUN_VERBS = [
-    ["next", "The"],
-    ["generate", "The"],
-    ["surprise", "The"],
-    ["evaluate"],
-    ["export"],
-    ["report"],
-    ["corpus", "show"],
-    ["corpus", "tokenizer", "show"],
-]
-
-
-@pytest.mark.parametrize(
-    ("verb", "run_dir"),
-    [
-        *((verb, "nowhere") for verb in RUN_VERBS),
-        (["next", "The"], "texts"),
-        (["report"], "mine.toml"),
-    ],
-)
-def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
-    require_clear_error(call(*verb, "--run", run_dir, cwd=folder), run_dir)
-
-
-def test_a_folder_that_has_no_text_to_search_is_named(folder):
-    require_clear_error(call("corpus", "trace", "nowhere", "The", cwd=folder), "nowhere")
-
-
-@pytest.mark.parametrize("verb", RUN_VERBS[:5], ids=" ".join)
-def test_a_run_without_a_checkpoint_is_named_with_what_makes_one(folder, verb):
-    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=folder).status == 0
-    require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"settings": {"name": 1}}'])
@@ -426,18 +273,3 @@ def test_a_damaged_corpus_shard_is_named(trained):
 
 
 # ---- texts from the command line
-
-
-@pytest.mark.parametrize("verb", RUN_VERBS[:3], ids=" ".join)
-def test_a_text_that_is_not_utf8_is_refused(trained, verb):
-    text = b"caf\xe9".decode("utf-8", "surrogateescape")
-    require_clear_error(call(verb[0], text, "--run", "runs/mine", cwd=trained), "not UTF-8", status=(2,))
-
-
-def test_surprise_at_nothing_is_refused(trained):
-    require_clear_error(call("surprise", "", "--run", "runs/mine", cwd=trained), "empty")
-
-
-@pytest.mark.parametrize("options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"]])
-def test_sampling_that_means_nothing_is_refused(trained, options):
-    require_clear_error(call("generate", "The", "--run", "runs/mine", *options, cwd=trained), options[1])
