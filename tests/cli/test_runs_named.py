@@ -104,11 +104,6 @@ def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(her
     assert (here / "runs/mine/config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("verb", ["explain", "plan"])
-def test_a_verb_on_settings_takes_a_recipe(tmp_path, verb):
-    assert call(*arguments(verb, OF_SETTINGS[verb], "first-light"), cwd=tmp_path).status == 0
-
-
 @pytest.mark.parametrize("verb", [("explain", "other"), ("generate", "a", "--run", "other")], ids=" ".join)
 def test_beside_a_run_that_is_not_there_those_that_are_stand(tmp_path, verb):
     (tmp_path / "runs" / "mine").mkdir(parents=True)

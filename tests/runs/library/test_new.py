@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_run import call, prose
+from small_run import call, prose, write_texts
 
 from headwater.core.errors import DataError
 from headwater.plan.scaling.repetition import MAX_EPOCHS
@@ -204,3 +204,13 @@ def test_what_gives_no_text_is_said_with_its_bytes_and_what_to_set(tmp_path, num
     )
     is_large = 26 * num_lines > 0.05 * (68_000 + 26 * num_lines + 16 * num_rows)
     assert (f"{folder / 'c.txt'}: byte 0xF6" in found.reasons) == is_large
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", 'quote"d', "back\\slash", "new\nline", "del\x7f", "naïve 中文", "all", "tab\t"]
+)
+def test_a_folder_of_any_name_is_the_source_of_a_run_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / name, num_files=2)
+    path = new("mine", name, say=lambda line: None)
+    assert load_run(str(path))[0].corpus.sources["mine"].paths == [name]
