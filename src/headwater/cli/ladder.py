@@ -52,13 +52,23 @@ def ladder(
     With --table, fit a scaling law to finished runs and forecast from it.
     """
     from headwater.cli.progress import TrainingDisplay
-    from headwater.runs.library.ladder import of_run_or_table
+    from headwater.runs.library import ladder as library
 
     def display(config: RunConfig) -> TrainingDisplay:
         return TrainingDisplay(config.train, config.train.num_steps, sys.stderr if as_json else sys.stdout)
 
     say = say_beside(as_json)
-    result = of_run_or_table(run, overrides or [], share, runs, at or [], loss_column, budget, say, display)
+    result = library.ladder(
+        run,
+        share=share,
+        table=runs,
+        at=at or [],
+        loss_column=loss_column,
+        budget=budget,
+        say=say,
+        make_display=display,
+        overrides=overrides or [],
+    )
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from headwater.cli.arguments import AsJson
+from headwater.cli.arguments import AsJson, argument, option
 from headwater.cli.terminal import print_json, table
 from headwater.cli.verbs import App, Verb
 from headwater.core.errors import ConfigError
@@ -67,14 +67,12 @@ def plan(
     See also `headwater plan count -h` (parameters, FLOPs).
     """
     from headwater.cli.plan_cards import print_budget, print_plan
-    from headwater.plan.forecast.result import RunLimits
-    from headwater.runs.library.planning import planned
+    from headwater.runs.library import planning
 
     words = what or []
     run, overrides = (words[0], words[1:]) if words and ("=" not in words[0] or not budget) else (None, words)
-    result = planned(
+    result = planning.plan(
         run,
-        overrides,
         budget=budget,
         hardware=hardware,
         ranks=ranks,
@@ -82,7 +80,10 @@ def plan(
         costs=costs,
         runs=runs,
         loss_unit=loss_unit,
-        limits=RunLimits(max_hours, max_money, target_loss),
+        max_hours=max_hours,
+        max_money=max_money,
+        target_loss=target_loss,
+        overrides=overrides,
     )
     if as_json:
         print_json(result)
@@ -94,20 +95,13 @@ def plan(
 
 def count(
     what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FOLDER] [setting=value ...]", help="A folder with a config.json, or settings."),
+        list[str] | None, argument("[FOLDER] [setting=value ...]", "A folder with a config.json, or settings.")
     ] = None,
-    family: Annotated[
-        str, typer.Option(metavar="NAME", help="A family: llama, qwen3, gpt2, or any of transformers.")
-    ] = "",
+    family: Annotated[str, option("NAME", "A family: llama, qwen3, gpt2, or any of transformers.")] = "",
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SETTING=VALUE", help="A setting of the family; may be repeated."),
+        list[str] | None, option("SETTING=VALUE", "A setting of the family; may be repeated.", "--set")
     ] = None,
-    seq_len: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Tokens in a sequence (default: the model's longest).", min=1),
-    ] = None,
+    seq_len: Annotated[int | None, option("N", "Tokens in a sequence (default: the model's longest).", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count parameters and FLOPs per token, exactly.

@@ -44,7 +44,7 @@ def test_json_has_the_promised_shape(table):
     assert value["forecasts"][0]["p50"] == pytest.approx(1.7 + 400 * 1e9**-0.33 + 900 * 1e11**-0.31, rel=0.005)
 
 
-CHINCHILLA = Path(__file__).parents[2] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
+CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
 
 
 def test_an_interval_is_of_the_exponent_it_is_printed_with(tmp_path):

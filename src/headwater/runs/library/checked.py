@@ -49,6 +49,7 @@ Paths = Annotated[
     str | InstanceOf[Path] | Sequence[str | InstanceOf[Path]],
     wanted("give a path, or a list of paths"),
 ]
+Overrides = Annotated[Sequence[str | Override], wanted("give a list of settings as they are typed: section.name=value")]
 Progress = Annotated[Say, wanted("give a function of a line of text; settings are named, as train={'num_steps': 200}")]
 Switch = Annotated[bool, wanted("give True or False")]
 Number = Annotated[float, _Float, wanted("give a number")]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from headwater.core.config import Override
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.numbers import significant
+from headwater.core.records import Record
 from headwater.core.validation import wanted
 from headwater.runfile.paths import Say, ignore
+from headwater.runfile.run_config import RunConfig
 from headwater.runs.library.checked import (
     AnyPath,
     AnyRun,
     Number,
+    Overrides,
     Progress,
     Text,
     checked,
@@ -29,9 +31,9 @@ from headwater.runs.library.checked import (
 if TYPE_CHECKING:  # a table is fitted without what trains
     from headwater.plan.rungs import DoneRung, Ladder
     from headwater.plan.scaling import ScalingLaw
-    from headwater.runs.ladder import MakeDisplay
 
 MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
+MakeDisplay = Annotated[Callable[[RunConfig], Callable[[Record], None]], wanted("give a function of a rung's settings")]
 Targets = Annotated[
     Sequence[str | Sequence[Number]], wanted("give a list of (parameters, tokens) or (parameters, tokens, epochs)")
 ]
@@ -48,43 +50,29 @@ def ladder(
     loss_column: Text = "loss",
     budget: Number | None = None,
     say: Progress = print,
+    make_display: MakeDisplay | None = None,
+    overrides: Overrides = (),
     **settings: Any,
 ) -> dict[str, Any] | None:
     """Train small runs of a run, and return what they tell of it; or fit the law that a table of finished runs shows.
 
     Of a run: `rungs`, each with its `loss` in bits per byte and `seconds`; `forecast`, the run's loss as {"p10", "p50",
     "p90"}; `plan`, as `headwater.plan` returns it; `backtest`. `share` is the most that the rungs may take over the
-    run's own time. The same call resumes; None says that a signal stopped it, and all is saved. Of a CSV `table` with
-    columns params, tokens and loss: the law's `A`, `B`, `E`, `alpha`, `beta`, `forecasts` of the runs of `at`
-    (parameters, tokens, epochs), and the `optimum` of a `budget` in FLOPs. Raises ConfigError for what no ladder fits
-    in, DataError for a table that is none.
+    run's own time. `settings` are for this call, in the tables of a run file; `overrides` the same as they are typed.
+    `make_display` makes, of a rung's settings, what gets its records. The same call resumes; None says that a signal
+    stopped it, and all is saved. Of a CSV `table` with columns params, tokens and loss: the law's `A`, `B`, `E`,
+    `alpha`, `beta`, `forecasts` of the runs of `at` (parameters, tokens, epochs; or as typed, "70B,1.4T"), and the
+    `optimum` of a `budget` in FLOPs. Raises ConfigError for what no ladder fits in, DataError for a table that is none.
 
         headwater.ladder("mine.toml")["forecast"]
         headwater.ladder(table="runs.csv", at=[(70e9, 1.4e12)])["forecasts"][0]["p50"]
     """
-    path = None if table is None else Path(table)
-    targets = [each if isinstance(each, str) else ",".join(repr(float(number)) for number in each) for each in at]
-    name = None if run is None else name_of(run)
-    return of_run_or_table(name, overrides_of(settings), share, path, targets, loss_column, budget, say)
-
-
-def of_run_or_table(
-    run: str | None,
-    overrides: Sequence[str | Override],
-    share: float | None,
-    table: Path | None,
-    at: Sequence[str],
-    loss_column: str,
-    budget: float | None,
-    say: Say,
-    make_display: MakeDisplay = lambda config: ignore,
-) -> dict[str, Any] | None:
-    """Return the same; `at` has targets as they are typed, such as 70B,1.4T. A rung's records go to its display."""
     if table is not None:
         if run is not None:
             raise ConfigError(f"--table fits {table} alone; remove {run}")
         require_none("is for the small runs of RUN; remove it or --table", share=share)
-        return _of_table(table, at, loss_column, budget)
+        targets = [each if isinstance(each, str) else ",".join(repr(float(number)) for number in each) for each in at]
+        return _of_table(Path(table), targets, loss_column, budget)
     if run is None:
         raise ConfigError(
             "name a run, as in `headwater ladder first-light`, or a table: `headwater ladder --table CSV`"
@@ -93,11 +81,11 @@ def of_run_or_table(
     require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
     from headwater.runs.ladder import climb, prepare_ladder
 
-    chosen = prepare_ladder(run, overrides, share, say)
+    chosen = prepare_ladder(name_of(run), [*overrides, *overrides_of(settings)], share, say)
     taken = sum(rung.seconds for rung in chosen.rungs) / chosen.target.seconds
     if share is not None and taken < MOST_OF * share:
         say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; costlier ones tell no more")
-    done = climb(chosen, make_display, _once(say))
+    done = climb(chosen, make_display or (lambda config: ignore), _once(say))
     return None if done is None else _ladder_fields(chosen, done)
 
 

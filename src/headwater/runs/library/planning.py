@@ -28,6 +28,7 @@ from headwater.runs.library.checked import (
     AnyRun,
     Count,
     Number,
+    Overrides,
     Text,
     checked,
     name_of,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:  # the plan of a run loads no search
     from headwater.plan.budget_search import SearchOptions
     from headwater.plan.forecast.budget import BudgetPlan
 
-Overrides = Sequence[str | Override]
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
 
@@ -60,6 +60,7 @@ def plan(
     max_hours: Number | None = None,
     max_money: Number | None = None,
     target_loss: Number | None = None,
+    overrides: Overrides = (),
     **settings: Any,
 ) -> dict[str, Any]:
     """Return what a run will cost and how good it will be, before its first step; with `budget` the run that it buys.
@@ -68,63 +69,38 @@ def plan(
     (US dollars), `energy_kwh`, `kg_co2`, `memory_gb` (of a rank) and `loss` (in `loss_unit`), each {"p10", "p50",
     "p90"} or None where it isn't known; `counts`, `probabilities` of breaking a limit, and in `how` where each comes
     from. Of a budget ("$10k", "2h") `choice` has them with `shape` and `settings`, and `next` the commands to go on
-    with. `settings` are for this call, in the tables of a run file. Nothing is written. Raises ConfigError and
-    DataError for what can't be answered.
+    with. `settings` are for this call, in the tables of a run file; `overrides` the same as they are typed. Nothing is
+    written. Raises ConfigError and DataError for what can't be answered.
 
         headwater.plan("mine.toml", train={"num_steps": 2000})["hours"]["p50"]
         headwater.plan(budget="$10k", hardware="8xH100", text_bytes="40G")["choice"]["params"]
     """
-    return planned(
-        None if run is None else name_of(run),
-        overrides_of(settings),
-        budget=budget,
-        hardware=hardware,
-        ranks=str(ranks),
-        text_bytes=text_bytes,
-        costs=None if costs is None else Path(costs),
-        runs=None if runs is None else Path(runs),
-        loss_unit=loss_unit,
-        limits=RunLimits(max_hours, max_money, target_loss),
-    )
-
-
-def planned(
-    run: str | None,
-    overrides: Overrides,
-    *,
-    budget: str,
-    hardware: str,
-    ranks: str,
-    text_bytes: str,
-    costs: Path | None,
-    runs: Path | None,
-    loss_unit: LossUnit | None,
-    limits: RunLimits,
-) -> dict[str, Any]:
-    """Return the same; options are as on the command line, "" and None where they aren't given."""
-    if runs is not None:
-        _require_unit(runs, loss_unit)
-    given, unit = read_costs(costs), loss_unit or "bits_per_byte"
+    costs_file, runs_file = (None if each is None else Path(each) for each in (costs, runs))
+    if runs_file is not None:
+        _require_unit(runs_file, loss_unit)
+    given, unit, changes = read_costs(costs_file), loss_unit or "bits_per_byte", [*overrides, *overrides_of(settings)]
     if given.hardware and not hardware:
         raise ConfigError("--costs: hardware counts with --hardware alone; name a device of it, or remove it")
-    of_one = {name: value for name, value in vars(limits).items() if name != "memory_bytes"}
+    name, ranks, words = None if run is None else name_of(run), str(ranks), list(map(_word, changes))
+    limits = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if budget:
-        require_none("is for the plan of one run, without --budget", **of_one)
-        options = search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given)
+        require_none("is for the plan of one run, without --budget", **limits)
+        options = search_options(budget, name, changes, hardware, ranks, text_bytes, runs_file, unit, given)
         named = {"--budget": budget, "--hardware": hardware, "--ranks": ranks, "--costs": costs, "--runs": runs}
         named["--loss-unit"] = loss_unit
-        more = [word for name, value in named.items() if value for word in (name, str(value))]
-        of_own_text = shlex.join(["headwater", "plan", "mine.toml", *map(_word, overrides), *more])
+        more = [word for option, value in named.items() if value for word in (option, str(value))]
+        of_own_text = shlex.join(["headwater", "plan", "mine.toml", *words, *more])
         return _of_budget(options, ["headwater new mine --text FOLDER", of_own_text])
-    words = [*([run] if run else []), *map(_word, overrides)]
-    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), f"--text-bytes {shlex.quote(text_bytes)}"])
+    typed = [*map(shlex.quote, [*([name] if name else []), *words]), f"--text-bytes {shlex.quote(text_bytes)}"]
+    call = " ".join(["headwater plan --budget 2h", *typed])
     require_none(f"needs --budget AMOUNT, money or time, such as: {call}", text_bytes=text_bytes)
-    if run is None:
+    if name is None:
         raise ConfigError("name a run, such as `headwater plan first-light`, or a budget: `headwater plan --budget 2h`")
-    for name, value in of_one.items():
+    for limit, value in limits.items():
         if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
-    return _of_run(run, overrides, PlanOptions(runs, unit, limits, given), ranks, hardware)
+            raise ConfigError(f"--{limit.replace('_', '-')} {value:g}: give a number above zero")
+    plan_options = PlanOptions(runs_file, unit, RunLimits(max_hours, max_money, target_loss), given)
+    return _of_run(name, changes, plan_options, ranks, hardware)
 
 
 def _require_unit(runs: Path, loss_unit: str | None) -> None:

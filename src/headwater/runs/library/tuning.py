@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,15 @@ class FoundConversations:
     num_long: int = 0
     longest: int = 0
     dropped: dict[str, tuple[int, str]] = field(default_factory=dict)  # how many, and the first
+
+    def documents(self, pieces: Iterable[Document | Drop]) -> Iterator[Document]:
+        """Yield the documents, and count what can't be learned from."""
+        for piece in pieces:
+            if isinstance(piece, Document):
+                yield piece
+            else:
+                number, first = self.dropped.get(piece.reason, (0, ": ".join(filter(None, (piece.id, piece.because)))))
+                self.dropped[piece.reason] = number + piece.num_documents, first
 
     @property
     def learned(self) -> float:
@@ -168,7 +178,8 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
     """Read files of conversations; raise DataError where none can be learned from, with the reasons."""
     found = FoundConversations()
     settings = CorpusSettings(sources={SOURCE: SourceSettings.model_validate({"kind": CONVERSATIONS, "paths": paths})})
-    for documents in _batches(read_source(SOURCE, settings), found):
+    every = found.documents(read_source(SOURCE, settings))
+    while documents := list(islice(every, _AT_ONCE)):
         texts = [messages_of(document.text) for document in documents]
         for messages, each in zip(texts, render(tokenizer, texts), strict=True):
             found.longest = max(found.longest, len(each.ids) + 1)
@@ -184,18 +195,3 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
         reasons = [*found.reasons, *([too_long] if found.num_long else [])]
         raise DataError("\n  ".join([f"no conversation in {', '.join(paths)} can be learned from:", *reasons]))
     return found
-
-
-def _batches(pieces: Iterator[Document | Drop], found: FoundConversations) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    for piece in pieces:
-        if isinstance(piece, Document):
-            batch.append(piece)
-        else:
-            number, first = found.dropped.get(piece.reason, (0, ": ".join(filter(None, (piece.id, piece.because)))))
-            found.dropped[piece.reason] = number + piece.num_documents, first
-        if len(batch) >= _AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
