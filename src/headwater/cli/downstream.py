@@ -18,7 +18,6 @@ from headwater.cli.arguments import (
     TunedRun,
     argument,
     flag,
-    folder_beside,
     folder_of,
     option,
 )
@@ -94,6 +93,7 @@ def rl(
     os.environ.update(OFFLINE)  # before a reward model imports transformers
     from headwater.downstream.rl import RlSettings
     from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
+    from headwater.runs.library.checked import folder_beside
 
     settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
@@ -122,6 +122,7 @@ def dpo(
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.downstream.preference import MEASURES, PreferenceSettings
+    from headwater.runs.library.checked import folder_beside
     from headwater.runs.preferring import prefer
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
@@ -157,6 +158,7 @@ def reward(
     """
     os.environ.update(OFFLINE)
     from headwater.downstream.preference import PreferenceSettings
+    from headwater.runs.library.checked import folder_beside
     from headwater.runs.preferring import learn_worth
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)

@@ -68,8 +68,7 @@ def next_token(
     with loaded(run) as model:
         following = model.next(prompt, top)
     if as_json:
-        print_json({"prompt": prompt, "next": [each._asdict() for each in following]})
-        return
+        return print_json({"prompt": prompt, "next": [each._asdict() for each in following]})
     for token, probability in following:
         print(safe(f"{probability:7.2%}  {'█' * round(40 * probability):<40}  {token!r}"))
 
@@ -89,8 +88,7 @@ def generate(
     """
     with loaded(run) as model:
         if as_json:
-            print_json({"prompt": prompt, **vars(model.generate(prompt, max_tokens, temperature, top_p, seed))})
-            return
+            return print_json({"prompt": prompt, **vars(model.generate(prompt, max_tokens, temperature, top_p, seed))})
         pieces = model.stream(prompt, max_tokens, temperature, top_p, seed)
         last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
         print(safe(prompt + last.text), end="", flush=True)
@@ -111,8 +109,7 @@ def surprise(
         found = model.surprise(text)
     if as_json:
         tokens = [each._asdict() for each in found.tokens]
-        print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
-        return
+        return print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
     for token, value in found.tokens:
         print(safe(f"{value:6.2f} bits  {'█' * min(40, round(2 * value)):<40}  {token!r}"))
     print(f"{found.bits_per_byte:.3f} bits per byte")

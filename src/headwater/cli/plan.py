@@ -19,18 +19,14 @@ of_run = partial(typer.Option, rich_help_panel="Plan of a run")
 of_budget = partial(typer.Option, rich_help_panel="Search over a budget")
 of_both = partial(typer.Option, rich_help_panel="Both")
 RunAndSettings = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[RUN] [setting=value ...]", help="A run (optional with --budget), and settings."),
+    list[str] | None, argument("[RUN] [setting=value ...]", "A run (optional with --budget), and settings.")
 ]
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
 NumRanks = Annotated[str, of_both(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
-Hardware = Annotated[
-    str,
-    of_both(metavar="NxDEVICE", help="Devices such as 8xH100 (else: this machine)."),
-]
+Hardware = Annotated[str, of_both(metavar="NxDEVICE", help="Devices such as 8xH100 (else: this machine).")]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[

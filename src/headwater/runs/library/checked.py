@@ -16,7 +16,7 @@ from headwater.core.config import Override
 from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
 from headwater.runfile.paths import Say
-from headwater.runfile.run_config import run_folder
+from headwater.runfile.run_config import NAME_RULE, is_run_name, run_folder
 from headwater.runs.result import RunResult
 
 P = ParamSpec("P")
@@ -94,6 +94,15 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 def folder_of(run: AnyRun) -> Path:
     """Return the folder of a run; raise ConfigError where there is none yet."""
     return run.folder if isinstance(run, RunResult) else run_folder(str(run))
+
+
+def folder_beside(base: Path, name: str | None, stage: str) -> Path:
+    """Return the folder, beside the run `base`, of what is made of it."""
+    base = base.resolve() if base.name in ("", "..") else base
+    name = name or f"{base.resolve().name}-{stage}"
+    if not is_run_name(name):
+        raise ConfigError(f"--name {name!a} can't name a run: {NAME_RULE}")
+    return base.with_name(name)
 
 
 def name_of(run: AnyRun) -> str:
