@@ -71,7 +71,9 @@ FOLDERS = [
     ("train mine.toml --replay", ConfigError, "is no run folder"),
     *((f"{verb} nope", ConfigError, "there is no folder nope") for verb in ("watch", "serve")),
     *((f"{verb} mine.toml", ConfigError, "mine.toml is a file") for verb in ("watch", "serve")),
-    (["generate", LATIN, "--run", "mine.toml"], ConfigError, "not UTF-8"),
+    *(([verb, LATIN, "--run", "mine.toml"], ConfigError, "not UTF-8") for verb in ("next", "generate", "surprise")),
+    (["corpus", "trace", "mine.toml", LATIN], ConfigError, "not UTF-8"),
+    ("plan --budget 2h --runs nowhere.csv --loss-unit nats_per_token", DataError, "nowhere.csv"),
 ]
 PLAN = [
     ("plan", "name a run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -65,6 +66,15 @@ def test_what_the_package_lists_is_there_and_nothing_else():
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
         headwater.Modell  # noqa: B018
     assert (ROOT / "src/headwater/py.typed").exists(), "else no checker reads the types"
+
+
+@pytest.mark.parametrize("room", ["evaluate", "export", "plan"])
+def test_a_room_with_the_name_of_a_verb_is_called_and_stays_a_package(room):
+    module = importlib.import_module(f"headwater.{room}")
+    assert getattr(headwater, room) is module and callable(module) and module.__path__
+    assert inspect.signature(module) == inspect.signature(inspect.unwrap(module))
+    with pytest.raises(ConfigError, match="nowhere"):
+        module("nowhere")
 
 
 def test_the_notebook_runs(finished, monkeypatch):
