@@ -124,6 +124,8 @@ def test_a_finished_ladder_is_the_same_in_python_and_trains_nothing(here, tmp_pa
     names = "name unit seconds share rungs forecast from_base best_rung backtest plan"
     assert " ".join(found) == " ".join(printed) == names and len(found["rungs"]) == 9
     assert without(found, "share", "plan") == without(printed, "share", "plan")
+    assert all(cut["relative_error"] == pytest.approx(cut["fact"] / cut["p50"] - 1) for cut in found["backtest"])
+    assert found["best_rung"] == min(rung["loss"] for rung in found["rungs"])
     assert "rung" not in capsys.readouterr().out
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small_run import call
 
-import headwater.cli.main  # noqa: F401  loaded once, so that calls below are quick
+import headwater
+import headwater.cli.main
 
 SHAPE = ["A", "B", "E", "alpha", "beta", "num_points", "seconds"]
 
@@ -107,3 +108,9 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
     said = call("ladder", "--table", "runs.csv", cwd=tmp_path)
     assert said.status == 0, said
     assert "runs of up to 4 epochs: the cost of repetition is taken out of the law" in said.out
+
+
+def test_the_curve_of_repeated_text_is_the_laws_with_what_repetition_costs(table):
+    once, often = headwater.ladder(table=table, at=[(1e9, 1e11), (1e9, 1e11, 4)])["forecasts"]
+    assert often["repetition_costs"] > 0
+    assert often["curve"] == pytest.approx(once["curve"] * (1 + often["repetition_costs"]))

@@ -26,6 +26,7 @@ import headwater.core.errors
 from headwater.core.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from headwater.page import run as library_run
 from headwater.page.serve import serving
+from headwater.runs.library import evaluating
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,6 +76,18 @@ def test_a_room_with_the_name_of_a_verb_is_called_and_stays_a_package(room):
     assert inspect.signature(module) == inspect.signature(inspect.unwrap(module))
     with pytest.raises(ConfigError, match="nowhere"):
         module("nowhere")
+
+
+def test_scores_of_whole_tasks_alone_are_shown_in_the_report(finished, monkeypatch):
+    shown, chats = [], []
+    monkeypatch.setattr(library_run, "refresh_report", shown.append)
+    monkeypatch.setattr(
+        evaluating, "evaluate_tasks", lambda config, names, is_chat, limit: chats.append((names, is_chat)) or []
+    )
+    with contextlib.chdir(finished.cwd):
+        assert headwater.evaluate("runs/mine", tasks="a,b", limit=2) == {"tasks": []} and not shown
+        headwater.evaluate("runs/mine", tasks=["a,b"], chat=True, say=lambda line: None)
+    assert len(shown) == 1 and chats == [(["a", "b"], False), (["a,b"], True)]
 
 
 def test_the_notebook_runs(finished, monkeypatch):
