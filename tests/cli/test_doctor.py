@@ -3,7 +3,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from headwater.cli.doctor import EXTRAS, print_findings
+from headwater.cli.doctor import print_findings
+from headwater.runs.library.machine import EXTRAS
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 

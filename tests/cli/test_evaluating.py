@@ -77,18 +77,3 @@ def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path, monkeypa
     assert answer.status != 0
     assert "runs/mine has no probes" in answer.err
     assert not (tmp_path / "tasks").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("--tasks", "a", "--text", "b"), "give one of --tasks, --write-tasks and --text"),
-        (("--limit", "3"), "--limit is of --tasks"),
-        (("--tasks", "a", "--chat", "maybe"), "invalid value for '--chat': 'maybe' is not one of 'yes', 'no'"),
-        (("--text", "no such file"), "no such file"),
-    ],
-)
-def test_what_cannot_be_evaluated_is_named(evaluate, arguments, problem):
-    answer = evaluate(*arguments)
-    assert answer.status != 0
-    assert problem in answer.err

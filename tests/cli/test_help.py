@@ -161,6 +161,8 @@ def test_the_version_is_the_packages(tmp_path):
         (("generate", "a", "--run", "b", "--topp", "1"), "generate has no option --topp; did you mean --top-p?"),
         (("run", "a", "--train.num_steps=5"), "settings are written without dashes: train.num_steps=VALUE"),
         (("next", "a", "--run", "b", "--top", "z"), "next: invalid value for '--top'"),
+        (("plan", "a", "--max-hours", "soon"), "'--max-hours': give a number;"),
+        (("evaluate", "a", "--chat", "maybe"), "'--chat': 'maybe' is not one of 'yes', 'no'"),
         (("report", "a", "b"), "unexpected extra argument"),
         (("report",), "name one run, such as runs/mine"),
         (("report", "a", "--run", "b"), "name one run, such as runs/mine"),

@@ -1,28 +1,235 @@
-"""`headwater plan count` as programs and people call it."""
+"""`headwater plan` of a run and of a budget, and `plan count`, as people and programs call them."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
-from small_run import call
+from small_run import call, write_run_file, write_texts
 
-LLAMA_3_8B = [
-    *("vocab_size=128256", "num_layers=32", "d_model=4096", "d_ff=14336", "num_heads=32", "num_kv_heads=8"),
-    "tied_embeddings=false",
-]
+from headwater.cli.plan_cards import plan_card
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
-def sets(settings: list[str]) -> list[str]:
-    return [part for setting in settings for part in ("--set", setting)]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a run file, texts enough to be read once, costs, and a table of runs that follow a law."""
+    folder = tmp_path_factory.mktemp("plan")
+    write_texts(folder / "texts", 60)
+    write_run_file(folder / "mine.toml")
+    sizes = [(params, tokens) for params in (1e4, 3e4, 1e5, 3e5) for tokens in (3e4, 1e5, 3e5, 1e6)]
+    rows = [f"{params},{tokens},{law(params, tokens)}" for params, tokens in sizes]
+    (folder / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    (folder / "costs.toml").write_text("price_per_hour = 2\npue = 1.5\nkg_co2_per_kwh = 0.1\nwatts = 50\n")
+    return folder
 
 
-@pytest.mark.parametrize("arguments", [sets(LLAMA_3_8B), ["--set", *LLAMA_3_8B]], ids=["each", "once"])
-def test_count_of_a_family(arguments, tmp_path):
-    said = call("plan", "count", "--family", "llama", *arguments, "--seq-len", "8192", "--json", cwd=tmp_path)
-    value = json.loads(said.out)
-    assert value["params"] == value["active_params"] == 8_030_261_248
-    assert value["flops_per_token"]["causal"] == pytest.approx(6 * 7_504_658_432 + 6 * 32 * 32 * 128 * 8193)
+def law(params: float, tokens: float) -> float:
+    return 1.5 + 40 * params**-0.35 + 30 * tokens**-0.3
+
+
+@pytest.fixture
+def plan(folder):
+    """Return what a plan prints as JSON."""
+    return lambda *words: call("plan", *words, "--json", cwd=folder).json
+
+
+@pytest.fixture
+def card(folder):
+    """Return what a plan shows people, in one line."""
+    return lambda *words: " ".join(call("plan", *words, cwd=folder).out.replace("│", " ").split())
+
+
+def test_a_run_that_was_never_built_is_planned(folder, plan, card):
+    value = plan("mine.toml")
+    assert all(0 < value[name]["p10"] <= value[name]["p50"] <= value[name]["p90"] for name in ("hours", "memory_gb"))
+    assert value["loss"] is None and "--runs CSV" in value["loss_refused"]
+    assert value["money"] is None and "price_per_hour" in value["how"]["money"]
+    assert value["counts"]["tokens"] == 24 * 512
+    said = card("mine.toml", "--max-hours", "1")
+    assert "plan · mine" in said and "to take more than 1 hours" in said
+    assert "nothing for cooling, 0.4 kg of CO2 a kWh, between the averages" in said
+    assert not (folder / "runs").exists()
+
+
+def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(finished):
+    def resume(*settings: str) -> dict:
+        said = call("plan", *finished.arguments[1:], *settings, "--json", cwd=finished.cwd)
+        assert said.status == 0, said
+        return said.json["resume"]
+
+    kept = [step for step, _ in list_checkpoints(finished.run_dir)]
+    num_steps = max(kept)
+    assert resume() == {"step": num_steps, "steps_left": 0, "seconds_left": 0, "steps_again": 0}
+    more_steps = f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1"
+    longer = resume(*more_steps)
+    assert longer["step"] in kept and longer["steps_left"] == 2 * num_steps - longer["step"] > 0
+    assert longer["steps_again"] == num_steps - longer["step"] > 0
+    again = f"steps {longer['step'] + 1} to {num_steps} are trained again"
+    assert again in call("plan", *finished.arguments[1:], *more_steps, cwd=finished.cwd).out
+    assert "optim.beta2: was" in resume("optim.beta2=0.9")["refused"]
+    said = call("plan", *finished.arguments[1:], cwd=finished.cwd)
+    assert f"to step {num_steps}, its last. Below, all of its steps" in said.out and "trained again" not in said.out
+    refused = call("plan", "mine.toml", "optim.beta2=0.9", cwd=finished.cwd).out
+    assert "│ " + " " * 16 + "Below, a new run with these settings " in refused
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"replicate": 4}, "4 copies of the weights, each whole on one rank"),
+        ({"shard": 4}, "one copy of the weights, divided among 4 ranks"),
+        ({"replicate": 16, "shard": 8, "tensor": 8}, "16 copies of the weights, each divided among 64 ranks; 8 ranks"),
+        ({"pipeline": 2, "shard": 2}, "one copy of the weights, in 2 stages of layers, each stage divided among 2"),
+    ],
+)
+def test_how_ranks_lie_is_said_in_copies_and_parts(plan, sizes, says):
+    found = plan("mine.toml")
+    lines = dict(plan_card({**found, "ranks": {**sizes, "machines": 1}, "how": {**found["how"], "ranks": ""}}))
+    assert says in lines["ranks"]
+
+
+def test_a_recipe_is_planned_by_its_name_and_options_may_come_first(plan):
+    assert plan("first-light", "machine.num_threads=2")["counts"]["tokens"] == 4_096_000
+    assert plan("--max-hours", "1", "mine.toml")["name"] == "mine"
+
+
+def test_price_watts_cooling_and_carbon_are_those_given(plan, card):
+    value = plan("mine.toml", "--costs", "costs.toml")
+    assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])
+    assert value["energy_kwh"]["p50"] == pytest.approx(1.5 * 0.05 * value["hours"]["p50"])
+    assert value["kg_co2"]["p50"] == pytest.approx(0.1 * value["energy_kwh"]["p50"])
+    assert " g CO2 (" in card("mine.toml", "--costs", "costs.toml")
+
+
+def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(card):
+    said = card("mine.toml", "--max-money", "5", "--target-loss", "1")
+    assert "how likely it breaks --max-money isn't known: see money" in said
+    assert "how likely it breaks --target-loss isn't known: see held-out loss" in said
+    assert said.count("no loss without runs") == 1
+    assert "headwater ladder mine.toml` trains small ones" in said and "or give --runs CSV" in said
+
+
+def test_a_run_is_planned_on_named_devices(plan):
+    words = ("mine.toml", "train.batch_tokens=4096", "train.microbatch_tokens=64")
+    value = plan(*words, "--hardware", "16xH100")
+    assert [value["ranks"][name] for name in ("replicate", "shard", "machines")] == [16, 1, 2]
+    assert value["money"]["p50"] > 0
+    assert plan(*words, "--hardware", "H100", "--ranks", "2x8")["ranks"] == value["ranks"]
+
+
+def test_loss_follows_the_law_of_a_table(plan):
+    value = plan("mine.toml", "--runs", "runs.csv", "--loss-unit", "nats_per_token", "--target-loss", "100")
+    assert value["loss"] is not None, value["loss_refused"]
+    expected = law(value["counts"]["params"], value["counts"]["tokens"])
+    assert value["loss"]["p50"] == pytest.approx(expected, rel=0.05)
+    assert value["probabilities"]["misses_target_loss"] == 0
+
+
+# ---- a budget
+
+
+TEN_THOUSAND = ("--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
+
+
+def test_a_budget_buys_a_run_and_people_see_what_was_asked(plan, card):
+    value, said = plan(*TEN_THOUSAND), card(*TEN_THOUSAND)
+    assert value["budget"]["usd"] == pytest.approx(10_000)
+    assert all(words in said for words in ("the run", "$10,000", "published law"))
+    errors, hours = value["budget"]["hours_backtest"], value["choice"]["hours"]
+    assert errors["runs"] == 25 and hours["p90"] / hours["p50"] > 1 + errors["median"]
+    assert f"25 published whole runs were {errors['median']:.0%} off in the median" in said
+
+
+def test_of_little_text_the_cost_of_repetition_and_what_is_left_are_said(plan, card):
+    short = (*TEN_THOUSAND[:-1], "1G")
+    choice, said = plan(*short)["choice"], card(*short)
+    rise = choice["repetition_costs"]
+    assert f"{rise / (1 + rise):.1%} of it for repetition" in said
+    assert f"left ${10_000 - choice['money']['p50']:,.0f}, " in said
+
+
+def test_the_next_commands_can_be_copied_as_they_are_printed(folder, plan):
+    """Each on a line of its own; the plan of what is recommended has its size, its steps and its time."""
+    search = ("--budget", "60s", "mine.toml", "optim.weight_decay=0.2")
+    found = plan(*search)
+    assert (found["name"], found["choice"]["shape"]["vocab_size"]) == ("mine", 384)
+    chosen, printed = found["choice"], call("plan", *search, cwd=folder).out.rpartition("next:\n")[2].splitlines()
+    planning, run = map(shlex.split, printed)
+    assert run[:3] == ["headwater", "run", "mine.toml"] and "optim.weight_decay=0.2" in run
+    planned = plan(*planning[2:])
+    assert planned["counts"]["params"] == chosen["params"] and planned["counts"]["num_steps"] == chosen["num_steps"]
+    assert planned["hours"]["p50"] == pytest.approx(chosen["hours"]["p50"], rel=0.3)  # a core's rate is measured twice
+
+
+def test_what_follows_a_budget_of_a_run_that_is_begun_has_another_name(finished):
+    found = call("plan", "mine.toml", "--budget", "60s", "--json", cwd=finished.cwd).json
+    said = call(*shlex.split(found["next"][0])[1:], "--json", cwd=finished.cwd)
+    assert said.status == 0 and said.json["name"] == "mine-budget"
+
+
+@pytest.mark.parametrize(
+    ("words", "ranks", "torchrun"),
+    [
+        (["--ranks", "2"], "2", "--nproc-per-node 2"),
+        (["--ranks", "2x2"], "2x2", "--nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:PORT --nproc-per-node 2"),
+        (["parallel.shard=2"], "2", "--nproc-per-node 2"),
+    ],
+)
+def test_the_next_commands_are_of_the_ranks_that_were_planned(plan, words, ranks, torchrun):
+    found = plan("mine.toml", "--budget", "60s", *words)
+    planning, train = found["next"]
+    assert train.startswith(f"torchrun {torchrun} -m headwater train mine.toml ")
+    assert planning.endswith(f" --ranks {ranks}")
+    mesh = plan(*shlex.split(planning)[2:])["ranks"]
+    lies = f"{mesh['replicate'] * mesh['shard']} ranks, replicate = {mesh['replicate']} × shard = "
+    assert found["choice"]["layout"].startswith(lies)
+
+
+def test_what_headwater_can_run_is_offered(folder):
+    said = call("plan", *TEN_THOUSAND, cwd=folder).out
+    of_own_text = said.splitlines()[-1]  # of a run file that isn't there yet
+    assert of_own_text == "headwater plan mine.toml --budget '$10k' --hardware 8xH100"
+    said = call(*shlex.split(of_own_text)[1:], cwd=folder).out
+    mesh = re.search(r"8 ranks, replicate = (\d) × shard = (\d), bf16", said)
+    assert int(mesh[1]) * int(mesh[2]) == 8
+    assert f"parallel.shard={mesh[2]} parallel.pipeline=1" in said, "training lies as the search found"
+    assert "\ntorchrun --nproc-per-node 8 -m headwater train mine.toml model.family=qwen3 " in said
+
+
+def test_the_next_search_goes_by_the_same_runs(tmp_path):
+    sizes = [(1e6 * 2**n, 1e6 * 2**n * ratio) for n in range(7) for ratio in (10, 20, 40)]
+    rows = [f"{params},{tokens},{0.6 + 30 / params**0.3 + 60 / tokens**0.3}" for params, tokens in sizes]
+    (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    by_runs = ("--runs", "runs.csv", "--loss-unit", "bits_per_byte")
+    found = call("plan", "--budget", "2h", *by_runs, "--json", cwd=tmp_path).json
+    assert found["next"][-1] == shlex.join(["headwater", "plan", "mine.toml", "--budget", "2h", *by_runs])
+
+
+# ---- plan count
+
+
+LLAMA = ["vocab_size=128256", "num_layers=32", "d_model=4096", "d_ff=14336", "num_heads=32", "num_kv_heads=8"]
+QWEN_BLOCK = 4 * 256**2 + 3 * 256 * 704 + 2 * 256 + 2 * 64
+
+
+@pytest.mark.parametrize(
+    ("words", "params"),
+    [
+        (["--family", "llama", *(word for each in LLAMA for word in ("--set", each))], 8_030_261_248),
+        (["--family", "llama", "--set", *LLAMA, "tied_embeddings=false"], 8_030_261_248),
+        # what isn't given comes from the rules: embeddings of their own, heads and widths
+        (["--family", "qwen3", "num_layers=4", "vocab_size=8192"], 2 * 8192 * 256 + 4 * QWEN_BLOCK + 256),
+    ],
+)
+def test_an_own_family_is_counted_as_a_run_would_build_it(tmp_path, words, params):
+    value = call("plan", "count", *words, "--seq-len", "8192", "--json", cwd=tmp_path).json
+    assert value["params"] == value["active_params"] == params
+    assert f"{params:,}" in call("plan", "count", *words, cwd=tmp_path).out
+    if "llama" in words:
+        assert value["flops_per_token"]["causal"] == pytest.approx(6 * 7_504_658_432 + 6 * 32 * 32 * 128 * 8193)
 
 
 def test_count_of_a_folder(tmp_path):
@@ -36,37 +243,6 @@ def test_count_of_a_folder(tmp_path):
         "n_positions": 1024,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    value = json.loads(call("plan", "count", str(tmp_path), "--json", cwd=tmp_path).out)
+    value = call("plan", "count", str(tmp_path), "--json", cwd=tmp_path).json
     assert value["params"] == 124_439_808
     assert {"six_n", "full_attention", "causal", "hardware"} <= set(value["flops_per_token"])
-
-
-def test_count_speaks_to_people(tmp_path):
-    said = call("plan", "count", "--family", "llama", *LLAMA_3_8B, cwd=tmp_path)
-    assert "8,030,261,248" in said.out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["count"], "name one folder with a config.json, or a family"),
-        (["count", "a", "b"], "name one folder"),
-        (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
-    ],
-)
-def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path):
-    said = call("plan", *arguments, cwd=tmp_path)
-    assert said.status in (1, 2)
-    assert message in said.err
-    assert "Traceback" not in said.err
-
-
-def test_an_own_family_is_counted_as_a_run_would_build_it(tmp_path):
-    """What isn't given comes from the rules: embeddings of their own, heads and widths."""
-    sizes = ["num_layers=32", "d_model=4096", "num_heads=32", "num_kv_heads=8", "d_ff=14336", "vocab_size=128256"]
-    found = call("plan", "count", "--family", "llama", *sizes, "--json", cwd=tmp_path)
-    assert json.loads(found.out)["params"] == 8_030_261_248
-    few = call("plan", "count", "--family", "qwen3", "num_layers=4", "vocab_size=8192", "--json", cwd=tmp_path)
-    d_model, d_ff, head_dim = 256, 704, 64
-    block = 4 * d_model**2 + 3 * d_model * d_ff + 2 * d_model + 2 * head_dim
-    assert json.loads(few.out)["params"] == 2 * 8192 * d_model + 4 * block + d_model

@@ -39,15 +39,6 @@ def test_a_replay_that_differs_fails_and_says_where_first(copy):
     assert said.out.splitlines()[-1].startswith("differs: step 5: loss was 0x")
 
 
-def test_a_replay_of_nothing_is_refused_and_makes_no_folder(tmp_path):
-    write_texts(tmp_path / "texts", num_files=1)
-    write_run_file(tmp_path / "mine.toml")
-    said = call("train", "mine.toml", "--replay", cwd=tmp_path)
-    assert said.status == 2, said
-    assert "is no run folder" in said.err
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.slow
 def test_a_run_that_went_back_names_the_documents_it_excluded_and_is_replayed(tmp_path, monkeypatch):
     """The rows of the 13th step are harmful: their update is 10,000 times too long."""

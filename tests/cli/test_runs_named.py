@@ -104,11 +104,6 @@ def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(her
     assert (here / "runs/mine/config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("verb", ["explain", "plan"])
-def test_a_verb_on_settings_takes_a_recipe(tmp_path, verb):
-    assert call(*arguments(verb, OF_SETTINGS[verb], "first-light"), cwd=tmp_path).status == 0
-
-
 @pytest.mark.parametrize("verb", [("explain", "other"), ("generate", "a", "--run", "other")], ids=" ".join)
 def test_beside_a_run_that_is_not_there_those_that_are_stand(tmp_path, verb):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
@@ -138,19 +133,6 @@ def test_rules_are_applied_again_beside_other_settings_of_a_run_folder(here):
     ]
 
 
-@pytest.mark.parametrize(
-    ("verb", "named", "meant"),
-    [
-        ("run", "mien.toml", "mine.toml"),
-        ("report", "runs/mien", "runs/mine"),
-        ("explain", "first-ligth", "first-light"),
-        ("corpus show", "mien.toml", "mine.toml"),
-    ],
-)
-def test_a_misspelt_run_gets_the_nearest_one(finished, verb, named, meant):
-    require_clear_error(call(*verb.split(), named, cwd=finished.cwd), f"did you mean {meant}?", status=(2,))
-
-
 def test_a_run_may_be_named_by_its_name_alone(here, tmp_path):
     by_file, by_name = (call("explain", name, "--json", cwd=here).json for name in ("mine.toml", "mine"))
     assert by_name == by_file
@@ -165,11 +147,6 @@ def test_a_run_that_has_begun_only_is_listed_and_names_its_command(tmp_path):
     said = call("next", "hi", "--run", "first-light", cwd=tmp_path)
     require_clear_error(said, "`headwater run first-light` makes one", status=(2,))
     assert "not started" in call(cwd=tmp_path).out
-
-
-def test_a_run_that_was_never_run_names_the_command_that_makes_it(tmp_path):
-    said = call("report", "first-light", cwd=tmp_path)
-    require_clear_error(said, "first-light has not been run here", "`headwater run first-light`", status=(2,))
 
 
 def test_a_run_folder_whose_settings_have_other_names_says_which_file_that_is(here):

@@ -48,13 +48,15 @@ def test_safe_text_holds_nothing_that_steers_a_terminal(text):
     assert not bad
 
 
-def test_safe_keeps_words_lines_and_tabs():
-    text = "naïve 中文\n\tfour\u00a0five 👩\u200d🔬"
-    assert safe(text) == text
-
-
-def test_safe_shows_escape_sequences_as_text():
-    assert safe("\x1b[2J\x9b31m\x07\r\u202e\u2028") == "\\x1b[2J\\x9b31m\\x07\\r\\u202e\\u2028"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J\x9b31m\x07\r\u202e\u2028", "\\x1b[2J\\x9b31m\\x07\\r\\u202e\\u2028"),
+        (words := "naïve 中文\n\tfour\u00a0five 👩\u200d🔬", words),
+    ],
+)
+def test_safe_shows_escape_sequences_as_text_and_keeps_words_lines_and_tabs(text, shown):
+    assert safe(text) == shown
 
 
 @pytest.mark.parametrize("verb", ["next", "generate", "surprise"])
@@ -74,11 +76,6 @@ def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
     assert said.status == 0, said
     assert "documents hold this text" in said.out
     assert not [c for c in said.out if unicodedata.category(c) in STEERING and c != "\n"]
-
-
-def test_generated_lines_are_lines(finished):
-    said = call("generate", "one\n\ttwo\n", "--run", "runs/mine", "--max-tokens", "1", cwd=finished.cwd)
-    assert said.out.startswith("one\n\ttwo\n")
 
 
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
@@ -129,15 +126,6 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
     return out.getvalue().splitlines()[-1].removeprefix("\x1b[K")  # what a return begins is a line
 
 
-@pytest.mark.parametrize(
-    ("more", "said"), [({"gradient_error": 0.06}, "gradient checked"), ({"audited": True}, "audited")]
-)
-def test_a_line_of_a_step_that_was_computed_twice_says_so(more, said):
-    line = status_of(io.StringIO(), step_record(200, **more), device={"dtype": "int8"})
-    assert f"12.3k tokens/s  {said}  int8" in line
-    assert said not in status_of(io.StringIO(), step_record(200), device={"dtype": "int8"})
-
-
 def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     line = status_of(io.StringIO(), step_record(1000), device={"dtype": "int8"})
     assert "12.3k tokens/s  int8" in line and "41% of peak" in line
@@ -145,21 +133,6 @@ def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
     assert len(line) <= 100
     assert "loss 10.100" in line and "data wait 50%" in line
-
-
-def test_a_held_out_figure_is_shown_once_and_with_its_own_step():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, out=out)
-    display(step_record(10))
-    display({"event": "validation", "step": 10, "bits_per_byte": {"all": 1.2345}})
-    display(step_record(20))
-    shown = [line.split() for line in out.getvalue().splitlines() if "held-out" in line]
-    assert shown == [["bits/byte", "of", "a", "sample", "of", "held-out", "text", "at", "step", "10:", "1.234"]]
-
-
-def test_a_line_of_several_ranks_says_how_long_they_exchange_and_whom_they_wait_for():
-    record = step_record(1000, exchange_fraction=0.31, slowest_rank=3, slowest_lead=0.24)
-    assert "exchange 31%  rank 3 slow" in status_of(io.StringIO(), record, device={"dtype": "int8"})
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
@@ -180,50 +153,85 @@ def test_a_terminal_shows_every_step_on_one_line():
 
 
 DOCUMENTS = {"count": 2, "listed": [["books", "a tale\x1b[2J"], ["code", "x.py"]]}
-SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reason": "loss 9 is above 5", "loss": 9.0}
+NAMED = "2 documents (books: a tale\\x1b[2J, code: x.py)"
+SKIPPED = {
+    "event": "skipped",
+    "step": 7,
+    "first_row": 56,
+    "last_row": 63,
+    "reason": "loss 9 is above 5",
+    "documents": DOCUMENTS,
+}
 ROLLBACK = {
     "event": "rollback",
     "step": 4,
-    "number": 1,
     "from_step": 7,
     "first_row": 32,
     "last_row": 87,
     "suspect_row": 48,
+    "documents": DOCUMENTS,
+    "reason": "3 bad steps",
 }
+AUDIT = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80, "ranks": [0], "world_size": 1}
+SAVED, STOPPED = (
+    {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1},
+    {"event": "stopped", "step": 9, "signal": "SIGTERM"},
+)
+NEXT = [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]
+SAMPLE = {
+    "event": "samples",
+    "step": 1,
+    "samples": [{"prompt": "def f():", "text": "\n    return\x1b\x9b\n"}],
+    "next": NEXT,
+}
+WORDS = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
+PROBES = {"event": "probes", "step": 5, "probes": {"words": WORDS, "sums": {"right": 0.1}}}
+SHORT = {"training": {"hours": {"p10": 0.09, "p50": 0.1, "p90": 0.11}}}
+HELD_OUT = {"event": "validation", "step": 10, "bits_per_byte": {"all": 1.2345}}
+SAID = {
+    "what was skipped": ([SKIPPED], [f"after step 7: sequences 56 to 63 skipped: loss 9 is above 5; {NAMED}"]),
+    "what was excluded": ([ROLLBACK], [
+        f"back from step 7 to step 4, sequences 32 to 87 excluded: 3 bad steps; from sequence 48 on {NAMED}"]),
+    "an audit names the parameters": ([AUDIT], ["audit after step 9: two passes differ in embed.weight; this machine computed wrong"]),
+    "a save alone that a signal requested": ([SAVED, SAVED | {"signal": "SIGUSR1"}],
+                                             ["saved step 8, as SIGUSR1 requested; training continues"]),
+    "a stop without a save, and why": ([STOPPED | {"saved": False, "save_seconds": 40.5}], [
+        "stopped by SIGTERM at step 9 without a save, which may take 40.5 s: more than --stop-within allows; "
+        "run the same command to resume"]),
+    "a sample keeps its lines": ([SAMPLE], [
+        "     step 1: next token '\\n' 50%; sample:", "       def f():", "           return\\x1b\\x9b"]),
+    "a probe and what chance gets": ([PROBES], ["     probes at step 5: words 50% (35% to 65%; chance 26%) · sums 10%"]),
+    "a held-out figure, once and with its own step": ([HELD_OUT], [
+        "     bits/byte of a sample of held-out text at step 10: 1.234"]),
+    "no card and no forecast again": (
+        [{"event": "resume", "step": 8}, {"event": "start", "device": {"dtype": "int8"}, "forecast": SHORT, "step": 8},
+         {"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0}],
+        ["resuming from step 8", "     training time 5m36s, forecast 6m00s (5m24s to 6m36s): inside"]),
+}  # fmt: skip
 
 
-def said_of(*records: dict) -> list[str]:
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, 1, out)
+@pytest.mark.parametrize("what", SAID)
+def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(what):
+    records, lines = SAID[what]
+    out, cards = io.StringIO(), []
+    display = TrainingDisplay(TRAIN, 1, out, opening=cards.append)
     for record in records:
         display(record)
-    return out.getvalue().splitlines()
+    assert out.getvalue().splitlines() == lines and not cards
 
 
-def test_what_was_not_trained_on_is_said_in_one_line_each():
-    skipped, rollback = SKIPPED | {"documents": DOCUMENTS}, ROLLBACK | {"documents": DOCUMENTS, "reason": "3 bad steps"}
-    documents = "2 documents (books: a tale\\x1b[2J, code: x.py)"
-    assert said_of(skipped, rollback) == [
-        f"after step 7: sequences 56 to 63 skipped: loss 9 is above 5; {documents}",
-        f"back from step 7 to step 4, sequences 32 to 87 excluded: 3 bad steps; from sequence 48 on {documents}",
-    ]
-
-
-def test_an_audit_that_failed_names_the_parameters():
-    facts = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80}
-    (line,) = said_of({**facts, "ranks": [0], "world_size": 1})
-    assert "two passes differ in embed.weight" in line
-
-
-def test_a_save_is_shown_only_where_a_signal_requested_it():
-    plain = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
-    assert said_of(plain, plain | {"signal": "SIGUSR1"}) == ["saved step 8, as SIGUSR1 requested; training continues"]
-
-
-def test_a_stop_without_a_save_says_why():
-    (line,) = said_of({"event": "stopped", "step": 9, "signal": "SIGTERM", "saved": False, "save_seconds": 40.5})
-    assert "without a save, which may take 40.5 s" in line
-    assert "run the same command to resume" in line
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"gradient_error": 0.06}, "12.3k tokens/s  gradient checked  int8"),
+        ({"audited": True}, "12.3k tokens/s  audited  int8"),
+        ({"exchange_fraction": 0.31, "slowest_rank": 3, "slowest_lead": 0.24}, "exchange 31%  rank 3 slow"),
+    ],
+)
+def test_a_line_says_what_a_step_did_besides(more, said):
+    """That it was computed twice; how long several ranks exchange, and whom they wait for."""
+    assert said in status_of(io.StringIO(), step_record(200, **more), device={"dtype": "int8"})
+    assert said not in status_of(io.StringIO(), step_record(200), device={"dtype": "int8"})
 
 
 def test_fact_and_forecast_stand_side_by_side():
@@ -249,38 +257,6 @@ def test_fact_and_forecast_stand_side_by_side():
     assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
 
 
-def test_a_start_that_resumes_shows_no_card_and_no_forecast_again():
-    out, cards = io.StringIO(), []
-    display = TrainingDisplay(TRAIN, out=out, opening=cards.append)
-    forecast = {"training": {"hours": {"p10": 0.09, "p50": 0.1, "p90": 0.11}}}
-    start = {"event": "start", "device": {"dtype": "int8"}, "forecast": forecast, "seconds": 3.0}
-    display({"event": "resume", "step": 8})
-    display({**start, "step": 8})
-    assert out.getvalue() == "resuming from step 8\n" and not cards
-    display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
-    assert "training time 5m36s, forecast 6m" in out.getvalue()
-
-
-def test_a_sample_keeps_its_lines():
-    record = {"event": "samples", "step": 1, "samples": [{"prompt": "def f():", "text": "\n    return 1\n"}]}
-    record |= {"next": [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]}
-    assert said_of(record) == ["     step 1: next token '\\n' 50%; sample:", "       def f():", "           return 1"]
-
-
-def test_a_sample_can_not_drive_the_terminal():
-    out = io.StringIO()
-    following = [{"prompt": "The\x1b[2J", "next": [{"token": "\x1b", "probability": 0.5}]}]
-    record = {
-        "event": "samples",
-        "step": 1,
-        "samples": [{"prompt": "The\x1b[2J", "text": " ri\x9b"}],
-        "next": following,
-    }
-    TrainingDisplay(TRAIN, out=out)(record)
-    assert "\x1b" not in out.getvalue()
-    assert "\x9b" not in out.getvalue()
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")]
 )
@@ -288,19 +264,14 @@ def test_durations_are_said_as_people_say_them(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_card_is_a_box():
+def test_a_card_is_a_box_in_which_a_long_path_stays_whole():
     out = io.StringIO()
     card("title", [("name", "word " * 40), ("", "x"), ("last", "y\x1b")], out)
     lines = out.getvalue().splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[0].startswith("╭─ title ")
-    assert lines[-1].startswith("╰")
-
-
-def test_a_card_keeps_a_long_path_whole_so_that_it_can_be_copied():
-    out = io.StringIO()
+    assert lines[0].startswith("╭─ title ") and lines[-1].startswith("╰")
     card("title", [("folder", "/home" * 40)], out)
-    assert "/home" * 40 in out.getvalue()
+    assert "/home" * 40 in out.getvalue(), "it can be copied"
 
 
 def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):
@@ -327,10 +298,3 @@ def test_a_reader_that_leaves_early_causes_no_traceback(finished):
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
-
-
-def test_a_probe_of_the_runs_own_text_has_what_chance_gets_beside_it():
-    out = io.StringIO()
-    words = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
-    TrainingDisplay(TRAIN, out=out)({"event": "probes", "step": 5, "probes": {"words": words, "sums": {"right": 0.1}}})
-    assert out.getvalue() == "     probes at step 5: words 50% (35% to 65%; chance 26%) · sums 10%\n"

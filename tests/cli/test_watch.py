@@ -121,20 +121,6 @@ def test_a_name_cannot_drive_the_terminal(runs):
     )
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    said = call("watch", "nowhere", cwd=tmp_path)
-    assert said.status == 2 and "there is no folder nowhere" in said.err
-
-
-@pytest.mark.parametrize("verb", ["watch", "serve"])
-def test_what_is_no_folder_is_refused_by_watch_and_serve(tmp_path, verb):
-    (tmp_path / "README.md").write_text("a file")
-    said = call(verb, "nope", cwd=tmp_path)
-    assert said.status == 2 and "there is no folder nope" in said.err
-    said = call(verb, "README.md", cwd=tmp_path)
-    assert said.status == 2 and "README.md is a file" in said.err
-
-
 def test_a_run_called_data_and_a_file_beside_runs_hide_none(runs):
     for name in ("data", "config.json", "records.jsonl", "mine"):
         write_run(runs / name, STEP)

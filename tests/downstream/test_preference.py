@@ -18,11 +18,11 @@ from unittest import mock
 import pytest
 from small_run import call, environment
 
-from headwater.cli.sft import write_sft_file
 from headwater.core.errors import DataError
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.runs import aligning
+from headwater.runs.library.tuning import write_tuning_file
 from headwater.runs.loading import load_model
 from headwater.train.checkpoint.layout import list_checkpoints
 
@@ -107,7 +107,7 @@ def tuned(cwd) -> Path:
     lines = [{"messages": [{"role": "user", "content": f"Say {number}"}, *talk]} for number in range(80)]
     (cwd / "talks.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with chdir(cwd):
-        write_sft_file("tuned", Path("runs/mine"), ["talks.jsonl"], 0.0, lambda line: None)
+        write_tuning_file(Path("runs/mine"), ["talks.jsonl"], "tuned", 0.0, lambda line: None)
     rates = ("optim.matrix_lr=0.01", "optim.embedding_lr=0.03", "optim.head_lr=0.03")
     assert call("run", "tuned.toml", *rates, cwd=cwd).status == 0
     pairs = [{"prompt": f"Say {number}", "chosen": PREFERRED, "rejected": TAUGHT} for number in range(40)]

@@ -215,7 +215,7 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
     code = f"""
         import sys
         sys.path.insert(0, {str(source)!r})
-        from headwater.cli.text_found import TextFound, settings_of
+        from headwater.runs.library.text_found import TextFound, settings_of
         found = TextFound()
         print(list(found.texts(settings_of(["a.html"]))) and found)
     """

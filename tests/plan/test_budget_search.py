@@ -10,7 +10,6 @@ import pytest
 from needs import needs_of
 from small_run import write_run_file, write_texts
 
-from headwater.cli.plan_search import budget_fields, search_options
 from headwater.core.errors import ConfigError, DataError, LayoutError
 from headwater.machine.ranks.place import Place
 from headwater.plan import budget_search, hardware
@@ -23,6 +22,7 @@ from headwater.plan.scaling import ScalingLaw, read_runs
 from headwater.plan.scaling.checks import forecast_warnings
 from headwater.plan.text_size import MUCH_MORE, epochs_of, useful_epochs, usual_bytes_per_token
 from headwater.runfile.run_config import load_run
+from headwater.runs.library.planning import budget_fields, search_options
 
 MONEY = {"budget": "$10k", "hardware": "8xH100", "text_bytes": "40G"}
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.cli.amounts import parse_ranks
 from headwater.core.errors import ConfigError, LayoutError
 from headwater.machine.parallel.settings import fewest_ranks, shared_layers
 from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.machine.ranks.place import Place
 from headwater.plan import layout
+from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
 from headwater.plan.hardware import Gpus, hardware_of, processor_peak, work_of

@@ -55,17 +55,6 @@ def folder_of(run: str | None, same_run: str | None = None, overrides: list[str]
     return run_folder(named[0], overrides or [])
 
 
-def folder_beside(base: Path, name: str | None, stage: str) -> Path:
-    """Return the folder, beside the run `base`, of what is made of it."""
-    from headwater.runfile.run_config import NAME_RULE, is_run_name
-
-    base = base.resolve() if base.name in ("", "..") else base
-    name = name or f"{base.resolve().name}-{stage}"
-    if not is_run_name(name):
-        raise ConfigError(f"--name {name!a} can't name a run: {NAME_RULE}")
-    return base.with_name(name)
-
-
 def unicode_text(text: str | None) -> str | None:
     """Return a text from the command line; raise ConfigError when its bytes weren't text in the terminal's encoding."""
     try:
@@ -73,10 +62,3 @@ def unicode_text(text: str | None) -> str | None:
     except UnicodeEncodeError:
         raise ConfigError(f"the text {text!a} is not UTF-8; models here read Unicode text") from None
     return text
-
-
-def require_none(why: str, **options: Any) -> None:
-    """Raise ConfigError for an option that the other question has."""
-    for name, value in options.items():
-        if value not in (None, "", False):
-            raise ConfigError(f"--{name.replace('_', '-')} {why}")

@@ -15,11 +15,13 @@ UNITS = ("documents", "bytes")
 Amount = dict[str, int]
 
 
-def print_balance(sources: dict[str, Any], held_out: dict[str, Amount]) -> None:
+def print_balance(balance: dict[str, Any]) -> None:
     """Print what was read, dropped by stage and reason, kept, and held out; of several sources the sums at last.
 
-    To the byte, and every byte in it: read less what was dropped is kept, and that less cleaning the text.
+    To the byte, and every byte in it: read less what was dropped is kept, and that less cleaning the text. Then what
+    was found in it.
     """
+    sources, held_out = balance["sources"], balance["splits"]["validation"]
     rows = [["source", "", "documents", "bytes"]]
     for source, sheet in sources.items():
         dropped = [
@@ -35,6 +37,7 @@ def print_balance(sources: dict[str, Any], held_out: dict[str, Amount]) -> None:
         dropped = [("- dropped", _sum([stage for sheet in sheets for stage in sheet["stages"].values()]))]
         rows += _sheet("all", total, dropped if any(dropped[0][1].values()) else [], _sum(list(held_out.values())))
     table(rows, "<<")
+    print_findings(balance)
 
 
 def _sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Amount]], held_out: Amount) -> list[list[str]]:
@@ -94,8 +97,7 @@ def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examp
         corpus = failed_build_folder(corpus)
     found = dropped_sample(corpus, reason, source, num_examples)
     if as_json:
-        print_json({"dropped": found})
-        return
+        return print_json({"dropped": found})
     if not found:
         print("nothing was dropped")
     for name, entry in found.items():

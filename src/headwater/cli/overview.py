@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from headwater.cli.terminal import safe
-from headwater.core.errors import ConfigError
-from headwater.runs.summary import RunsFolder
-
-RUNS = Path("runs")
+from headwater.runs.summary import RUNS, RunsFolder
 
 EXAMPLES = (
     ("headwater run first-light", "a model of real text, in about five minutes"),
     ("headwater new mine --text FOLDER", "a run file for your own text"),
     ("headwater -h", "all verbs"),
 )
-
-
-def folder_of_runs(folder: Path, may_be_missing: bool = False) -> Path:
-    """Return a folder of runs, or one run's, also by its name in runs/; raise ConfigError where there is none."""
-    found = folder if folder.exists() else RUNS / folder
-    if found.is_dir():
-        return found
-    if found.exists():
-        raise ConfigError(f"{folder} is a file; name a folder of runs, or one run's")
-    if may_be_missing:
-        return folder
-    raise ConfigError(f"there is no folder {folder}; name a folder of runs, or one run's")
 
 
 def show() -> None:

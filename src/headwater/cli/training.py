@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
@@ -84,16 +83,9 @@ def new(
     paths = [*(text or []), *(more or [])]
     if not paths:
         raise ConfigError(f"new needs your text: `headwater new {name} --text PATH`")
-    name = name.removesuffix(".toml")
-    file = Path(f"{name}.toml")
-    if base is None:
-        from headwater.cli.new import write_run_file
+    from headwater.runs.library import new as library_new
 
-        path = write_run_file(file, name, paths, minutes, say)
-    else:
-        from headwater.cli.new_from_base import write_run_file_from_base
-
-        path = write_run_file_from_base(file, name, base, paths, minutes, say)
+    path = library_new.new(name.removesuffix(".toml"), paths, base, minutes, say)
     say(f"wrote {path}; read it, then: headwater run {path}")
 
 
@@ -136,8 +128,9 @@ def explain(
 
 def doctor(as_json: AsJson = False) -> None:
     """Measure this machine: what it has and lacks, how fast it is."""
-    from headwater.cli.doctor import measure_machine, print_findings
+    from headwater.cli.doctor import print_findings
     from headwater.machine.device.settings import MEASURING
+    from headwater.runs.library.machine import measure_machine
 
     say_beside(as_json)(MEASURING)
     findings = measure_machine()

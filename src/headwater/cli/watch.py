@@ -10,11 +10,10 @@ from typing import Annotated
 
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag
-from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import columns, print_json
 from headwater.cli.verbs import App
 from headwater.core.printable import printable
-from headwater.runs.summary import HEADS, RunsFolder
+from headwater.runs.summary import HEADS, RUNS, RunsFolder, folder_of_runs
 
 EVERY_SECONDS = 1.0
 STYLES = {"running": "cyan", "finished": "green", "killed": "red"}

@@ -1,26 +1,42 @@
-"""A run from its file, in one call, with its report."""
+"""A run from its file, in one call, with its report; a run that tunes another; a run measured, and its report again."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import InstanceOf
 
-from headwater.core.config import Override
+from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
-from headwater.page.report.stage import report_stage
-from headwater.runfile.paths import Say
-from headwater.runfile.run_config import load_run
+from headwater.page.report.stage import refresh_report, report_stage
+from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs import running
-from headwater.runs.library.checked import checked
+from headwater.runs.finish import evaluate_stage
+from headwater.runs.library.checked import (
+    AnyPath,
+    AnyRun,
+    Count,
+    Number,
+    Paths,
+    Progress,
+    Switch,
+    Text,
+    checked,
+    folder_of,
+    name_of,
+    overrides_of,
+    paths_of,
+    require_none,
+)
 from headwater.runs.result import RunResult
 from headwater.runs.running import Call
+from headwater.runs.tuned import answers_messages
 from headwater.train.trackers import keep_local
 
-Progress = Annotated[Say, wanted("give a function of a line of text; settings are named, as train={'num_steps': 200}")]
 Named = Annotated[str | InstanceOf[Path], wanted("give the name of a recipe, a run file or a run folder")]
 
 
@@ -37,23 +53,73 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     return running.run(config, reasons, say=say, call=Call(report=report_stage))
 
 
-def overrides_of(settings: Mapping[str, Any]) -> list[Override]:
-    """Return settings in tables, or by names with dots, one by one; a name within a table may have a dot itself."""
-    return [each for name, value in settings.items() for each in _leaves(value, tuple(name.split(".")))]
+@checked
+def tune(
+    base: AnyRun,
+    data: Paths,
+    /,
+    name: Text | None = None,
+    *,
+    replay: Number = 0.5,
+    say: Progress = print,
+    **settings: Any,
+) -> RunResult:
+    """Teach a model to answer: write a run file that trains it on conversations, and run that.
+
+    As `headwater downstream sft` does. `base` is a run, or a model of other people's; `data` a file or a folder of
+    conversations (JSON lines), or a list of them. The new run has `name`, or that of the base with -sft, and its file
+    NAME.toml is in the current folder. `replay` is the share of the loss that is the base's own text, against
+    forgetting. The same call resumes. Raises DataError where no conversation can be learned from.
+
+        headwater.Model.load(headwater.tune("runs/mine", "talks.jsonl")).chat("Hello")
+    """
+    from headwater.runs.library.tuning import write_tuning_file  # torch
+
+    path = write_tuning_file(name_of(base), paths_of(data), name, replay, say)
+    return run(path, say=say, **settings)
 
 
-def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[Override]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaves(inner, (*path, str(name)))
-    else:
-        yield Override(path, "off" if value is None else _plain(value))
+@checked
+def evaluate(
+    run: AnyRun,
+    /,
+    *,
+    tasks: Text | Sequence[Text] | None = None,
+    text: AnyPath | None = None,
+    write_tasks: AnyPath | None = None,
+    limit: Count | None = None,
+    chat: Switch | None = None,
+    say: Progress = print,
+) -> dict[str, Any]:
+    """Measure the newest model of a run, and return what `headwater evaluate --json` prints.
 
+    On held-out text: `bits_per_byte` and `loss` (nats per token) by source and of "all", `probes`, `baselines`. With
+    `text`, a file or a folder: {"measure", "baselines"}, bits per byte of it. With `tasks` of lm-evaluation-harness,
+    folders of task files or names: {"tasks": [{"task", "metric", "value", "low", "high", …}]}, kept with the run and
+    shown in its report unless a `limit` takes the first items alone; `chat` asks them as a user does, by default where
+    the model was tuned. With `write_tasks` the run's probes become task files in that folder. Raises EvaluationError
+    where there is nothing to score, ConfigError for options that don't go together.
 
-def _plain(value: Any) -> Any:
-    """Return a value as a file of TOML would give it."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value if isinstance(value, str | bool | int | float) else str(value)
+        headwater.evaluate("runs/mine")["bits_per_byte"]["all"]
+    """
+    if sum(each is not None for each in (tasks, write_tasks, text)) > 1:
+        raise ConfigError("give one of --tasks, --write-tasks and --text")
+    if tasks is None:
+        require_none("is of --tasks", limit=limit, chat=chat)
+    config = config_of_run(folder_of(run))
+    if tasks is None and write_tasks is None and text is None:
+        return evaluate_stage(config, say)
+    from headwater.runs.library import evaluating
+
+    if write_tasks is not None:
+        return {"tasks": evaluating.write_tasks(config, Path(write_tasks))}
+    if text is not None:
+        return asdict(evaluating.evaluate_text(config, Path(text), say))
+    is_chat = answers_messages(config) if chat is None else chat
+    if is_chat:
+        say("each item is asked as a user's message; --chat no has it continued as text")
+    names = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
+    scores = evaluating.evaluate_tasks(config, names, is_chat, limit)
+    if limit is None:
+        refresh_report(config)
+    return {"tasks": [asdict(score) for score in scores]}

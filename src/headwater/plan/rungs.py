@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from headwater.core.config import Override
 from headwater.core.errors import ConfigError
 from headwater.core.files import digest_json
 from headwater.model.count import count_parameters, flops_per_token
@@ -189,7 +190,7 @@ class Ladder:
     """The run that is forecast, and its rungs, smallest compute first."""
 
     run: str
-    overrides: list[str]
+    overrides: Sequence[str | Override]
     config: RunConfig
     reasons: list[Reason]
     target: Rung

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from headwater.core.config import Override
 from headwater.core.errors import ConfigError
 from headwater.core.files import link_folder, make_folder, remove_leftovers
 from headwater.core.numbers import duration
@@ -30,7 +31,7 @@ from headwater.train.resume import changes, differing, is_trained, require_setti
 MakeDisplay = Callable[[RunConfig], Display]
 
 
-def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> rungs.Ladder:
+def prepare_ladder(run: str, overrides: Sequence[str | Override], share: float | None, say: Say) -> rungs.Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, reasons = load_with_kept(run, overrides)
     if share is not None and (config.init is not None or not 0 < share < math.inf):

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from headwater.runs.outcome import Outcome
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever takes a result for an argument reads none
     from headwater.runs.downstream import Aligned
+    from headwater.runs.outcome import Outcome
 
 
 @dataclass(frozen=True)

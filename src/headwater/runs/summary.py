@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.core.errors import DataError
+from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import read_json_or_none
 from headwater.core.numbers import count, decimal, duration, whole
 from headwater.core.records import Object, amount, table
@@ -21,6 +21,8 @@ MAX_SILENT_SECONDS = 120.0
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
 PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
+RUNS = Path("runs")
+"The folder of runs, where nobody names another."
 HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
 AS_RECORDED = ("step", "loss", "tokens_per_second", "last_record_at", "prompt", "version")
@@ -162,3 +164,15 @@ def _state(run_dir: Path, recent: RecentRecords) -> str:
     if recent.last_event == "stopped":
         return STOPPED
     return RUNNING if owned else KILLED
+
+
+def folder_of_runs(folder: Path, may_be_missing: bool = False) -> Path:
+    """Return a folder of runs, or one run's, also by its name in runs/; raise ConfigError where there is none."""
+    found = folder if folder.exists() else RUNS / folder
+    if found.is_dir():
+        return found
+    if found.exists():
+        raise ConfigError(f"{folder} is a file; name a folder of runs, or one run's")
+    if may_be_missing:
+        return folder
+    raise ConfigError(f"there is no folder {folder}; name a folder of runs, or one run's")

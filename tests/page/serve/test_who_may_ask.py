@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from headwater.page.serve import guard
+import headwater
+from headwater.core.errors import ConfigError
+from headwater.page.serve import guard, serving
 from headwater.page.serve.app import guarded, make_app
 
 
@@ -172,13 +174,22 @@ def test_away_from_loopback_a_token_is_made_up(tmp_path):
 
 
 def test_serve_says_which_model_answers_where(tmp_path, monkeypatch, engine):
-    from headwater.cli import serve
-
-    said = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serve, "_engine", lambda run, stack: (engine, tmp_path))
+    monkeypatch.setattr(serving, "engine_of", lambda run, stack: (engine, tmp_path))
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
-    monkeypatch.setattr(serve, "say", said.append)
-    serve.serve(run="small", port=0)
+    said = call("serve", "--run", "small", "--port", "0", cwd=tmp_path).out.splitlines()
     root = said[0].removeprefix("serving runs at ").rstrip("/")
     assert said[1:] == [f"small answers at {root}/v1"]
+
+
+def test_a_program_opens_the_page_beside_itself_and_closes_it(tmp_path, monkeypatch, engine):
+    import httpx
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serving, "engine_of", lambda run, stack: (engine, tmp_path))
+    with headwater.serve(run="small", port=0) as server:
+        assert httpx.get(server.url, timeout=30).status_code == 200
+        assert httpx.get(f"{server.api}/models", timeout=30).json()["data"][0]["id"] == server.model == "small"
+        with pytest.raises(ConfigError, match="in use"):
+            headwater.serve(port=int(server.url.rstrip("/").rsplit(":", 1)[1]))
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url, timeout=30)

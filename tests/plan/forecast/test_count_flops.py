@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.cli.family import own_family
 from headwater.core.errors import ConfigError
 from headwater.model import count as own
 from headwater.model.count import count_flops
 from headwater.model.settings import ModelSettings
+from headwater.runs.library.planning import own_family
 
 SHAPE = {
     **{"vocab_size": 50, "num_layers": 3, "d_model": 32, "d_ff": 40, "num_heads": 4, "num_kv_heads": 4},

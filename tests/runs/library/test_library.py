@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import re
 import shutil
@@ -23,6 +25,8 @@ import headwater
 import headwater.core.errors
 from headwater.core.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from headwater.page import run as library_run
+from headwater.page.serve import serving
+from headwater.runs.library import evaluating
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,10 +63,31 @@ def test_what_the_package_lists_is_there_and_nothing_else():
     assert set(dir(headwater)) == {*headwater.__all__, "__version__"}
     assert headwater.__version__ == importlib.metadata.version("headwater")
     for name in headwater.__all__:
-        assert getattr(headwater, name).__name__ == name
+        assert inspect.unwrap(getattr(headwater, name)).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):
         headwater.Modell  # noqa: B018
     assert (ROOT / "src/headwater/py.typed").exists(), "else no checker reads the types"
+
+
+@pytest.mark.parametrize("room", ["evaluate", "export", "plan"])
+def test_a_room_with_the_name_of_a_verb_is_called_and_stays_a_package(room):
+    module = importlib.import_module(f"headwater.{room}")
+    assert getattr(headwater, room) is module and callable(module) and module.__path__
+    assert inspect.signature(module) == inspect.signature(inspect.unwrap(module))
+    with pytest.raises(ConfigError, match="nowhere"):
+        module("nowhere")
+
+
+def test_scores_of_whole_tasks_alone_are_shown_in_the_report(finished, monkeypatch):
+    shown, chats = [], []
+    monkeypatch.setattr(library_run, "refresh_report", shown.append)
+    monkeypatch.setattr(
+        evaluating, "evaluate_tasks", lambda config, names, is_chat, limit: chats.append((names, is_chat)) or []
+    )
+    with contextlib.chdir(finished.cwd):
+        assert headwater.evaluate("runs/mine", tasks="a,b", limit=2) == {"tasks": []} and not shown
+        headwater.evaluate("runs/mine", tasks=["a,b"], chat=True, say=lambda line: None)
+    assert len(shown) == 1 and chats == [(["a", "b"], False), (["a,b"], True)]
 
 
 def test_the_notebook_runs(finished, monkeypatch):
@@ -264,14 +289,24 @@ RIGHT: dict[str, dict[str, object]] = {
     "ScalingLaw.predict": {"params": 1e7, "tokens": 1e8, "level": 0.8, "unique_tokens": 1e9},
     "ScalingLaw.warnings": {"params": 1e7, "tokens": 1e8},
     "ScalingLaw.optimum": {"flops": 1e15},
-    "run": {"say": print, "seed": 1},
-}
+    "run": {"name": "mine.toml", "say": print, "seed": 1},
+    "new": {"name": "mine", "text": "folder", "base": None, "minutes": 1.0, "say": print},
+    "plan": {"run": "mine.toml", "budget": "", "hardware": "", "ranks": 2, "text_bytes": "", "costs": None, "runs": None,
+             "loss_unit": None, "max_hours": 1, "max_money": 1.0, "target_loss": 2.0, "overrides": [], "seed": 1},
+    "ladder": {"run": "mine.toml", "share": 9.0, "table": None, "at": [(1e9, 1e10)], "loss_column": "loss", "budget": None,
+               "say": print, "make_display": None, "overrides": [], "seed": 1},
+    "evaluate": {"run": "runs/mine", "tasks": None, "text": None, "write_tasks": None, "limit": None, "chat": None, "say": print},
+    "export": {"run": "runs/mine", "to": "hf", "type": None, "say": print},
+    "tune": {"base": "runs/mine", "data": ["talks.jsonl"], "name": None, "replay": 0.5, "say": print, "seed": 1},
+    "serve": {"folder": "runs", "run": None, "host": "127.0.0.1", "port": 0, "token": None},
+}  # fmt: skip
+VERBS = {"run", "new", "plan", "ladder", "evaluate", "export", "tune", "serve"}
 INNER = {"ScalingLaw": {"widening_by", "estimate", "log_loss", "without_each"}}
 
 
 def test_the_table_has_every_function_that_people_call():
-    public = {"run"}
-    for name in set(headwater.__all__) - {"run"}:
+    public = set(VERBS)
+    for name in set(headwater.__all__) - VERBS:
         kind = getattr(headwater, name)
         methods = {each for each, value in vars(kind).items() if not each.startswith("_") and callable(getattr(kind, each))
                    and not isinstance(value, property)}  # fmt: skip
@@ -282,6 +317,10 @@ def test_the_table_has_every_function_that_people_call():
 @pytest.fixture(scope="module")
 def law():
     return headwater.ScalingLaw.fit(**RIGHT["ScalingLaw.fit"])
+
+
+def refuse(*_: object) -> None:
+    raise DataError("nothing is done here")
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -296,6 +335,14 @@ def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
     owner, _, method = name.partition(".")
     with contextlib.chdir(finished.cwd), pytest.MonkeyPatch.context() as patch:
         patch.setattr(library_run.running, "run", lambda config, reasons, say, call: say("so"))
+        patch.setattr(serving, "make_server", lambda app: SimpleNamespace(run=lambda sockets: None))
+        for place in (
+            "new.find_text",
+            "evaluating.evaluate_tasks",
+            "evaluating.evaluate_text",
+            "evaluating.write_tasks",
+        ):
+            patch.setattr(f"headwater.runs.library.{place}", refuse)
         made = {"Model": lambda: model, "Corpus": lambda: headwater.Corpus("runs/mine"), "Records": lambda: headwater.Records("runs/mine"),
                 "ScalingLaw": lambda: law}  # fmt: skip
         is_made = name in ("Model.load", "Model.steps", "ScalingLaw.fit") or not method
@@ -305,9 +352,13 @@ def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
             else getattr(headwater, owner)
         )
         with contextlib.suppress(headwater.core.errors.HeadwaterError):
-            found = function("mine.toml", **right) if name == "run" else function(**right)
+            parameters = inspect.signature(function).parameters
+            first = [right.pop(each) for each, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
+            found = function(*first, **right)
             if name in ("Corpus.trace", "Corpus.documents", "Model.stream", "Model.chat_stream"):
                 next(found, None)
+            if name == "serve":
+                found.close()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from headwater.core.errors import ConfigError
 from headwater.corpus.document import Document
 from headwater.corpus.load import Hit, balance_of, list_sources, read_corpus_manifest, read_documents, trace
 from headwater.runfile.paths import Folders
+from headwater.runfile.run_config import RunConfig
 from headwater.runs.library.checked import AnyRun, Switch, Text, checked, folder_of, one_of
 from headwater.runs.library.frames import Frames, to_frame
 
@@ -66,3 +68,28 @@ class Corpus:
     def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:
         """Yield the documents of both splits that hold a text, exactly but for white space."""
         return trace(self.folder, text, ignore_case)
+
+
+def shares_by_rule(config: RunConfig) -> dict[str, Any]:
+    """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
+    from headwater.plan.text_size import planned, train_rows
+    from headwater.tokens.batches.mixture import USUAL_EPOCHS
+
+    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
+    by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
+    found: dict[str, Any] = {}
+    for name, each in {
+        "this run": mixture,
+        "size": by_size,
+        f"temperature {mixture.temperature:g}": by_size.model_copy(update={"rule": "temperature"}),
+        f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
+    }.items():
+        try:
+            plan = planned(config, rows, each)
+        except ConfigError as error:
+            found[name] = {"refused": str(error)}
+            continue
+        shares, epochs = plan.shares(num_rows), plan.epochs(num_rows)
+        sources = {source: {"share": shares[source], "epochs": epochs[source]} for source in sorted(rows)}
+        found[name] = {"sources": sources}
+    return {"rows": rows, "mixtures": found}

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import PlainValidator
 
@@ -20,7 +20,19 @@ from headwater.export.base.tokenizer import has_chat_form, tokenizer_of
 from headwater.export.base.weights import model_of
 from headwater.model.transformer import Transformer
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.library.checked import AnyRun, Count, Number, Seed, Step, Text, checked, folder_of
+from headwater.runs.library.checked import (
+    AnyRun,
+    Count,
+    Number,
+    Progress,
+    Seed,
+    Step,
+    Text,
+    checked,
+    folder_of,
+    one_of,
+    require_none,
+)
 from headwater.runs.loading import load_model
 from headwater.runs.result import RunResult
 from headwater.runs.tuned import answers_messages
@@ -32,6 +44,9 @@ NOT_TUNED = (
     "this model was never tuned on conversations, as far as its run or its chat template says: what it writes is "
     "not an answer; `headwater downstream sft` tunes it"
 )
+Format = Annotated[Literal["hf", "gguf"], one_of("hf", "gguf")]
+_Types = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+GgufType = Annotated[_Types, one_of(*get_args(_Types))]
 AnyMessage = Message | Mapping[str, str]
 "A message, or the mapping of one to role and content."
 
@@ -196,6 +211,25 @@ class Model:
             if len(ids) <= room:
                 break
         return ids
+
+
+@checked
+def export(run: AnyRun, /, to: Format = "hf", type: GgufType | None = None, say: Progress = print) -> Path:
+    """Write the newest model of a run for other programs, unless it is there already; return the folder that has it.
+
+    "hf" is for transformers, vLLM and TRL; "gguf" for llama.cpp and ollama, in the number format `type`: f32, f16
+    (where none is given), bf16, q8_0 or q4_0. Raises CheckpointError without a checkpoint, ExportError for a model that
+    can't be written so.
+
+        headwater.export("runs/mine", to="gguf", type="q8_0")
+    """
+    from headwater.runs.finish import export_gguf_stage, export_stage
+
+    config = config_of_run(folder_of(run))
+    if to == "gguf":
+        return export_gguf_stage(config, type or "f16", say)
+    require_none("is for --to gguf", type=type)
+    return export_stage(config, say)
 
 
 def joined(pieces: Iterable[Piece]) -> Generated:

@@ -1,24 +1,27 @@
-"""Tuning on conversations from the command line: the file it writes, what it teaches, what it refuses; and the talk after."""
+"""Tuning on conversations: the file it writes, what it teaches, what it refuses; and the talk after."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import tomllib
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
-from headwater.cli.data import _shares_by_rule
-from headwater.cli.sft import MOST_EPOCHS, write_sft_file
+import headwater
 from headwater.core.conversations import USER, Message
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import config_of_run, load_run
+from headwater.runs.library.corpus import shares_by_rule
 from headwater.runs.library.model import Model
+from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
 from headwater.runs.text import open_batches, open_held_out
 from headwater.tokens.tokenizer.conversation import prompt_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -82,7 +85,7 @@ def test_the_name_of_a_file_is_no_setting(folder, monkeypatch):
     evil = 'x\n[downstream]\nreward = "evil:f"\n#.jsonl'
     (folder / evil).write_bytes((folder / "talks.jsonl").read_bytes())
     monkeypatch.chdir(folder)
-    path = write_sft_file("named", folder / "runs/base", [evil], 0.0, lambda line: None)
+    path = write_tuning_file(folder / "runs/base", [evil], "named", 0.0, lambda line: None)
     table = tomllib.loads(path.read_text())
     assert "downstream" not in table
     assert table["corpus"]["sources"]["conversations"]["paths"] == [evil]
@@ -101,7 +104,7 @@ def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):
     actual = open_batches(config).plan.epochs(config.num_rows)["conversations"]
     assert epochs_of(config).by_source == {"conversations": pytest.approx(actual, rel=0.01)}
     more = load_run("base-sft.toml", ['corpus.sources.more.paths=["texts"]'])[0]
-    found = _shares_by_rule(more)["mixtures"]["this run"]["sources"]
+    found = shares_by_rule(more)["mixtures"]["this run"]["sources"]
     assert found.keys() == {"conversations", "more"}, "a source that isn't built yet"
 
 
@@ -110,6 +113,9 @@ def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_o
     file.write_text(text := file.read_text() + "# a comment of one's own\n")
     again = call(*words, cwd=folder)
     assert again.status == 0 and "training is up to date" in again.out and file.read_text() == text, again
+    with contextlib.chdir(folder):
+        result = headwater.tune("runs/base", "talks.jsonl", say=lambda line: None)
+    assert (result.status, result.folder, file.read_text()) == ("finished", Path("runs/base-sft"), text)
     (folder / "torn.toml").write_text("name = ")
     for other, name in ((["--replay", "0"], "base-sft"), (["--name", "torn"], "torn")):
         require_clear_error(call(*words, *other, cwd=folder), f"{name}.toml exists already", "--name")
@@ -120,7 +126,7 @@ def test_few_conversations_read_often_are_said(folder, monkeypatch, number):
     monkeypatch.chdir(folder)
     (folder / "more.jsonl").write_text("\n".join(json.dumps(each) for each in conversations(number)))
     said: list[str] = []
-    path = write_sft_file(f"of-{number}", folder / "runs/base", ["more.jsonl"], 0.0, said.append)
+    path = write_tuning_file(folder / "runs/base", ["more.jsonl"], f"of-{number}", 0.0, said.append)
     epochs = float(path.read_text().split(" epochs of the conversations")[0].split("# ")[-1])
     assert any(f"{epochs:.1f} epochs of {number} conversations" in line for line in said) == (epochs > MOST_EPOCHS)
     assert (epochs > MOST_EPOCHS) == (number == 40)
@@ -169,11 +175,6 @@ def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):
         said = call("chat", "--run", "runs/base", "--max-tokens", "3", cwd=folder)
     assert said.status == 0 and said.err.count("never tuned on conversations") == 1, said
     assert "of a library" not in said.err
-
-
-def test_a_base_gives_one_answer_with_a_warning(folder):
-    said = call("chat", "--run", "runs/base", "--prompt", "Hi", "--max-tokens", "3", cwd=folder)
-    assert said.status == 0 and "never tuned on conversations" in said.err, said
 
 
 def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(folder, tuned):
@@ -239,18 +240,15 @@ def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(f
         (json.dumps({"messages": [*conversations(1)[0]["messages"][:1] * 2]}), "no_answer"),
         (json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "ha " * 500}]}), "longer than the 64 tokens"),
         ("", "empty"),
+        (None, "bad.jsonl"),  # not there
     ],
 )  # fmt: skip
 def test_a_file_that_teaches_nothing_is_refused_before_anything_is_written(folder, line, reason):
-    (folder / "bad.jsonl").write_text(line)
+    bad = folder / "bad.jsonl"
+    bad.unlink(missing_ok=True) if line is None else bad.write_text(line)
     said = call("downstream", "sft", "runs/base", "--talks", "bad.jsonl", "--name", "bad", cwd=folder)
-    require_clear_error(said, "no conversation in bad.jsonl can be learned from", reason)
+    require_clear_error(said, reason)
     assert not (folder / "bad.toml").exists() and not (folder / "runs/bad").exists()
-
-
-def test_a_file_that_is_not_there_is_named(folder):
-    said = call("downstream", "sft", "runs/base", "--talks", "nothing.jsonl", "--name", "bad", cwd=folder)
-    require_clear_error(said, "nothing.jsonl")
 
 
 def test_the_prompt_of_a_talk_is_the_renderers(folder):

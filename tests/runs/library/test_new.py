@@ -7,15 +7,15 @@ import re
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_run import call, prose
+from small_run import call, prose, write_texts
 
-from headwater.cli.new import MIN_PLANNED_STEPS, choose_sizes, with_steps, write_run_file
-from headwater.cli.text_found import TextFound, settings_of
 from headwater.core.errors import DataError
 from headwater.plan.scaling.repetition import MAX_EPOCHS
 from headwater.plan.text_size import epochs_of, notes_of_text
 from headwater.runfile.paths import of_split
 from headwater.runfile.run_config import load_run
+from headwater.runs.library.new import MIN_PLANNED_STEPS, choose_sizes, new, with_steps
+from headwater.runs.library.text_found import TextFound, settings_of
 
 HERE = STEP, REST = 0.1, 3.0
 
@@ -31,7 +31,7 @@ def test_sizes_are_ones_that_a_run_can_have_and_no_text_is_seen_more_often_than_
     if sizes.num_steps > MIN_PLANNED_STEPS and num_tokens >= 30_000:
         assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS * num_tokens
     elif sizes.num_steps == MIN_PLANNED_STEPS and is_time_known:
-        assert ("longer than --minutes" in sizes.why[1]) is (60 * minutes < REST + STEP * MIN_PLANNED_STEPS)
+        assert ("longer than the" in sizes.why[1]) is (60 * minutes < REST + STEP * MIN_PLANNED_STEPS)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_epochs_are_about_those_that_were_best(num_tokens, vocab_size, least, mo
 def test_steps_are_those_that_the_time_allows(num_tokens, minutes):
     sizes = with_steps(choose_sizes(num_tokens, 8192), num_tokens, minutes, HERE)
     assert REST + sizes.num_steps * STEP == pytest.approx(60 * minutes, abs=STEP)
-    assert f"what --minutes {minutes:g} allow" in sizes.why[1]
+    assert f"what {minutes:g} minutes allow" in sizes.why[1]
 
 
 def code(num_functions: int) -> str:
@@ -68,7 +68,7 @@ def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(text)
     said: list[str] = []
-    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 1.0, said.append)
+    new("mine", ["text.txt"], minutes=1.0, say=said.append)
     expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
     # a plan of the run, too, counts them until the text is built
     epochs = float(re.search(r"steps, ([\d.]+) epochs", said[0])[1])
@@ -89,7 +89,7 @@ def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp
         (tmp_path / "texts" / f"{number}.txt").write_text(text)
         (tmp_path / "texts" / f"{number}.numbers.txt").write_text(re.sub("[a-z]", "7", text))
     said: list[str] = []
-    write_run_file(tmp_path / "mine.toml", "mine", ["texts"], 1.0, said.append)
+    new("mine", ["texts"], minutes=1.0, say=said.append)
     assert "of a sample, filters leave 25%, copies excluded" in said[0]
     assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
     found = sum(sum(of_split(tmp_path / "runs" / "mine", split).values()) for split in ("train", "validation"))
@@ -97,10 +97,11 @@ def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp
     assert expected == pytest.approx(found, rel=0.1), found / expected
 
 
-def test_where_filters_leave_nothing_the_run_file_is_written_and_says_so(tmp_path):
+def test_where_filters_leave_nothing_the_run_file_is_written_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("7 " * 2000)
     said: list[str] = []
-    write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "text.txt")], 1.0, said.append)
+    new("mine", [str(tmp_path / "text.txt")], minutes=1.0, say=said.append)
     assert "leave 0%" in said[0] and (tmp_path / "mine.toml").exists()
 
 
@@ -127,24 +128,27 @@ def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
     assert (name, source.paths) == ("my_text", ["a.txt", "b.md", "folder"])
 
 
-def test_text_that_is_copies_of_one_is_said_to_be_that(tmp_path):
+def test_text_that_is_copies_of_one_is_said_to_be_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for number in range(400):
         (tmp_path / f"{number}.txt").write_text("A fox jumps over the lazy dog and sleeps. " * 190)
     with pytest.raises(DataError, match="copies of one text"):
-        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path)], 5.0, print)
+        new("mine", [str(tmp_path)], minutes=5.0, say=print)
 
 
-def test_an_empty_folder_is_said_to_be_one(tmp_path):
+def test_an_empty_folder_is_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").mkdir()
     with pytest.raises(DataError, match="texts: no file is there"):
-        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "texts")], 5, lambda line: None)
+        new("mine", [str(tmp_path / "texts")], minutes=5, say=lambda line: None)
 
 
-def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid):
+def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").mkdir()
     forbid(tmp_path / "texts")
     with pytest.raises(DataError, match="permission denied for 1 of what lies there"):
-        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "texts")], 5, lambda line: None)
+        new("mine", [str(tmp_path / "texts")], minutes=5, say=lambda line: None)
     assert not (tmp_path / "mine.toml").exists()
 
 
@@ -162,7 +166,7 @@ def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatc
     """New chose 3.5 epochs to have 200 steps, and the run warned of them: best were 2.0."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(prose(1, num_sentences))
-    write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 100.0, lambda line: None)
+    new("mine", ["text.txt"], minutes=100.0, say=lambda line: None)
     config = load_run("mine.toml", [])[0]
     assert not any("memorises" in note for note in notes_of_text(config, epochs_of(config)))
     longer = config.model_copy(
@@ -200,3 +204,13 @@ def test_what_gives_no_text_is_said_with_its_bytes_and_what_to_set(tmp_path, num
     )
     is_large = 26 * num_lines > 0.05 * (68_000 + 26 * num_lines + 16 * num_rows)
     assert (f"{folder / 'c.txt'}: byte 0xF6" in found.reasons) == is_large
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", 'quote"d', "back\\slash", "new\nline", "del\x7f", "naïve 中文", "all", "tab\t"]
+)
+def test_a_folder_of_any_name_is_the_source_of_a_run_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / name, num_files=2)
+    path = new("mine", name, say=lambda line: None)
+    assert load_run(str(path))[0].corpus.sources["mine"].paths == [name]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from small_run import run, write_run_file
 
-from headwater.cli.launch import END_SECONDS, Job, predicted_save_seconds, script
 from headwater.core.errors import ConfigError
+from headwater.runs.slurm import END_SECONDS, Job, predicted_save_seconds, script
 
 JOB = Job(
     "mine", ["python", "-m", "headwater", "train", "mine.toml"], Path("/a b"), Path("/a b/logs/%j"), 4, 4, 8, 90, 120

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from headwater.core.errors import DataError
-from headwater.core.numbers import size
+from headwater.core.numbers import plural, size
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.pipeline import apply_steps, make_steps
 from headwater.corpus.quality.limits import LimitsByText
@@ -64,7 +64,7 @@ class TextFound:
                 yield piece.text
 
     def __str__(self) -> str:
-        files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
+        files = plural(len(self.origins), "file")
         if self.num_documents != len(self.origins):
             files = f"{self.num_documents:,} documents in {files}"
         text = f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
@@ -80,25 +80,22 @@ class TextFound:
 
     def _reason(self, reason: str) -> str:
         number, lost, largest = self.dropped[reason], self.bytes_dropped[reason], self.largest[reason]
+        words = reason.replace("_", " ").replace("utf8", "UTF-8")
         if not number:  # parts of what is kept
-            return f"{lost:,} {_in_words(reason)}"
+            return f"{lost:,} {words}"
         more = [size(lost)] if lost else []
         if largest.num_bytes > MAX_UNNAMED * (self.num_bytes + self.bytes_dropped.total()):
             why = f": {largest.because}" if largest.because else ""
             more.append(f"{size(largest.num_bytes)} of it {largest.origin}{why}")
         elif reason == "no_text" and largest.because:
             more.append(largest.because)
-        return f"{number:,} {_in_words(reason)}" + (f" ({', '.join(more)})" if more else "")
+        return f"{number:,} {words}" + (f" ({', '.join(more)})" if more else "")
 
 
 def settings_of(paths: list[str], like: CorpusSettings | None = None, name: str = "text") -> CorpusSettings:
     """Return the settings of a corpus of one source, with every rule's default, or else as another corpus has them."""
     sources = {name: SourceSettings(paths=paths)}
     return CorpusSettings(sources=sources) if like is None else like.model_copy(update={"sources": sources})
-
-
-def _in_words(reason: str) -> str:
-    return reason.replace("_", " ").replace("utf8", "UTF-8")
 
 
 def find_text(texts: list[str], settings: CorpusSettings) -> tuple[TextFound, list[str]]:

@@ -1,21 +1,13 @@
-"""headwater plan RUN: what a run will cost here and how good it will be, before its first step."""
+"""What `headwater plan` shows: the card of a run, and those of a budget, made of what --json prints."""
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import replace
 from typing import Any
 
-from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
-from headwater.core.errors import CheckpointError
-from headwater.core.numbers import count, duration, plural
-from headwater.machine.parallel.settings import fewest_ranks
+from headwater.cli.terminal import card, energy_lines, hours_interval, interval
+from headwater.core.numbers import count, duration, plural, significant
 from headwater.machine.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.plan.forecast.result import PREPARATION, TRAINING_PARTS
-from headwater.plan.run_plan import PlanOptions, plan_run
-from headwater.runfile.kept_settings import load_with_kept
-from headwater.runfile.run_config import RunConfig, train_plan
-from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 
 PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
 "What the time is the sum of, as a card names it."
@@ -29,47 +21,16 @@ LIMITS = {
 "By chance: the limit, the quantity that says why it isn't known, and the words."
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardware: str, as_json: bool) -> None:
-    """Forecast hours, money, energy, carbon, memory and loss of a run, each with its interval.
+Lines = list[tuple[str, str]]
 
-    `ranks` are how many train it, on one machine or on several; "" is as few as [parallel] needs. `hardware` are
-    devices, else those of this machine.
-    """
-    config, _ = load_with_kept(run, overrides)
-    require_from_training(config.run_dir)
-    if ranks or hardware or fewest_ranks(config.parallel) > 1:
-        from headwater.cli.amounts import parse_devices  # the plan of one rank loads no layouts
-        from headwater.plan.forecast.device import read_devices
-        from headwater.plan.layout import layout_here
 
-        table = read_devices(options.costs.hardware) if hardware else {}
-        device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
-        options = replace(options, layout=layout_here(config, place, device), device=device)
-    plan = plan_run(config, options)
-    result = plan.fields() | _resume(config, plan.step_seconds)
-    if as_json:
-        return print_json(result)
-    ladder = shlex.join(["headwater", "ladder", run, *overrides])
+def print_plan(result: dict[str, Any], ladder: str) -> None:
+    """Print the plan of a run; `ladder` is the command that trains small ones for it."""
     lines = [(name, text.replace("headwater ladder RUN", ladder)) for name, text in plan_card(result)]
     card(f"plan · {result['name']}", lines)
 
 
-def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
-    """Return from which step a run that was begun resumes and what is left, or why it can't; {} of any other."""
-    if not list_checkpoints(config.run_dir):
-        return {}
-    from headwater.train.resume import require_settings
-
-    try:
-        step = require_settings(config.run_dir, train_plan(config))
-    except CheckpointError as error:
-        return {"resume": {"refused": str(error)}}
-    num_left, newest = config.train.num_steps - step, list_checkpoints(config.run_dir)[0][0]
-    left = {"steps_left": num_left, "seconds_left": num_left * step_seconds}
-    return {"resume": {"step": step, **left, "steps_again": newest - step}}
-
-
-def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
+def _resume_lines(resume: dict[str, Any]) -> Lines:
     if "refused" in resume:
         lines = [*resume["refused"].splitlines(), "Below, a new run with these settings"]
         return [("" if place else "begun", line) for place, line in enumerate(lines)]
@@ -85,7 +46,7 @@ def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
+def plan_card(result: dict[str, Any]) -> Lines:
     """Return the lines of the card: medians, P10 to P90, and where each number comes from."""
     counts, how = result["counts"], result["how"]
     lines = [
@@ -116,7 +77,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [*lines, *_chances(result), *(("note", note) for note in result["notes"])]
 
 
-def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
+def lines_from_base(found: dict[str, Any]) -> Lines:
     """Return both losses of a run from a base, and its break-even, with their sources."""
     lines = []
     for name, key in (("new text", "new"), ("old text", "old")):
@@ -135,7 +96,7 @@ def _parts(seconds: dict[str, Any]) -> str:
     return ", ".join(f"{part} {duration(median)}" for part, median in found if median >= LEAST_SECONDS)
 
 
-def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _of_ranks(result: dict[str, Any]) -> Lines:
     """Return how several ranks lie, and why."""
     if "ranks" not in result:
         return []
@@ -153,7 +114,7 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _chances(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _chances(result: dict[str, Any]) -> Lines:
     """Return how likely each limit is exceeded, or why that isn't known."""
     lines = []
     for name, (limit, quantity, words) in LIMITS.items():
@@ -164,3 +125,85 @@ def _chances(result: dict[str, Any]) -> list[tuple[str, str]]:
             option = f"--{limit.replace('_', '-')}"
             lines.append(("note", f"how likely it breaks {option} isn't known: see {quantity}"))
     return lines
+
+
+# ---- of a budget
+
+LEAST_COST = 0.001
+"Of a loss: what repetition costs less isn't said."
+ALL_SPENT = 0.99
+"Of the budget's hours: of less the card says what is left."
+
+
+def print_budget(result: dict[str, Any]) -> None:
+    card(f"plan · {result['name']} · {result['budget']['text']}", _budget_card(result))
+    card("the run", _choice_card(result))
+    print("next:", *result["next"], sep="\n")  # outside of the box, on one line each, so that it can be copied
+
+
+def _budget_card(result: dict[str, Any]) -> Lines:
+    """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
+    given, text, searched = result["budget"], result["text"], result["searched"]
+    price = f"${given['usd_per_device_hour']:g} a device-hour: " if given["usd_per_device_hour"] else ""
+    unique = text["unique_tokens"]
+    known = "taken as unlimited: no --text-bytes" if unique is None else f"{count(unique)} tokens: {text['how']}"
+    sizes = f"{searched['sizes']} sizes, of which {searched['sizes_that_fit']} fit, in {result['seconds']:.2f} s"
+    return [
+        ("devices", f"{given['num_devices']} × {given['device']}"),
+        ("price", price + given["price_how"]),
+        ("power", given["energy_how"]),
+        ("hours", given["hours_how"]),
+        ("budget", f"{_cost(given, 1)}, of one run whose text is prepared"),
+        ("text", known),
+        ("loss", result["loss"]["how"]),
+        *(
+            ("", f"text read again, by {each['law']}: {count(each['params'])} × {each['epochs']:.1f} epochs")
+            for each in result["by_law_of_repetition"]
+        ),
+        ("searched", sizes),
+        *(("note", note) for note in result["notes"]),
+        ("below", "medians, and in brackets P10 to P90"),
+    ]
+
+
+def _cost(budget: dict[str, Any], share: float) -> str:
+    """Return what a part of a budget is in money, where prices are known, and time."""
+    span = duration(3600 * share * budget["hours"])
+    return span if budget["usd"] is None else f"${significant(share * budget['usd'])}, {span}"
+
+
+def _choice_card(result: dict[str, Any]) -> Lines:
+    choice, budget, unit = result["choice"], result["budget"], result["loss"]["unit"]
+    model, settings = choice["shape"], choice["settings"]
+    rows, micro = (settings[f"train.{name}_tokens"] // model["seq_len"] for name in ("batch", "microbatch"))
+    epochs = f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""
+    share = choice["repetition_costs"] / (1 + choice["repetition_costs"])
+    repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
+    spent = choice["hours"]["p50"] / budget["hours"]
+    memory = f"{interval(choice['memory_gb'], 'GB')} of {significant(choice['memory_limit_gb'])} GB a device"
+    micros = (
+        f"{plural(micro, 'sequence')} a microbatch, {plural(choice['num_microbatches'], 'microbatch', 'es')} a step"
+    )
+    return [
+        (
+            "model",
+            f"{count(choice['params'])} parameters: {model['num_layers']} layers, d_model {model['d_model']}, "
+            f"{model['num_heads']} heads of {model['head_dim']}, d_ff {model['d_ff']}",
+        ),
+        (
+            "tokens",
+            f"{count(choice['tokens'])}, {choice['tokens_per_parameter']:.1f} a parameter, "
+            f"{choice['num_steps']:,} steps of {rows} × {model['seq_len']} tokens{epochs}",
+        ),
+        *([("held-out loss", interval(choice["loss"], unit) + repetition)] if choice["loss"] else []),
+        ("time", hours_interval(choice["hours"])),
+        *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
+        *([("left", f"{_cost(budget, 1 - spent)} of the budget")] if spent < ALL_SPENT else []),
+        *energy_lines(choice["energy_kwh"], choice["kg_co2"]),
+        ("memory", f"{memory}, without the pages of the text"),
+        ("layout", choice["layout"]),
+        (
+            "",
+            f"{plural(micro, 'sequence')} a microbatch, {micros} a step; {count(choice['tokens_per_second'])} tokens/s",
+        ),
+    ]

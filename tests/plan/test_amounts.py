@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.cli.amounts import parse_amount, parse_budget, parse_devices, parse_hardware
 from headwater.core.errors import ConfigError
 from headwater.machine.ranks.place import Place
+from headwater.plan.amounts import parse_amount, parse_budget, parse_devices, parse_hardware
 from headwater.plan.forecast.device import read_devices
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from headwater.cli.new import check_name, run_file
 from headwater.core.config import Table
 from headwater.core.conversations import messages_of
 from headwater.core.errors import ConfigError, DataError
@@ -17,9 +18,11 @@ from headwater.core.numbers import plural
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
-from headwater.export.base.facts import BaseFacts, facts_of
+from headwater.export.base.facts import BaseFacts, facts_of, is_foreign
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.runfile.paths import Say
+from headwater.runfile.run_config import run_folder
+from headwater.runs.library.new import check_name, run_file
 from headwater.runs.library.shift import config_of_base, corpus_like, run_of
 from headwater.tokens.tokenizer.conversation import render
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -47,6 +50,15 @@ class FoundConversations:
     longest: int = 0
     dropped: dict[str, tuple[int, str]] = field(default_factory=dict)  # how many, and the first
 
+    def documents(self, pieces: Iterable[Document | Drop]) -> Iterator[Document]:
+        """Yield the documents, and count what can't be learned from."""
+        for piece in pieces:
+            if isinstance(piece, Document):
+                yield piece
+            else:
+                number, first = self.dropped.get(piece.reason, (0, ": ".join(filter(None, (piece.id, piece.because)))))
+                self.dropped[piece.reason] = number + piece.num_documents, first
+
     @property
     def learned(self) -> float:
         """The part of the tokens that is learned."""
@@ -61,20 +73,65 @@ class FoundConversations:
         return "; ".join([f"{plural(self.num_kept, 'conversation')}, {tokens}", *self.reasons])
 
 
-def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> tuple[int, int, float]:
-    """Return tokens of a row, steps, epochs for a base that reads `seq_len`; `share` of the loss is text of before."""
+class Sizes(NamedTuple):
+    """Tokens of a row, steps, and how often the conversations are read in them."""
+
+    seq_len: int
+    num_steps: int
+    epochs: float
+
+
+def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes:
+    """Return sizes for a base that reads `seq_len` tokens; `share` of the loss is text of before."""
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
         seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
     of_rows = (1 - share) / (1 - share + share * found.learned)
     tokens_of_step = ROWS_OF_BATCH * seq_len * of_rows
     num_steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / tokens_of_step))
-    return seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens
+    return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
+
+
+def write_tuning_file(base: str | Path, paths: list[str], name: str | None, share: float, say: Say) -> Path:
+    """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
+
+    Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
+    """
+    base_path = Path(base) if is_foreign(Path(base)) else run_folder(str(base))
+    name = name or f"{base_path.resolve().name.removesuffix('.gguf')}-sft"
+    path = Path(f"{name}.toml")
+    check_name(name)
+    if not 0 <= share < 1:
+        raise ConfigError(f"replay={share:g}: give the share of the loss that is text of before, 0 to below 1")
+    facts = facts_of(str(base_path))
+    found = find_conversations(paths, tokenizer_of(facts), facts.model.seq_len)
+    replayed = run_of(facts) if share else None
+    sizes = choose_sizes(found, facts.model.seq_len, share if replayed else 0.0)
+    text = _run_file(name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {})
+    if path.exists() and not _says(path, text):
+        raise ConfigError(
+            f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
+        )
+    say(f"found {found}")
+    if sizes.epochs > MOST_EPOCHS:
+        say(
+            f"{sizes.epochs:.1f} epochs of {plural(found.num_kept, 'conversation')}: nobody has measured what more "
+            f"than {MOST_EPOCHS} are good for, and the model may repeat them word for word. Give more conversations, "
+            f"or lower train.num_steps in {path} and try the answers"
+        )
+    if not path.exists():
+        write_text(path, text)
+    return path
 
 
 def _run_file(
-    name: str, base: BaseFacts, paths: list[str], found: FoundConversations, replayed: Path | None, share: float
+    name: str,
+    base: BaseFacts,
+    paths: list[str],
+    found: FoundConversations,
+    sizes: tuple[int, int, float],
+    replay: Table,
 ) -> str:
-    seq_len, num_steps, epochs = choose_sizes(found, base.model.seq_len, share)
+    seq_len, num_steps, epochs = sizes
     is_own = base.kind == "checkpoint"
     high = LR_OF_NEW_TOKENS if is_own else LR
     corpus, quarter = corpus_like(config_of_base(base)), max(1, num_steps // 4)
@@ -89,18 +146,17 @@ def _run_file(
         "half_length_fraction is 0: half a row would cut conversations",
         f"Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml",
     ]
-    tables: Table = {"name": name, "init": {"from": base.path}, "corpus": corpus}
-    if replayed:
-        tables["replay"] = {"run": str(replayed), "share": share}
+    if replay:
         why.append(
             "Text of before is replayed, so that it isn't forgotten. Its share is of the loss: of a conversation only "
             f"{found.learned:.0%} of the tokens are learned, so that it has more of the rows"
         )
-    rates = {"matrix_lr": LR, "embedding_lr": high, "head_lr": high, "vector_lr": LR}
     steps = {"num_steps": num_steps, "batch_tokens": ROWS_OF_BATCH * seq_len, "half_length_fraction": 0.0}
+    rates = {"matrix_lr": LR, "embedding_lr": high, "head_lr": high, "vector_lr": LR}
     return run_file(
         why,
-        tables
+        {"name": name, "init": {"from": base.path}, "corpus": corpus}
+        | ({"replay": replay} if replay else {})
         | {
             "model": {"seq_len": seq_len},
             "optim": {"name": "adamw", **rates, "weight_decay": 0.0},
@@ -108,36 +164,6 @@ def _run_file(
             "train": {**steps, "save_every": quarter, "validate_every": quarter, "num_probes": 3},
         },
     )
-
-
-def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: float, say: Say) -> Path:
-    """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
-
-    Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
-    """
-    name = name or f"{run_dir.resolve().name.removesuffix('.gguf')}-sft"
-    path = Path(f"{name}.toml")
-    check_name(name)
-    if not 0 <= share < 1:
-        raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
-    base = facts_of(str(run_dir))
-    found = find_conversations(paths, tokenizer_of(base), base.model.seq_len)
-    replayed = run_of(base) if share else None
-    text = _run_file(name, base, paths, found, replayed, share if replayed else 0.0)
-    if path.exists() and not _says(path, text):
-        raise ConfigError(
-            f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
-        )
-    say(f"found {found}")
-    if (epochs := choose_sizes(found, base.model.seq_len, share if replayed else 0.0)[2]) > MOST_EPOCHS:
-        say(
-            f"{epochs:.1f} epochs of {plural(found.num_kept, 'conversation')}: nobody has measured what more than "
-            f"{MOST_EPOCHS} are good for, and the model may repeat them word for word. Give more conversations, or "
-            f"lower train.num_steps in {path} and try the answers"
-        )
-    if not path.exists():
-        write_text(path, text)
-    return path
 
 
 def _says(path: Path, text: str) -> bool:
@@ -152,7 +178,8 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
     """Read files of conversations; raise DataError where none can be learned from, with the reasons."""
     found = FoundConversations()
     settings = CorpusSettings(sources={SOURCE: SourceSettings.model_validate({"kind": CONVERSATIONS, "paths": paths})})
-    for documents in _batches(read_source(SOURCE, settings), found):
+    every = found.documents(read_source(SOURCE, settings))
+    while documents := list(islice(every, _AT_ONCE)):
         texts = [messages_of(document.text) for document in documents]
         for messages, each in zip(texts, render(tokenizer, texts), strict=True):
             found.longest = max(found.longest, len(each.ids) + 1)
@@ -168,18 +195,3 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
         reasons = [*found.reasons, *([too_long] if found.num_long else [])]
         raise DataError("\n  ".join([f"no conversation in {', '.join(paths)} can be learned from:", *reasons]))
     return found
-
-
-def _batches(pieces: Iterator[Document | Drop], found: FoundConversations) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    for piece in pieces:
-        if isinstance(piece, Document):
-            batch.append(piece)
-        else:
-            number, first = found.dropped.get(piece.reason, (0, ": ".join(filter(None, (piece.id, piece.because)))))
-            found.dropped[piece.reason] = number + piece.num_documents, first
-        if len(batch) >= _AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

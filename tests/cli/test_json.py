@@ -1,0 +1,232 @@
+"""What programs rely on: one JSON object of known keys on standard output and nothing else, and the same from Python."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from made_ladder import leave_ladder
+from small_run import Said, call, overrides
+
+import headwater
+from headwater.cli.terminal import print_json
+from headwater.core.records import read_records
+from headwater.runfile.run_config import load_run
+
+RUN = "--run runs/mine"
+PLAN = (
+    "hours money energy_kwh kg_co2 memory_gb loss training seconds probabilities how from_base name counts step_seconds"
+)
+PLAN += " limits loss_unit loss_refused"
+BUDGET = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
+KEYS = {
+    f"next The {RUN}": "prompt next",
+    f"generate The --max-tokens 2 {RUN}": "prompt text num_tokens end",
+    f"surprise The {RUN}": "text bits_per_byte tokens",
+    f"chat --prompt Hi --max-tokens 2 {RUN}": "prompt answer num_tokens end",
+    f"evaluate {RUN}": "bits_per_byte loss bits_per_byte_real_text num_targets probes probe_details baselines baseline_sample",
+    f"evaluate --text folder/string.py {RUN}": "measure baselines",
+    "explain mine.toml": "format format_version settings reasons",
+    "watch": "folder runs",
+    "plan mine.toml": f"{PLAN} missing_text notes resume",
+    "plan first-light --ranks 2": f"{PLAN} ranks missing_text notes",
+    " ".join(BUDGET): "name budget text choice loss by_law_of_repetition searched notes next seconds",
+    "plan count --family llama num_layers=4 vocab_size=1000": "params active_params embedding_params matmul_params seq_len flops_per_token",
+    "ladder --table runs.csv --at 1e9,1e11": "A B E alpha beta num_points seconds objective repetition exponent_intervals "
+    "interval_levels backtest warnings forecasts optimum",
+    f"corpus show {RUN}": "sources splits kept_by training",
+    f"corpus show --dropped {RUN}": "dropped",
+    "corpus trace runs/mine The": "text hits",
+    f"corpus where --step 1 {RUN}": "step skipped rows",
+    f"corpus where --sequence 1 {RUN}": "rows",
+    f"corpus mixture {' '.join(['mine.toml', *overrides()])}": "rows mixtures",
+    f"corpus tokenizer show --text The {RUN}": "vocab_size bytes_per_token tokens",
+    "doctor": "device gpu cores memory_bytes free_disk_bytes torch compiles note dtype dtype_why flops_per_second_by_dtype "
+    "peak_flops_per_second load memory_bytes_per_second extras",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def here(finished, tmp_path_factory) -> Path:
+    """A copy of the finished run, with a table of forty-two runs beside it."""
+    here = tmp_path_factory.mktemp("json") / "here"
+    shutil.copytree(finished.cwd, here, symlinks=True)
+    flops = [(1e18 * 10 ** (budget / 2), size) for budget in range(6) for size in range(7)]
+    sizes = [(0.1 * each**0.5 * 10 ** (-0.5 + size / 6), each) for each, size in flops]
+    rows = [f"{n},{each / 6 / n},{1.7 + 400 * n**-0.33 + 900 * (each / 6 / n) ** -0.31}" for n, each in sizes]
+    (here / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    return here
+
+
+@pytest.fixture(scope="module")
+def ask(here):
+    """Call a verb with --json and return the object."""
+    return lambda *words: one_object(call(*words, "--json", cwd=here))
+
+
+def one_object(said: Said, status: int = 0) -> dict:
+    assert said.status == status, said
+    assert said.out.endswith("}\n") and said.out.count("\n") == 1
+    value = json.loads(said.out, parse_constant=pytest.fail)  # NaN is no JSON
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.filterwarnings("ignore:this model was never tuned")
+@pytest.mark.parametrize("words", KEYS)
+def test_a_verb_prints_one_object_of_these_keys(ask, words):
+    assert " ".join(ask(*words.split())) == KEYS[words]
+
+
+def without(found: dict, *names: str) -> dict:
+    return json.loads(json.dumps({name: value for name, value in found.items() if name not in names}))
+
+
+TIMED = ("seconds", "hours", "training", "energy_kwh", "kg_co2", "how", "step_seconds", "resume", "notes")
+SAME = {
+    f"evaluate {RUN}": ((), lambda: headwater.evaluate("runs/mine")),
+    f"evaluate {RUN} --text folder/string.py": ((), lambda: headwater.evaluate("runs/mine", text=Path("folder/string.py"))),
+    "plan mine.toml optim.beta2=0.9 --max-money 5": (TIMED, lambda: headwater.plan("mine.toml", optim={"beta2": 0.9}, max_money=5)),
+    " ".join(BUDGET): (("seconds",), lambda: headwater.plan(budget="$10k", hardware="8xH100", text_bytes="40G")),
+    "plan --budget 2h --hardware H100 model.seq_len=512": (
+        ("seconds",), lambda: headwater.plan(budget="2h", hardware="H100", model={"seq_len": 512})
+    ),
+    "ladder --table runs.csv --at 1e9,1e11,2 --budget 1e20": (
+        ("seconds",), lambda: headwater.ladder(table="runs.csv", at=[(1e9, 1e11, 2)], budget=1e20)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SAME)
+def test_python_gets_what_json_has(here, ask, words):
+    but, door = SAME[words]
+    with contextlib.chdir(here):
+        from_python = door()
+    printed = ask(*words.split())
+    assert list(from_python) == list(printed)
+    assert without(from_python, *but) == without(printed, *but)
+
+
+def test_a_finished_ladder_is_the_same_in_python_and_trains_nothing(here, tmp_path, monkeypatch, capsys):
+    shutil.copytree(here, tmp_path / "here", symlinks=True)
+    monkeypatch.chdir(tmp_path / "here")
+    words = (*overrides(), "train.num_steps=480", "name=large")
+    assert call("corpus", "tokenizer", "train", "mine.toml", *words, cwd=Path()).status == 0
+    leave_ladder(load_run("mine.toml", words)[0])
+    printed = one_object(call("ladder", "mine.toml", *words, "--json", cwd=Path()))
+    settings = {name: json.loads(value) for name, _, value in (word.partition("=") for word in overrides())}
+    found = headwater.ladder("mine.toml", **settings | {"train.num_steps": 480, "name": "large"})
+    names = "name unit seconds share rungs forecast from_base best_rung backtest plan"
+    assert " ".join(found) == " ".join(printed) == names and len(found["rungs"]) == 9
+    assert without(found, "share", "plan") == without(printed, "share", "plan")
+    assert all(cut["relative_error"] == pytest.approx(cut["fact"] / cut["p50"] - 1) for cut in found["backtest"])
+    assert found["best_rung"] == min(rung["loss"] for rung in found["rungs"])
+    assert "rung" not in capsys.readouterr().out
+
+
+def test_new_and_export_make_in_python_what_the_verbs_make(here, monkeypatch):
+    monkeypatch.chdir(here)
+    assert call("new", "typed", "folder", "--minutes", "0.01", cwd=here).status == 0
+    path = headwater.new("called", "folder", minutes=0.01, say=lambda line: None)
+    called, typed = (tomllib.loads(Path(file).read_text().replace("called", "typed")) for file in (path, "typed.toml"))
+    assert called == typed and typed["train"]["num_steps"] == 20
+    folder = headwater.export("runs/mine", to="gguf", say=lambda line: None)
+    assert f"{folder}/" in call("export", "runs/mine", "--to", "gguf", cwd=here).out
+    assert headwater.export("runs/mine") == Path("runs/mine/export/hf")
+
+
+# ---- what the values are
+
+
+def test_all_next_tokens_add_up_to_one_and_the_likeliest_come_first(ask):
+    found = ask(*f"next The --top 1000 {RUN}".split())["next"]
+    chances = [item["probability"] for item in found]
+    assert (
+        chances == sorted(chances, reverse=True) and len(chances) == 384 and sum(chances) == pytest.approx(1, abs=1e-5)
+    )
+    assert all(list(item) == ["token", "probability"] for item in found)
+    assert ask(*f"next The {RUN}".split())["next"] == found[:10]
+
+
+def test_evaluate_gives_what_the_run_measured_at_its_end(ask, here):
+    value = ask("evaluate", *RUN.split())
+    assert value == json.loads((here / "runs/mine/evaluation.json").read_text())
+    assert set(value["bits_per_byte"]) == {"all", "mine"} and set(value["baselines"]) == {"xz", "ngram5"}
+    assert set(value["probes"]) == {"words"}  # the others ask for what the almanac says, and this run has none
+    assert all(0 < number < 20 for part in ("bits_per_byte", "baselines") for number in value[part].values())
+
+
+def test_corpus_show_gives_the_balance_sheet(ask):
+    value = ask(*f"corpus show {RUN}".split())
+    for sheet in value["sources"].values():
+        assert set(sheet) == {"read", "kept", "dropped", "stages", "cleaned_bytes", "text"}
+        for amount in (sheet["read"], sheet["kept"], sheet["text"], *sheet["dropped"].values()):
+            assert set(amount) == {"documents", "bytes"} and all(isinstance(each, int) for each in amount.values())
+    seen = value["training"]["mine"]
+    assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "rows_read", "padding", "weight", "epochs"}
+    assert seen["tokens_lost"] == 0
+
+
+def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, here):
+    words = "no document holds this, I hope"
+    nothing = call("corpus", "trace", "runs/mine", words, "--json", cwd=here)
+    assert one_object(nothing, 1) == {"text": words, "hits": []}, "as grep's"
+    hits = ask("corpus", "trace", "runs/mine", "Assert statements are   a convenient\nway to insert debugging")["hits"]
+    assert hits
+    for hit in hits:
+        assert {"split", "source", "id", "origin", "count", "excerpt"} == set(hit)
+        assert hit["split"] in ("train", "validation") and "insert debugging" in hit["excerpt"]
+
+
+def test_generate_is_the_same_twice_and_says_what_ended_it(ask):
+    words = f"generate The --max-tokens 5 {RUN}".split()
+    value = ask(*words)
+    assert 0 < value["num_tokens"] <= 5 and value["end"] == ("max_tokens" if value["num_tokens"] == 5 else "end token")
+    assert value == ask(*words)
+
+
+def test_bits_of_each_token_add_up_and_pieces_join_to_the_text(ask):
+    text = "The river, naïve."
+    value = ask("surprise", text, *RUN.split())
+    assert value["bits_per_byte"] == pytest.approx(sum(each["bits"] for each in value["tokens"]) / len(text.encode()))
+    shown = ask("corpus", "tokenizer", "show", "--text", text[:9], *RUN.split())
+    assert shown["vocab_size"] == 384 and "".join(piece for _, piece in shown["tokens"]) == text[:9]
+
+
+def test_explain_gives_what_config_json_keeps(finished):
+    value = one_object(call("explain", "mine.toml", *overrides(), "--json", cwd=finished.cwd))
+    assert value == json.loads((finished.run_dir / "config.json").read_text())
+
+
+STEP = "event attempt step tokens_seen loss lr grad_norm tokens_per_second mfu seconds data_wait_fraction"
+
+
+def test_a_step_record_has_the_promised_keys(finished):
+    steps = read_records(finished.run_dir / "records.jsonl", "step")
+    assert [record["step"] for record in steps] == list(range(1, 25))
+    assert all(set(STEP.split()) <= set(record) and record["attempt"] == 1 for record in steps)
+    assert all(record["mfu"] is None or 0 < record["mfu"] <= 1 for record in steps), "None: measured under load"
+    # a row is filled with targets but for a little padding at its end
+    assert [record["tokens_seen"] for record in steps] == [512 * record["step"] for record in steps]
+
+
+def test_every_event_of_a_run_is_recorded_with_its_attempt_step_and_time(finished):
+    records = read_records(finished.run_dir / "records.jsonl")
+    events = {"start", "step", "validation", "probes", "samples", "checkpoint", "finish"}
+    assert {record["event"] for record in records} == events
+    assert all({"attempt", "step", "time"} <= set(record) for record in records)
+    # a checkpoint is recorded when it is on disk, which may be some steps later
+    steps = [record["step"] for record in records if record["event"] != "checkpoint"]
+    assert steps == sorted(steps)
+
+
+def test_json_is_whole_where_the_output_is_not_utf8(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1", write_through=True))
+    print_json({"prompt": "naïve 中"})
+    assert json.loads(written.getvalue()) == {"prompt": "naïve 中"}

@@ -1,0 +1,238 @@
+"""Text that can't be trained on, settings and text that have changed since, and damage: named, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import call, environment, measured, prose, require_clear_error, write_run_file, write_texts
+
+from headwater.train.checkpoint.layout import list_checkpoints
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with texts and a run file, in which nothing has been run."""
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    write_texts(folder / "texts")
+    write_run_file(folder / "mine.toml", train__num_steps=12, train__save_every=4, train__num_probes=0)
+    said = call("run", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A folder with a finished run of 12 steps and its last two checkpoints, for one test to damage."""
+    return Path(shutil.copytree(trained_once, tmp_path / "copy"))
+
+
+def flip_a_byte(path: Path, place: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+# ---- the text
+
+
+@pytest.mark.parametrize(
+    ("content", "setting", "parts"),
+    [
+        (b"", "seed=1", ["the corpus is empty", "texts", "no file was found"]),
+        (None, "seed=1", ["no such file or folder: 'texts'", "{folder}"]),
+        (("é" * 3000).encode("latin-1"), "seed=1", ["the corpus is empty", "not_utf8 1"]),
+        (b"A text.", "runs_dir=file/runs", ["can't write file/runs/mine", "is a file"]),
+    ],
+    ids=["empty", "missing", "another encoding", "an output folder below a file"],
+)
+def test_a_folder_without_text_is_named_with_what_was_found(folder, content, setting, parts):
+    shutil.rmtree(folder / "texts")
+    (folder / "file").write_text("x")
+    if content is not None:
+        (folder / "texts").mkdir()
+    if content:
+        (folder / "texts/a.txt").write_bytes(content)
+    said = call("run", "mine.toml", setting, cwd=folder)
+    require_clear_error(said, *(part.format(folder=folder) for part in parts), status=(1,))
+
+
+def test_a_vocabulary_that_the_text_can_not_fill_is_refused_with_one_that_it_can(folder):
+    said = call("run", "mine.toml", "tokenizer.vocab_size=60000", cwd=folder)
+    require_clear_error(said, "vocab_size=60000 is more than this corpus can fill", "set tokenizer.vocab_size=")
+    size = said.err.split("set tokenizer.vocab_size=")[1].split()[0]
+    assert call("corpus", "tokenizer", "train", "mine.toml", f"tokenizer.vocab_size={size}", cwd=folder).status == 0
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "html", "json", "md"])
+def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
+    size = 12_000_000
+    with open(folder / "texts" / f"long.{suffix}", "wb") as file:
+        for _ in range(size // 1_000_000):
+            file.write(prose("long", 10).replace("\n", " ").encode().ljust(1000) * 1000)
+    said = call("corpus", "build", "mine.toml", cwd=folder)
+    assert said.status == 0, said
+    sheet = call("corpus", "show", "--run", "runs/mine", "--json", cwd=folder).json["sources"]["mine"]
+    assert sheet["read"]["bytes"] >= size
+    assert sheet["read"]["bytes"] == sheet["kept"]["bytes"] + sum(drop["bytes"] for drop in sheet["dropped"].values())
+
+
+def test_a_long_single_line_does_not_take_its_size_in_memory(folder):
+    """30 MB in one line, and room for 30 MB more than the same corpus takes without it."""
+    usual = peak_memory(folder)
+    with open(folder / "texts" / "long.txt", "wb") as file:
+        for number in range(30):
+            file.write(prose(number, 40).replace("\n", " ").encode().ljust(2000, b"x") * 500)
+    assert peak_memory(folder) - usual < 30e6
+
+
+def peak_memory(folder: Path) -> float:
+    """Return the most memory that building the corpus took, in bytes."""
+    program = (
+        "import resource, sys; from headwater.cli.main import command_line\n"
+        "command_line()(['corpus', 'build', 'mine.toml'], standalone_mode=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment(), capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    return 1024.0 * int(done.stderr.split()[-1])
+
+
+# ---- a run's folder
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {"name": 1}}'])
+def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
+    path = trained / "runs/mine/config.json"
+    before = path.read_bytes()
+    path.write_text(content)
+    require_clear_error(call("next", "The", "--run", "runs/mine", cwd=trained), status=(2,))
+    assert call("run", "mine.toml", cwd=trained).status == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["stages.json", "evaluation.json"])
+def test_a_damaged_file_that_can_be_made_again_is_made_again(trained, name):
+    path = trained / "runs/mine" / name
+    before = without_seconds(path)
+    path.write_text('{"torn": ')
+    assert call("run", "mine.toml", cwd=trained).status == 0
+    after = without_seconds(path)
+    assert after == {name: before[name] for name in after}, "an export that is there keeps its key in its own folder"
+    assert {"evaluation", "report"} <= set(after) or name == "evaluation.json"
+
+
+def without_seconds(path: Path) -> dict:
+    return {name: value for name, value in json.loads(path.read_text()).items() if name != "seconds"}
+
+
+# ---- a trained run and other settings
+
+
+@pytest.mark.parametrize(
+    ("verb", "change"),
+    [
+        (["run"], "model.num_layers=3"),
+        (["run"], "train.num_steps=11"),
+        (["train"], "optim.matrix_lr=0.5"),
+        (["corpus", "build"], "seed=2"),
+        (["corpus", "tokenizer", "train"], "mixture.max_epochs=9.0"),
+        *(
+            (["run"], change)
+            for change in ("tokenizer.vocab_size=320", "corpus.seed=3", "corpus.validation_fraction=0.1")
+        ),
+    ],
+)
+def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, verb, change):
+    before = contents(trained / "runs/mine")
+    said = call(*verb, "mine.toml", change, cwd=trained)
+    name, value = change.split("=")
+    parts = () if name.startswith(("corpus.", "tokenizer.")) else (f"{name}: was", f"is {value}", "put the old value")
+    require_clear_error(said, "put", "another name", *parts, status=(1,))
+    assert contents(trained / "runs/mine") == before
+    if name == "model.num_layers":  # and the other name that is advised trains afresh
+        assert call(*verb, "mine.toml", change, "name=other", cwd=trained).status == 0
+        assert (trained / "runs/other/report.html").exists()
+
+
+@pytest.mark.parametrize("file", ["00.txt", "more to read.txt"])
+def test_text_that_changed_after_training_is_refused_with_the_command_that_trains_on_it(trained, file):
+    before, path = contents(trained / "runs/mine"), trained / "texts" / file
+    text = path.read_bytes() if path.exists() else None
+    path.write_text(prose("other"))
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, f"its text (mine (texts/{file})) changed since", "name=", status=(1,))
+    assert contents(trained / "runs/mine") == before
+    words = shlex.split(re.search("headwater (new NAME .*?); or put back", said.err)[1].replace("NAME", "more"))
+    assert call(*words, "--minutes", "0.01", cwd=trained).status == 0
+    assert 'from = "runs/mine"' in (trained / "more.toml").read_text()
+    path.unlink() if text is None else path.write_bytes(text)
+    assert call("run", "mine.toml", cwd=trained).status == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", "epoch"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# ---- damage
+
+
+LAST = "checkpoints/step-000000012"
+DAMAGE = {  # by the file, of which a byte changes: what goes besides, and how the next `run` says it
+    f"{LAST}/model.safetensors": ("", "resuming from step 8"),
+    f"{LAST}/optim.safetensors": ("", "resuming from step 8"),
+    f"{LAST}/state.json": ("", "resuming from step 8"),
+    f"{LAST}/manifest.json": ("", "resuming from step 8"),
+    "data/tokens/train/mine/00000.bin": (LAST, "data/tokens/train/mine/00000.bin is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_and_the_run_ends_with_the_same_bits(trained, name):
+    run_dir, (gone, said_of) = trained / "runs/mine", DAMAGE[name]
+    before, weights = measured(run_dir), (run_dir / LAST / "model.safetensors").read_bytes()
+    if gone:
+        shutil.rmtree(run_dir / gone)
+    flip_a_byte(run_dir / name, len((run_dir / name).read_bytes()) // 2)
+    if name.endswith("model.safetensors"):
+        shutil.rmtree(run_dir / "export")
+        for verb in (["next", "The"], ["export"]):
+            said = call(*verb, "--run", "runs/mine", cwd=trained)
+            require_clear_error(said, "model.safetensors is damaged", "headwater run", status=(1,))
+    said = call("run", "mine.toml", cwd=trained)
+    assert said.status == 0 and Path(name).name in said.out and said_of in said.out, said
+    assert gone or (run_dir / "checkpoints/damaged-step-000000012").is_dir()
+    assert (run_dir / LAST / "model.safetensors").read_bytes() == weights
+    assert measured(run_dir) == before
+
+
+def test_a_damaged_corpus_shard_is_named(trained):
+    shutil.rmtree(trained / "runs/mine/data/tokens")
+    flip_a_byte(trained / "runs/mine/data/corpus/train/mine/000000-00000.jsonl.zst", 200)
+    require_clear_error(call("run", "mine.toml", cwd=trained), "000000-00000.jsonl.zst", "damaged", status=(1,))
+
+
+def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):
+    for _, path in list_checkpoints(trained / "runs/mine"):
+        flip_a_byte(path / "optim.safetensors")
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, "every checkpoint of runs/mine is damaged", status=(1,))
+    assert len(list((trained / "runs/mine/checkpoints").glob("damaged-*"))) == 3
+    # and the next call doesn't either
+    require_clear_error(call("run", "mine.toml", cwd=trained), "damaged", status=(1,))
