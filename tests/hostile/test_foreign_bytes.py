@@ -200,6 +200,13 @@ def test_a_tokenizer_as_it_was_written_is_loaded(tmp_path):
     assert Tokenizer.load(write_tokenizer(tmp_path, tokenizer_seed())).encode("words")
 
 
+def test_no_text_becomes_a_special_token_of_which_the_file_says_that_it_is_none(tmp_path):
+    table = json.loads(tokenizer_seed())
+    table["added_tokens"][3].update(special=False)
+    tokenizer = Tokenizer.load(write_tokenizer(tmp_path, json.dumps(table).encode()))
+    assert min(tokenizer.encode(table["added_tokens"][3]["content"])) >= len(table["added_tokens"])
+
+
 EVIL = {"Regex": "(a+)+$"}
 
 
@@ -214,8 +221,8 @@ EVIL = {"Regex": "(a+)+$"}
         (lambda t: t["model"].update(dropout=0.5), "dropout"),
         (lambda t: t["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
         (lambda t: t["model"].update(type="WordPiece"), "not BPE"),
-        (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "special tokens"),
-        (lambda t: t["added_tokens"][3].update(special=False), "special tokens"),
+        (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "at id 999"),
+        (lambda t: t["added_tokens"][3].update(content="<|other|>"), "special tokens"),
         (lambda t: t["model"]["vocab"].update(xyz=t["model"]["vocab"].pop("a")), "no token for"),
         (lambda t: t["model"].update(vocab=7), "usable tokenizer"),
     ],
