@@ -222,7 +222,7 @@ EVIL = {"Regex": "(a+)+$"}
         (lambda t: t["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
         (lambda t: t["model"].update(type="WordPiece"), "not BPE"),
         (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "at id 999"),
-        (lambda t: t["added_tokens"][3].update(content="<|other|>"), "special tokens"),
+        (lambda t: t["added_tokens"][3].update(content="<|other|>"), "the same id"),
         (lambda t: t["model"]["vocab"].update(xyz=t["model"]["vocab"].pop("a")), "no token for"),
         (lambda t: t["model"].update(vocab=7), "usable tokenizer"),
     ],
