@@ -70,8 +70,8 @@ def drawn_plainly(weighings: dict[int, dict[str, float]], cap: float, num_rows: 
 @example({"small": 0.5, "large": 0.5}, [], 100, 1.0, 150)  # gives way at exactly its last row
 @example({"a": 1.0, "b": 1.0}, [(0.5, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0])], 10, 1.0, 40)  # a stage whose source is used up
 def test_every_row_is_that_of_a_plain_account_one_after_another(weights, stages, rows, max_epochs, num_rows):
-    stages = sorted((start, dict(zip(weights, values))) for start, values in stages if any(values[: len(weights)]))
-    stages = stages[:1] + [each for each in stages[1:] if each[0] > stages[0][0]]
+    by_start = {start: dict(zip(weights, values)) for start, values in stages if any(values[: len(weights)])}
+    stages = sorted(by_start.items())
     tables = [{"start": start, "weights": table} for start, table in stages]
     weighings = {0: weights, **{int(start * num_rows): table for start, table in stages}}
     cap = MAX_ROWS if max_epochs is None else max(int(rows * max_epochs), 1)
