@@ -167,24 +167,31 @@ def test_a_tokenizer_as_it_was_written_is_loaded(tmp_path):
     assert Tokenizer.load(write_tokenizer(tmp_path, tokenizer_seed())).encode("words")
 
 
+def test_no_text_becomes_a_special_token_of_which_the_file_says_that_it_is_none(tmp_path):
+    table = json.loads(tokenizer_seed())
+    table["added_tokens"][3].update(special=False)
+    tokenizer = Tokenizer.load(write_tokenizer(tmp_path, json.dumps(table).encode()))
+    assert min(tokenizer.encode(table["added_tokens"][3]["content"])) >= len(table["added_tokens"])
+
+
 EVIL = {"Regex": "(a+)+$"}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(pattern=EVIL), "another pattern"),
-        (lambda t: t["pre_tokenizer"]["pretokenizers"].insert(0, {"type": "Whitespace"}), "another pattern"),
-        (lambda t: t.update(pre_tokenizer=None), "another pattern"),
-        (lambda t: t.update(normalizer={"type": "Lowercase"}), "sets normalizer"),
-        (lambda t: t.update(normalizer={"type": "Replace", "pattern": EVIL, "content": ""}), "sets normalizer"),
-        (lambda t: t["model"].update(dropout=0.5), "sets dropout"),
-        (lambda t: t["model"].update(end_of_word_suffix="</w>"), "sets end_of_word_suffix"),
+        (lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(pattern=EVIL), "cuts text"),
+        (lambda t: t["pre_tokenizer"]["pretokenizers"].insert(0, {"type": "Whitespace"}), "cuts text"),
+        (lambda t: t.update(pre_tokenizer=None), "cuts text"),
+        (lambda t: t.update(normalizer={"type": "Lowercase"}), "changes text"),
+        (lambda t: t.update(normalizer={"type": "Replace", "pattern": EVIL, "content": ""}), "changes text"),
+        (lambda t: t["model"].update(dropout=0.5), "dropout"),
+        (lambda t: t["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
         (lambda t: t["model"].update(type="WordPiece"), "not BPE"),
-        (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "special tokens"),
-        (lambda t: t["added_tokens"][3].update(special=False), "special tokens"),
-        (lambda t: t["model"]["vocab"].update(xyz=t["model"]["vocab"].pop("a")), "no token for some byte"),
-        (lambda t: t["model"].update(vocab=7), "not a usable tokenizer"),
+        (lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "the"}), "at id 999"),
+        (lambda t: t["added_tokens"][3].update(content="<|other|>"), "the same id"),
+        (lambda t: t["model"]["vocab"].update(xyz=t["model"]["vocab"].pop("a")), "no token for"),
+        (lambda t: t["model"].update(vocab=7), "usable tokenizer"),
     ],
 )
 def test_a_foreign_tokenizer_is_refused(tmp_path, change, message):

@@ -80,18 +80,8 @@ def test_every_document_of_every_split_is_in_its_store(corpus_dir, tokenizer, tm
     assert len(said) == 1 + 4  # what is encoded, and each store
 
 
-def test_the_size_of_the_encoding_batches_changes_nothing(corpus_dir, tokenizer, tmp_path, monkeypatch):
-    digest = build_tokens(corpus_dir, tokenizer, tmp_path / "1", "key", lambda line: None)["digest"]
-    monkeypatch.setattr(build, "_BATCH_CHARS", 700)
-    assert build_tokens(corpus_dir, tokenizer, tmp_path / "2", "key", lambda line: None)["digest"] == digest
-
-
 def test_the_key_follows_corpus_and_tokenizer():
     assert len({tokens_key(corpus, tokenizer) for corpus in "ab" for tokenizer in "ab"}) == 4
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 class Killed(BaseException):
@@ -105,40 +95,44 @@ def in_pieces(monkeypatch):
     monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 4000)
 
 
-def kill_after(num_batches: int, corpus_dir, tokenizer, out_dir, key: str = "sha256:key") -> list[str]:
-    """Begin a build, end it after some batches as a kill does, and return the texts that were encoded."""
-    found: list[list[str]] = []
-
-    def encode(texts: list[str]):
-        if len(found) == num_batches:
-            raise Killed
-        found.append(texts)
-        return tokenizer.encode_arrays(texts)
-
-    with pytest.raises(Killed):
-        build_tokens(corpus_dir, Watched(tokenizer, encode), out_dir, key, quiet)
-    assert not out_dir.exists()
-    return [text for texts in found for text in texts]
-
-
 class Watched:
-    """A tokenizer that encodes by another function."""
+    """A tokenizer that notes what it encodes, after it did what is to be done before the batch of a number."""
 
-    def __init__(self, tokenizer: Tokenizer, encode) -> None:
+    def __init__(self, tokenizer: Tokenizer, before=lambda number: None) -> None:
         self.vocab_size, self.digest, self.markers = tokenizer.vocab_size, tokenizer.digest, tokenizer.markers
-        self.encode_arrays = encode
+        self.texts: list[str] = []
+        self._tokenizer, self._before, self._num_batches = tokenizer, before, 0
+
+    def encode_arrays(self, texts: list[str]):
+        self._before(self._num_batches)
+        self._num_batches += 1
+        self.texts += texts
+        return self._tokenizer.encode_arrays(texts)
 
 
-def texts_encoded(corpus_dir, tokenizer, out_dir, said=quiet) -> list[str]:
+def build_quietly(corpus_dir, tokenizer, out_dir, key: str = "sha256:key", *more):
+    return build_tokens(corpus_dir, tokenizer, out_dir, key, lambda line: None, *more)
+
+
+def kill_before(num_batches: int, corpus_dir, tokenizer, out_dir, key: str = "sha256:key") -> list[str]:
+    """Begin a build, end it after some batches as a kill does, and return the texts that were encoded."""
+
+    def kill(number: int) -> None:
+        if number == num_batches:
+            raise Killed
+
+    watched = Watched(tokenizer, kill)
+    with pytest.raises(Killed):
+        build_quietly(corpus_dir, watched, out_dir, key)
+    assert not out_dir.exists()
+    return watched.texts
+
+
+def texts_encoded(corpus_dir, tokenizer, out_dir) -> list[str]:
     """Build the tokens, and return the texts that were encoded for it."""
-    found: list[str] = []
-
-    def encode(texts: list[str]):
-        found.extend(texts)
-        return tokenizer.encode_arrays(texts)
-
-    build_tokens(corpus_dir, Watched(tokenizer, encode), out_dir, "sha256:key", said)
-    return found
+    watched = Watched(tokenizer)
+    build_quietly(corpus_dir, watched, out_dir)
+    return watched.texts
 
 
 def files_of(folder) -> dict[str, bytes]:
@@ -148,7 +142,7 @@ def files_of(folder) -> dict[str, bytes]:
 @pytest.mark.parametrize("num_batches", [0, 1, 7, 13, 17])
 def test_a_build_that_was_killed_goes_on_where_it_stopped(corpus_dir, tokenizer, tmp_path, in_pieces, num_batches):
     every = texts_encoded(corpus_dir, tokenizer, tmp_path / "whole" / "tokens")
-    encoded = kill_after(num_batches, corpus_dir, tokenizer, tmp_path / "tokens")
+    encoded = kill_before(num_batches, corpus_dir, tokenizer, tmp_path / "tokens")
     assert encoded + texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens") == every
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole" / "tokens")
     assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["tokens"]
@@ -159,7 +153,7 @@ def test_what_was_damaged_meanwhile_is_encoded_again_and_nothing_before_it(
     corpus_dir, tokenizer, tmp_path, in_pieces, place
 ):
     every = texts_encoded(corpus_dir, tokenizer, tmp_path / "whole")
-    done = kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
+    done = kill_before(12, corpus_dir, tokenizer, tmp_path / "tokens")
     damaged = sorted((tmp_path / ".tokens-work").glob(f"*/train/*/{place}"))[-1]
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
@@ -170,19 +164,19 @@ def test_what_was_damaged_meanwhile_is_encoded_again_and_nothing_before_it(
 
 
 def test_the_work_of_another_key_is_removed(corpus_dir, tokenizer, tmp_path, in_pieces):
-    kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:other")
+    kill_before(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:other")
     (other,) = (tmp_path / ".tokens-work").iterdir()
-    kill_after(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key")
+    kill_before(5, corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key")
     (mine,) = (tmp_path / ".tokens-work").iterdir()
     assert mine.name != other.name
 
 
 def test_shards_of_another_size_are_not_taken_over(corpus_dir, tokenizer, tmp_path, in_pieces, monkeypatch):
     monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 2000)
-    kill_after(12, corpus_dir, tokenizer, tmp_path / "tokens")
+    kill_before(12, corpus_dir, tokenizer, tmp_path / "tokens")
     monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 4000)
-    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
-    build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    build_quietly(corpus_dir, tokenizer, tmp_path / "whole")
+    build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
@@ -190,7 +184,7 @@ def test_shards_of_another_size_are_not_taken_over(corpus_dir, tokenizer, tmp_pa
 def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path, in_pieces, at_the_end):
     """The commit is refused, or the last operations on the disk are: everything that was encoded is kept."""
     with faults("") as plan:
-        build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+        build_quietly(corpus_dir, tokenizer, tmp_path / "whole")
     last_link = len(plan.operations) - plan.operations[::-1].index("hardlink")
     calls = []
 
@@ -201,46 +195,43 @@ def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path
 
     if at_the_end == "the owner":
         with pytest.raises(LockedError):
-            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet, refuse_the_last)
+            build_quietly(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", refuse_the_last)
         assert len(calls) > 30  # before every piece and shard, too
     else:
         with faults(f"errno=ENOSPC@{last_link}+"), pytest.raises(StorageError):
-            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+            build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
     assert texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens") == []
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
 def test_a_shard_that_could_not_be_flushed_is_written_again(corpus_dir, tokenizer, tmp_path, in_pieces):
     with faults("") as plan:
-        build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+        build_quietly(corpus_dir, tokenizer, tmp_path / "whole")
     first_link = plan.operations.index("hardlink")
     # the flush before the first link is that of a shard's file, or of the folder; those of shards are one a file
     number = max(at for at in range(first_link) if plan.operations[at : at + 3] == ["sync"] * 3) + 1
     with faults(f"errno=EIO@{number}"), pytest.raises(StorageError, match="input/output error"):
-        build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+        build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
     assert 0 < len(texts_encoded(corpus_dir, tokenizer, tmp_path / "tokens")) < 40
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
 def test_a_process_that_was_taken_over_stops_before_it_writes(corpus_dir, tokenizer, tmp_path, in_pieces):
     """It comes back in the middle, when the one that took over is further: neither is disturbed."""
-    build_tokens(corpus_dir, tokenizer, tmp_path / "whole", "sha256:key", quiet)
+    build_quietly(corpus_dir, tokenizer, tmp_path / "whole")
     taken_over = []
 
     def require_owner() -> None:
         if taken_over:
             raise LockedError("taken over")
 
-    def encode(texts: list[str]):
-        if len(encoded) == 9:  # it is stopped here, and the other continues to the end
-            build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+    def take_over(number: int) -> None:
+        if number == 9:  # it is stopped here, and the other continues to the end
+            build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
             taken_over.append(True)
-        encoded.append(texts)
-        return tokenizer.encode_arrays(texts)
 
-    encoded: list[list[str]] = []
     with pytest.raises(LockedError):
-        build_tokens(corpus_dir, Watched(tokenizer, encode), tmp_path / "tokens", "sha256:key", quiet, require_owner)
+        build_quietly(corpus_dir, Watched(tokenizer, take_over), tmp_path / "tokens", "sha256:key", require_owner)
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
 
 
@@ -248,40 +239,29 @@ def test_work_that_lacks_documents_becomes_no_store(corpus_dir, tokenizer, tmp_p
     read = build.read_documents
     monkeypatch.setattr(build, "read_documents", lambda *where: islice(read(*where), 3))
     with pytest.raises(StoreError, match="give the same command again"):
-        build_tokens(corpus_dir, tokenizer, tmp_path / "tokens", "sha256:key", quiet)
+        build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
     assert not (tmp_path / "tokens").exists()
 
 
 def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokenizer, tmp_path, monkeypatch):
-    build_tokens(corpus_dir, tokenizer, tmp_path / "one", "sha256:key", quiet)
-    monkeypatch.setattr(build, "_BATCH_CHARS", 1)
+    one = build_quietly(corpus_dir, tokenizer, tmp_path / "one")
+    monkeypatch.setattr(build, "_BATCH_CHARS", 700)
+    assert build_quietly(corpus_dir, tokenizer, tmp_path / "pieces") == one
     monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 1)
-    build_tokens(corpus_dir, tokenizer, tmp_path / "many", "sha256:key", quiet)
+    build_quietly(corpus_dir, tokenizer, tmp_path / "many")
     for split in ("train", "validation"):
-        one, many = (open_stores(tmp_path / name, split) for name in ("one", "many"))
-        for source in one:
-            assert len(many[source].manifest["shards"]) == many[source].num_documents
-            assert names_of(many[source]) == names_of(one[source])
-            assert (
-                many[source].slice(0, one[source].num_tokens).tolist()
-                == one[source].slice(0, one[source].num_tokens).tolist()
-            )
+        ones, many = (open_stores(tmp_path / name, split) for name in ("one", "many"))
+        for source, store in ones.items():
+            assert len(many[source].manifest["shards"]) == store.num_documents
+            assert names_of(many[source]) == names_of(store)
+            both = (each.slice(0, store.num_tokens).tolist() for each in (many[source], store))
+            assert next(both) == next(both)
 
 
-def test_progress_says_how_far_it_is_how_fast_and_when_it_will_be_done_every_ten_seconds():
+def test_progress_says_how_far_it_is_how_fast_and_when_it_will_be_done_every_ten_seconds_and_nothing_at_its_end():
     now, said = [0.0], list[str]()
-    progress = Progress(100_000_000, said.append, lambda: now[0])
+    progress = Progress(56_000_000, said.append, lambda: now[0])
     progress.was_done(20_000_000)  # by an earlier process: it says nothing of the rate
-    for now[0] in (4.0, 8.0, 12.0, 16.0, 20.0, 24.0):
+    for now[0] in (4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0):
         progress.done(4_000_000)
-    assert said == ["encoding: 32 of 100 MB, 1.0 MB/s, 1m08s to go", "encoding: 44 of 100 MB, 1.0 MB/s, 56s to go"]
-
-
-def test_progress_says_nothing_of_what_is_done_at_once_nor_at_its_end():
-    now, said = [0.0], list[str]()
-    progress = Progress(10_000_000, said.append, lambda: now[0])
-    now[0] = 9.0
-    progress.done(4_000_000)
-    now[0] = 30.0
-    progress.done(6_000_000)
-    assert said == []
+    assert said == ["encoding: 32 of 56 MB, 1.0 MB/s, 24s to go", "encoding: 44 of 56 MB, 1.0 MB/s, 12s to go"]

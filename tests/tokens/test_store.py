@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import StoreError
-from headwater.core.files import digest_json, write_json
-from headwater.core.manifests import seal
-from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION, block_sums, manifest_digest, token_dtype
+from headwater.core.files import write_json
+from headwater.tokens.format import block_sums, manifest_digest, token_dtype
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID
 from headwater.tokens.write import EncodedDocument, write_store
@@ -29,11 +28,7 @@ def test_the_bytes_of_a_store_are_these(tmp_path):
     manifest = write_store(tmp_path / "s", DOCUMENTS, 512, "sha256:tokenizer")
     read = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}
     assert read.pop("manifest.json") and sorted(read) == [
-        "00000.bin",
-        "00000.ids",
-        "00000.len",
-        "00000.off",
-        "00000.sum",
+        f"00000.{kind}" for kind in ("bin", "ids", "len", "off", "sum")
     ]
     assert read["00000.bin"].hex(" ", 2) == "0000 2c01 2800 2900 0100 0000 0100 0000 6300 0100"
     assert np.frombuffer(read["00000.off"], "<u8").tolist() == [0, 5, 7, 10]
@@ -57,39 +52,62 @@ def test_the_narrowest_integer_that_holds_the_vocabulary_is_used(tmp_path, vocab
     assert TokenStore(tmp_path / "s").slice(0, 3).tolist() == [BEGIN_ID, vocab_size - 1, END_ID]
 
 
-documents_of_ids = st.lists(st.lists(st.integers(32, 299), max_size=12), max_size=5)
+# each id with whether it is learned, as of a conversation, or None as of any other text
+documents_of_ids = st.lists(st.lists(st.tuples(st.integers(32, 299), st.booleans()), max_size=12), max_size=8)
 
 
-@given(documents_of_ids, st.integers(1, 40))
-@settings(max_examples=10)
-def test_what_is_written_is_read_whatever_the_size_of_the_shards(tmp_path_factory, documents, shard_tokens):
+@given(documents_of_ids, st.booleans(), st.integers(1, 40))
+@settings(max_examples=30)
+def test_what_is_written_is_read_whatever_the_size_of_the_shards(tmp_path_factory, drawn, is_talk, shard_tokens):
     folder = tmp_path_factory.mktemp("store") / "s"
-    encoded = [EncodedDocument(ids, 2 * len(ids), f"d{number}") for number, ids in enumerate(documents)]
+    documents, learned = ([[pair[at] for pair in pairs] for pairs in drawn] for at in (0, 1))
+    encoded = [
+        EncodedDocument(ids, 2 * len(ids), f"d{number}", np.array(learned[number], dtype=bool) if is_talk else None)
+        for number, ids in enumerate(documents)
+    ]
     write_store(folder, iter(encoded), 300, "t", shard_tokens)
     store = TokenStore(folder)
     expected = [[BEGIN_ID, *ids, END_ID] for ids in documents]
-    assert [
-        store.slice(start, stop).tolist() for start, stop in zip(store.starts[:-1].tolist(), store.starts[1:].tolist())
-    ] == expected
     flat = [token for ids in expected for token in ids]
-    assert store.slice(0, store.num_tokens).tolist() == flat
+    places = zip(store.starts[:-1].tolist(), store.starts[1:].tolist())
+    assert [store.slice(start, stop).tolist() for start, stop in places] == expected
     backwards = np.arange(store.num_tokens)[::-1]
     assert store.gather(backwards).tolist() == flat[::-1]
     assert [store.document_id(number) for number in range(len(encoded))] == [document.id for document in encoded]
-    assert np.diff(store.starts).tolist() == [len(ids) for ids in expected]
     assert store.num_bytes == sum(document.num_bytes for document in encoded)
+    for shard in store.manifest["shards"]:  # a document never crosses them, and none is fuller than it must be
+        assert shard["num_tokens"] <= shard_tokens or shard["num_documents"] == 1
+    if is_talk and documents:
+        is_target = [each for ids in learned for each in (False, *ids, False)]
+        assert store.are_targets(backwards).tolist() == is_target[::-1]
+        assert store.num_targets == sum(is_target)
+    else:
+        assert not store.has_targets and store.num_targets == len(flat) - len(documents)
+
+
+def test_the_bytes_of_the_targets_are_these(tmp_path):
+    learned = np.array([False, True, True, False, False, False, False, True])
+    documents = [EncodedDocument([40] * 8, 8, "a", learned), EncodedDocument([41], 1, "b", np.array([True]))]
+    manifest = write_store(tmp_path / "s", documents, 300, "t")
+    # begin, eight ids, end, begin, one id, end; the lowest bit is the first token's
+    assert (tmp_path / "s/00000.tgt").read_bytes() == bytes([0b00001100, 0b00001001])
+    assert manifest["shards"][0]["num_targets"] == TokenStore(tmp_path / "s").num_targets == 4
+
+
+@pytest.mark.parametrize("wrong", ["num_targets", "files"])
+def test_a_manifest_whose_targets_have_no_file_or_no_number_is_refused(tmp_path, wrong):
+    manifest = write_store(tmp_path / "s", [EncodedDocument([40], 1, "a", np.array([True]))], 300, "t")
+    shard = manifest["shards"][0]
+    del (shard["files"] if wrong == "files" else shard)["tgt" if wrong == "files" else "num_targets"]
+    write_json(tmp_path / "s/manifest.json", {**manifest, "digest": manifest_digest(manifest)})
+    with pytest.raises(StoreError, match="the number of targets of shard 0 can't be"):
+        TokenStore(tmp_path / "s")
 
 
 def test_an_id_that_is_not_unicode_comes_back(tmp_path):
     name = "folder/\udce9t\udce9.txt"  # how Python spells a Latin-1 file name
     write_store(tmp_path / "s", [EncodedDocument([40], 1, name)], 300, "t")
     assert TokenStore(tmp_path / "s").document_id(0) == name
-
-
-def test_a_document_never_crosses_shards(tmp_path):
-    write_store(tmp_path / "s", [EncodedDocument([50] * 8, 8, str(n)) for n in range(5)], 300, "t", shard_tokens=25)
-    store = TokenStore(tmp_path / "s")
-    assert [shard["num_documents"] for shard in store.manifest["shards"]] == [2, 2, 1]
 
 
 def test_the_same_documents_have_the_same_digest_and_others_another(tmp_path):
@@ -163,7 +181,10 @@ def bytes_read() -> int:
 
 
 def test_every_flipped_bit_truncation_or_missing_file_is_noticed(tmp_path):
-    write_store(tmp_path / "good", DOCUMENTS * 3, 512, "t")
+    talks = [
+        EncodedDocument(each.ids, each.num_bytes, each.id, np.ones(len(each.ids), dtype=bool)) for each in DOCUMENTS
+    ]
+    write_store(tmp_path / "good", talks * 3, 512, "t")
     rng = random.Random(0)
     names = sorted(path.name for path in (tmp_path / "good").iterdir())
     for trial in range(120):
@@ -191,37 +212,28 @@ def test_files_swapped_between_stores_are_noticed(tmp_path):
         TokenStore(tmp_path / "2")
 
 
-def tokens_folder(folder, sources):
-    splits = {"train": {}}
-    for name, documents in sources.items():
-        store = write_store(folder / "train" / name, documents, 512, "t")
-        splits["train"][name] = {"digest": store["digest"], "num_documents": store["num_documents"]}
-    manifest = {
-        "format": TOKENS_FORMAT,
-        "format_version": TOKENS_VERSION,
-        "digest": digest_json(splits),
-        "splits": splits,
-    }
-    write_json(folder / "manifest.json", seal(manifest))
+@pytest.fixture
+def tokens_of(make_tokens, tmp_path):
+    return lambda **sources: make_tokens(tmp_path, {"train": sources})
 
 
-def test_sources_without_a_document_are_skipped(tmp_path):
-    tokens_folder(tmp_path, {"full": DOCUMENTS, "empty": []})
+def test_sources_without_a_document_are_skipped(tokens_of, tmp_path):
+    tokens_of(full=DOCUMENTS, empty=[])
     assert list(open_stores(tmp_path, "train")) == ["full"]
     assert list(open_stores_without_verifying(tmp_path, "train")) == ["full"]
     assert open_stores(tmp_path, "validation") == {}
     assert TokenStore(tmp_path / "train" / "empty").num_tokens == 0
 
 
-def test_a_whole_store_of_another_build_is_noticed(tmp_path):
-    tokens_folder(tmp_path, {"a": DOCUMENTS})
+def test_a_whole_store_of_another_build_is_noticed(tokens_of, tmp_path):
+    tokens_of(a=DOCUMENTS)
     write_store(tmp_path / "train" / "a", DOCUMENTS[:1], 512, "t")
     with pytest.raises(StoreError, match="train/a is not the store"):
         open_stores(tmp_path, "train")
 
 
-def test_a_manifest_of_other_bytes_is_noticed_even_where_it_says_the_same(tmp_path):
-    tokens_folder(tmp_path, {"a": DOCUMENTS})
+def test_a_manifest_of_other_bytes_is_noticed_even_where_it_says_the_same(tokens_of, tmp_path):
+    tokens_of(a=DOCUMENTS)
     for path in (tmp_path / "manifest.json", tmp_path / "train" / "a" / "manifest.json"):
         good = path.read_bytes()
         path.write_bytes(good + b"\n")
@@ -231,8 +243,8 @@ def test_a_manifest_of_other_bytes_is_noticed_even_where_it_says_the_same(tmp_pa
     assert list(open_stores(tmp_path, "train")) == ["a"]
 
 
-def test_tokens_of_an_older_headwater_are_refused_with_what_to_do(tmp_path):
-    tokens_folder(tmp_path, {"a": DOCUMENTS})
+def test_tokens_of_an_older_headwater_are_refused_with_what_to_do(tokens_of, tmp_path):
+    tokens_of(a=DOCUMENTS)
     write_json(tmp_path / "manifest.json", json.loads((tmp_path / "manifest.json").read_text()) | {"format_version": 1})
     with pytest.raises(StoreError, match="version 1; this headwater reads version 2; build it again"):
         open_stores(tmp_path, "train")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from headwater.core.errors import StoreError
-from headwater.core.files import write_json
 from headwater.tokens.batches.assemble import NO_TARGET, sequential_batches
 from headwater.tokens.batches.mixture import make_plan
 from headwater.tokens.batches.pack import pack_source, targets_of
 from headwater.tokens.batches.settings import MixtureSettings
 from headwater.tokens.batches.source import BatchSource
-from headwater.tokens.format import manifest_digest
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
 
@@ -29,47 +24,6 @@ def conversation(length: int, seed: int) -> EncodedDocument:
 def store_of(folder, documents, shard_tokens=1 << 20) -> TokenStore:
     write_store(folder, documents, 300, "t", shard_tokens)
     return TokenStore(folder)
-
-
-def test_the_bytes_of_the_targets_are_these(tmp_path):
-    learned = np.array([False, True, True, False, False, False, False, True])
-    documents = [EncodedDocument([40] * 8, 8, "a", learned), EncodedDocument([41], 1, "b", np.array([True]))]
-    store = store_of(tmp_path / "s", documents)
-    # begin, eight ids, end, begin, one id, end; the lowest bit is the first token's
-    assert (tmp_path / "s/00000.tgt").read_bytes() == bytes([0b00001100, 0b00001001])
-    assert store.manifest["shards"][0]["num_targets"] == store.num_targets == 4
-
-
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.integers(2, 60))
-@settings(max_examples=20)
-def test_what_is_learned_is_read_whatever_the_size_of_the_shards(tmp_path_factory, lengths, shard_tokens):
-    documents = [conversation(length, seed) for seed, length in enumerate(lengths)]
-    store = store_of(tmp_path_factory.mktemp("store") / "s", documents, shard_tokens)
-    expected = np.concatenate([np.pad(document.is_target, 1) for document in documents])
-    assert np.array_equal(store.are_targets(np.arange(store.num_tokens)), expected)
-    backwards = np.arange(store.num_tokens)[::-1]
-    assert np.array_equal(store.are_targets(backwards), expected[::-1])
-    assert store.num_targets == expected.sum()
-
-
-def test_a_flipped_bit_of_the_targets_is_found(tmp_path):
-    store_of(tmp_path / "s", [conversation(30, 0)])
-    path = tmp_path / "s/00000.tgt"
-    data = bytearray(path.read_bytes())
-    data[1] ^= 4
-    path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"00000\.tgt is damaged"):
-        TokenStore(tmp_path / "s")
-
-
-@pytest.mark.parametrize("wrong", ["num_targets", "files"])
-def test_a_manifest_whose_targets_have_no_file_or_no_number_is_refused(tmp_path, wrong):
-    manifest = store_of(tmp_path / "s", [conversation(30, 0)]).manifest
-    shard = manifest["shards"][0]
-    del (shard["files"] if wrong == "files" else shard)["tgt" if wrong == "files" else "num_targets"]
-    write_json(tmp_path / "s/manifest.json", {**manifest, "digest": manifest_digest(manifest)})
-    with pytest.raises(StoreError, match="the number of targets of shard 0 can't be"):
-        TokenStore(tmp_path / "s")
 
 
 @pytest.fixture
@@ -100,17 +54,10 @@ def source_of(packed, num_rows, **weights) -> BatchSource:
     return BatchSource(packed, plan, SEQ_LEN, seed=1)
 
 
-def test_the_targets_of_a_batch_are_the_same_however_its_rows_are_divided(packed):
-    source = source_of(packed, 1000, talks=1, prose=1)
-    whole, parts = source.rows(5, 24), [source.rows(5 + 3 * number, 3) for number in range(8)]
-    assert np.array_equal(whole.targets_BT, np.concatenate([part.targets_BT for part in parts]))
-    assert whole.num_targets == sum(part.num_targets for part in parts)
-
-
 def test_a_weight_is_a_share_of_what_is_learned_not_of_the_rows(packed):
     num_rows = 20_000
     source = source_of(packed, num_rows, talks=0.25, prose=0.75)
-    place, _ = source.plan.locate_array(np.arange(num_rows))
+    place, _ = source.plan.locate(np.arange(num_rows))
     of_row = np.count_nonzero(source.rows(0, num_rows).targets_BT != NO_TARGET, axis=1)
     learned = {name: of_row[place == number].sum() for number, name in enumerate(source.plan.sources)}
     share = learned["talks"] / of_row.sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED
 from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.conversation import render
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer, in_groups
 from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 
@@ -131,7 +131,8 @@ class _Texts:
     def batches(self, start: int) -> Iterator[list[Document]]:
         """Yield the documents from number `start` on; where none is left nothing is read."""
         if start < self.size["documents"]:
-            yield from _batches(read_documents(self.corpus_dir, self.split, self.source, start))
+            documents = read_documents(self.corpus_dir, self.split, self.source, start)
+            yield from in_groups(documents, lambda document: len(document.text), _BATCH_CHARS)
 
 
 def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Progress) -> list[dict[str, Any]]:
@@ -174,20 +175,6 @@ def _documents(
         del encoded  # what the piece gives is on the disk
         yield from piece.documents(start)
         start = piece.end
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Yield documents in order, a few megabytes of text at a time."""
-    batch: list[Document] = []
-    num_chars = 0
-    for document in documents:
-        batch.append(document)
-        num_chars += len(document.text)
-        if num_chars >= _BATCH_CHARS:
-            yield batch
-            batch, num_chars = [], 0
-    if batch:
-        yield batch
 
 
 def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:

@@ -23,83 +23,37 @@ from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.work import Task, begin_work
 
-NUM_FILES = 24
+NUM_KILLED = 4
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    """Return a folder of texts, some of them copies and versions of others."""
-    folder = tmp_path_factory.mktemp("texts")
-    chance = random.Random(0)
-    words = [
-        f"{first}{second}" for first in ("ri", "sto", "clou", "gar", "win") for second in ("ver", "ne", "den", "ter")
-    ]
-    documents = [" ".join(chance.choices(words, k=90)) for _ in range(140)]
-    documents += [chance.choice(documents) for _ in range(30)]
-    documents += [chance.choice(documents) + " and more" for _ in range(30)]
-    chance.shuffle(documents)
-    for number in range(NUM_FILES):
-        lines = [json.dumps({"text": text}) for text in documents[number::NUM_FILES]]
-        (folder / f"{number:02d}.jsonl").write_text("\n".join(lines))
-    (folder / "page.html").write_text(f"<html><body><p>{documents[0]} once</p></body></html>")
-    return folder
-
-
-def table_for(folder, task_bytes=12_000, **engine):
-    sources = {name: {"paths": [str(folder / f"{name}*")]} for name in ("0", "1", "2", "page")}
-    return {"sources": sources, "task_bytes": task_bytes, "engine": engine}
-
-
-def build(folder, out, say=lambda line: None, **changed):
-    return build_corpus(CorpusSettings.model_validate(table_for(folder, **changed)), out, say)
-
-
-def tree_bytes(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def expected(texts, tmp_path_factory):
-    """Return the files of the corpus as one process makes them."""
-    out = tmp_path_factory.mktemp("expected") / "corpus"
-    manifest = build(texts, out, workers=1)
-    assert manifest["sources"]["1"]["dropped"].keys() >= {"exact_duplicate", "near_duplicate"}
-    return tree_bytes(out)
-
-
-def test_several_workers_make_the_same_bytes(texts, expected, tmp_path):
-    build(texts, tmp_path / "corpus", workers=3)
-    assert tree_bytes(tmp_path / "corpus") == expected
-    assert os.listdir(tmp_path) == ["corpus"], "the work folder is removed"
-
-
-def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(texts, expected, tmp_path):
+def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(build_of, tmp_path):
     found = []
     for task_bytes in (1000, 12_000, 10_000_000):
-        build(texts, tmp_path / "corpus", task_bytes=task_bytes, workers=1)
-        sources = ("0", "1", "2", "page")
-        found.append(
-            [[*read_documents(tmp_path / "corpus", s, name)] for s in ("train", "validation") for name in sources]
-        )
+        build_of(tmp_path / "corpus", task_bytes=task_bytes, workers=1)
+        places = [(split, name) for split in ("train", "validation") for name in ("0", "1", "2", "page")]
+        found.append([[*read_documents(tmp_path / "corpus", *place)] for place in places])
     assert found[0] == found[1] == found[2]
 
 
-def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expected, tmp_path, monkeypatch):
+def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
+    build_of, is_as_expected, tmp_path, monkeypatch
+):
     give, killed, chance = WorkerProcess.give, [], random.Random(1)
 
     def give_and_kill(self, task, now):
         give(self, task, now)
-        if task not in killed and chance.random() < 0.4:
+        if len(killed) < NUM_KILLED and task not in killed and chance.random() < 0.4:
             killed.append(task)
-            threading.Timer(chance.random() * 0.7, self._child._process.kill).start()
+            threading.Timer(0.02 * (len(killed) % 2), self._child._process.kill).start()
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
     said = []
-    build(texts, tmp_path / "corpus", said.append, workers=2)
-    assert len(killed) > 4
+    build_of(tmp_path / "corpus", said.append, workers=2)
+    assert len(killed) == NUM_KILLED
     redone = [line for line in said if "is done again: its process was ended by Killed" in line]
     assert redone and any(" of source " in line for line in redone), said
-    assert tree_bytes(tmp_path / "corpus") == expected
+    assert is_as_expected(tmp_path / "corpus")
+    assert os.listdir(tmp_path) == ["corpus"], "the work folder is removed"
 
 
 def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(tmp_path):
@@ -110,7 +64,10 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         work = begin_work(tmp_path / "corpus", settings, "key")
         worker = WorkerProcess(work, 4 << 30, 0.0)
         worker.give(Task("filter", 0), 0.0)
-        _kill_in_its_copy(worker, work)
+        while not any(path.is_file() for path in (work / "temporary").rglob("*")):
+            time.sleep(0.001)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.end()
         server.shutdown()
     assert not list((work / "temporary").iterdir())
 
@@ -134,14 +91,7 @@ class Endless(BaseHTTPRequestHandler):
         pass
 
 
-def _kill_in_its_copy(worker, work):
-    while not any(path.is_file() for path in (work / "temporary").rglob("*")):
-        time.sleep(0.001)
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.end()
-
-
-def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch):
+def test_a_worker_that_hangs_is_replaced(build_of, is_as_expected, tmp_path, monkeypatch):
     give, listen, stopped = WorkerProcess.give, WorkerProcess.listen, []
 
     def give_and_stop(self, task, now):
@@ -157,12 +107,12 @@ def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch)
     monkeypatch.setattr(WorkerProcess, "give", give_and_stop)
     monkeypatch.setattr(WorkerProcess, "listen", listen_to_what_was_said_before)
     said = []
-    build(texts, tmp_path / "corpus", said.append, workers=2)
+    build_of(tmp_path / "corpus", said.append, workers=2)
     assert stopped
     assert any("is done again: its process gave no sign of life for 60 seconds" in line for line in said), said
     with pytest.raises(ProcessLookupError):
         os.kill(stopped[0], 0)
-    assert tree_bytes(tmp_path / "corpus") == expected
+    assert is_as_expected(tmp_path / "corpus")
 
 
 DRIVER = """
@@ -174,6 +124,11 @@ build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.ar
 """
 
 
+def driver_of(table, out):
+    command = [sys.executable, "-c", DRIVER, json.dumps(table), str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def num_done(out):
     """Return how many tasks of a build are done, as an outsider sees it."""
     try:
@@ -183,58 +138,51 @@ def num_done(out):
 
 
 @pytest.mark.slow
-def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(texts, expected, tmp_path):
-    out = tmp_path / "corpus"
-    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(out)]
-    chance, num_killed = random.Random(2), 0
-    while True:
-        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        more = num_done(out) + chance.randint(14, 20)
-        while driver.poll() is None and num_done(out) < more:
+def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(texts, table_of, is_as_expected, tmp_path):
+    """Three seconds and more: three processes with two workers each are started, and two killed when they are at work."""
+    out, chance = tmp_path / "corpus", random.Random(2)
+    for num_killed in range(3):
+        driver = driver_of(table_of(texts, workers=2), out)
+        more = num_done(out) + chance.randint(8, 12)
+        while driver.poll() is None and num_killed < 2 and num_done(out) < more:
             time.sleep(0.01)
         time.sleep(chance.random() / 20)
-        if driver.poll() is not None:
-            break
-        driver.kill()
+        if num_killed < 2:
+            assert driver.poll() is None, "it was done before it was killed"
+            driver.kill()
         driver.wait()
-        num_killed += 1
     assert driver.returncode == 0
-    assert num_killed >= 2
-    assert tree_bytes(out) == expected
+    assert is_as_expected(out)
     remove_leftovers(tmp_path)  # as a run does
     assert os.listdir(tmp_path) == ["corpus"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_worker_outlives_a_build_that_is_ended(texts, tmp_path, number):
-    command = [sys.executable, "-c", DRIVER, json.dumps(table_for(texts, workers=2)), str(tmp_path / "corpus")]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_no_worker_outlives_a_build_that_is_ended(texts, table_of, tmp_path, number):
+    driver = driver_of(table_of(texts, workers=2), tmp_path / "corpus")
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
     while len(workers := children.read_text().split()) < 2 and driver.poll() is None:
         time.sleep(0.05)
     driver.send_signal(number)
     assert driver.wait(timeout=60) != 0
     assert workers
-    for _ in range(100):
-        left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-        if not left:
-            return
+    deadline = time.monotonic() + 10
+    while (left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.1)
-    pytest.fail(f"workers {left} are still there")
+    assert not left
 
 
-def test_a_file_that_takes_too_much_memory_is_named_and_the_rest_is_not_done_again(texts, tmp_path):
+def test_a_file_that_takes_too_much_memory_is_named_and_the_rest_is_not_done_again(texts, table_of, tmp_path):
     hog = tmp_path / "2hog.jsonl"
     hog.write_text('{"text": "small", "numbers": [' + "1," * 16_000_000 + "1]}\n")
-    for path in texts.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    table = table_for(tmp_path, workers=2, task_memory_bytes=100_000_000) | {"max_line_bytes": 100_000_000}
-    out = tmp_path / "out" / "corpus"
+    for name in ("000.jsonl", "101.jsonl", "202.jsonl", "page.html"):
+        (tmp_path / name).symlink_to(texts / name)
+    table = table_of(tmp_path, workers=2, task_memory_bytes=100_000_000) | {"max_line_bytes": 100_000_000}
+    out, said = tmp_path / "out" / "corpus", []
     with pytest.raises(DataError, match=r"source 2 \(\S+2hog\.jsonl.*3 tries: it took more than 100 MB of memory;"):
-        build_corpus(CorpusSettings.model_validate(table), out, lambda line: None)
+        build_corpus(CorpusSettings.model_validate(table), out, said.append)
     assert work_folder(out).exists()
     table["engine"]["task_memory_bytes"] = 2_000_000_000
-    said = []
     build_corpus(CorpusSettings.model_validate(table), out, said.append)
     assert any("tasks were done before" in line for line in said), said
 

@@ -1,9 +1,16 @@
+"""Items of evaluation sets found in texts: planted in disguises, a table of questions (questions.jsonl), and reading sets.
+
+questions.jsonl has records of sets by name, then texts: the sets that are searched for, and the item, counted from 1,
+that the text leaks; without `item` the text is innocent. Each of records.jsonl asks "What?" with "one" and "two" beside.
+"""
+
 from __future__ import annotations
 
 import json
 import random
 import textwrap
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,12 +23,22 @@ from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import Text, read_set
-from headwater.corpus.protect.overlap import bare_words, hashes_of
+from headwater.corpus.protect.overlap import bare_words
 from headwater.corpus.sources.settings import CorpusSettings, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 
 NUM_ITEMS = 60
+FIRST, SECOND = "ba ce di fo gu la me ni", "tan vel rik mos pud"
+WORDS = [f"{first}{second}" for first in FIRST.split() for second in SECOND.split()]
+
+
+def lines_of(name: str) -> list[dict]:
+    return [json.loads(line) for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()]
+
+
+RECORDS = {line["name"]: line["record"] for line in lines_of("questions.jsonl") if "record" in line}
+CASES = [line for line in lines_of("questions.jsonl") if "text" in line]
 
 
 def candidate(text, id="d"):
@@ -31,13 +48,6 @@ def candidate(text, id="d"):
 def question(number):
     words = random.Random(f"question {number}").sample(WORDS, 24)
     return f"{' '.join(words[:12]).capitalize()}, {' '.join(words[12:])}?"
-
-
-WORDS = [
-    f"{first}{second}"
-    for first in ["ba", "ce", "di", "fo", "gu", "la", "me", "ni"]
-    for second in ["tan", "vel", "rik", "mos", "pud"]
-]
 
 
 def write_jsonl(path, records):
@@ -77,8 +87,7 @@ def test_every_planted_item_is_found(make, make_prose, disguise):
         assert verdict.reason is None, (number, verdict)
         (cut,) = verdict.cuts
         notes.add_(cut.reason, cut.note)
-        words = bare_words(verdict.candidate.document.text)
-        assert not _shares(words, bare_words(question(number)), 13)
+        assert not _shares(bare_words(verdict.candidate.document.text), bare_words(question(number)), 13)
     (quiz,) = step.searched
     report = quiz.report(notes.of("contaminated_"))
     assert (report["items"], report["found"], report["documents"]) == (NUM_ITEMS, NUM_ITEMS, NUM_ITEMS)
@@ -87,6 +96,14 @@ def test_every_planted_item_is_found(make, make_prose, disguise):
 def _shares(words, item, n):
     runs = {tuple(item[at : at + n]) for at in range(len(item) - n + 1)}
     return any(tuple(words[at : at + n]) in runs for at in range(len(words) - n + 1))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"][:40])
+def test_a_question_is_found_with_its_options_or_answer_and_other_texts_are_innocent(make, case):
+    verdict = make([RECORDS[name] for name in case["set"]])(candidate(case["text"]))
+    leaks = "item" in case
+    assert verdict.reason == ("contaminated_quiz" if leaks else None)
+    assert verdict.because == (f"item set.jsonl#{case['item']}" if leaks else "") and verdict.cuts == ()
 
 
 def test_text_that_shares_words_but_no_run_of_them_is_left_alone(make):
@@ -141,13 +158,12 @@ def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_fou
     assert step.searched[0].too_short == (0 if is_found else 1)
 
 
-def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_must_be(make):
-    long_enough = (
-        r"sets\.quiz: none of its 1 items is as long as .*min_words=8, .*min_characters=16; lower these or take"
-    )
-    for item in ({"text": " ".join(WORDS[:6])}, {"text": "one"}, {"question": "中国的首都在哪?", "answer": "北京"}):
-        with pytest.raises(DataError, match=long_enough):
-            make([item])
+@pytest.mark.parametrize(
+    "item", [{"text": " ".join(WORDS[:6])}, {"text": "one"}, {"question": "中国的首都在哪?", "answer": "北京"}]
+)
+def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_must_be(make, item):
+    with pytest.raises(DataError, match=r"sets\.quiz: none of its 1 .*min_words=8, .*min_characters=16"):
+        make([item])
 
 
 def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, make_prose):
@@ -175,94 +191,11 @@ def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path
     assert [(report[name]["found"], report[name]["documents"]) for name in ("one", "two")] == [(1, 1), (1, 1)]
 
 
-DECLARATION = "The Declaration of the Rights of Man and of the Citizen"
-LAW = {
-    "question": "下列说法正确的是",
-    "A": "中华人民共和国宪法是国家的根本大法",
-    "B": "全国人民代表大会是最高国家权力机关",
-    "C": "公民的合法的私有财产不受侵犯",
-    "D": "国家尊重和保障人权",
-    "answer": "B",
-}
-FRENCH = {
-    "question": "Which text did the Assembly adopt in August 1789?",
-    "choices": [DECLARATION, "The Code", "A charter", "A treaty"],
-    "answer": 0,
-}
-
-
-@pytest.mark.parametrize(
-    "innocent",
-    [
-        "下列说法正确的是：本店周末营业，节假日休息，欢迎光临。",
-        "中华人民共和国宪法是国家的根本大法，一九五四年首次通过，后经多次修订。全国人民代表大会是最高国家权力机关。",
-        "我们认为，公民的合法的私有财产不受侵犯，国家尊重和保障人权，这是一条基本原则。",
-        f"In the museum we saw {DECLARATION} and a treaty.",
-        f"Which text did they like? {DECLARATION}, of course.",
-    ],
-)
-def test_a_text_that_names_an_option_or_the_words_all_questions_have_is_innocent(make, innocent):
-    verdict = make([LAW, FRENCH])(candidate(innocent))
-    assert (verdict.reason, verdict.cuts) == (None, ())
-
-
-def test_a_question_that_several_items_ask_counts_with_more_of_an_answer_than_a_word_or_two(make):
-    asked = "Which of the following sentences is true?"
-    step = make([{"question": asked, "choices": [f"{n} is odd", f"{n} is a prime number"]} for n in ("five", "ten")])
-    assert step(candidate(f"{asked} Ten is odd")).reason is None
-    assert step(candidate(f"{asked} Ten is odd. Ten is a prime number.")).because == "item set.jsonl#2"
-
-
 def test_of_a_question_of_a_thousand_items_a_place_names_the_64_with_most_of_their_answers(make):
     asked = "Which of the following statements is true?"
     records = [{"question": asked, "choices": ["None of the others is", f"Number {n} is prime"]} for n in range(1000)]
-    step = make(records)
-    found = step._spaced.find(hashes_of(f"{asked} None of the others is. Number 900 is prime.", WordHasher()))
-    assert [each.item for each in found] == [*range(63), 900]
-
-
-@pytest.mark.parametrize("text", ["The Code, we read, was new. " + "More was written later. " * 20, ""])
-def test_a_question_whose_answers_stand_far_from_it_is_innocent(make, text):
-    asked = "Which text did the Assembly adopt in August 1789?"
-    assert make([FRENCH])(candidate(f"{text} {asked} Nobody knows.")).reason is None
-
-
-@pytest.mark.parametrize(
-    ("leak", "item"),
-    [
-        ("3. 下列说法正确的是（ ）\nA. {A}\nB. {B}\nC. {C}\nD. {D}\n答案：B", 1),
-        ("下列说法正确的是 {A} {B} {C} {D}", 1),
-        (
-            "Q: Which text did the Assembly adopt in August 1789? A: The Declaration of the Rights of Man and of the Citizen.",
-            2,
-        ),
-        (
-            "Which text did the Assembly adopt in August 1789?\n(a) The Declaration of the Rights of Man and of the Citizen\n(b) The Code",
-            2,
-        ),
-        (
-            "| Question | A | B |\n|---|---|---|\n| Which text did the Assembly adopt in August 1789? | A treaty | The Code |",
-            2,
-        ),
-        ('{{"question": "Which text did the Assembly adopt in August 1789?", "choices": ["A treaty", "The Code"]}}', 2),
-        ("Correct answer: The Code\nQuestion: which text did the Assembly adopt in August 1789", 2),
-    ],
-)
-def test_a_question_with_its_options_or_its_answer_is_found(make, leak, item):
-    verdict = make([LAW, FRENCH])(candidate(leak.format(**LAW)))
-    assert (verdict.reason, verdict.because) == ("contaminated_quiz", f"item set.jsonl#{item}")
-
-
-@pytest.mark.parametrize(
-    "leak",
-    [
-        "Which text did <b>the</b> Assembly adopt in August 1789? <li>A treaty</li>",
-        "| Which text did the Assembly | The Code |\n| adopt in August 1789? | A charter |",
-        "Which text did the Assembly adopt, we ask, in August 1789? Think before you scroll. The answer is: A charter",
-    ],
-)
-def test_words_may_stand_amid_those_of_a_question_that_has_an_answer_beside_it(make, leak):
-    assert make([FRENCH])(candidate(leak)).because == "item set.jsonl#1"
+    verdict = make(records)(candidate(f"{asked} None of the others is. Number 900 is prime."))
+    assert verdict.note.split() == ["quiz", *(f"quiz:{number}" for number in (*range(63), 900))]
 
 
 def test_characters_may_be_written_as_escapes_and_the_text_is_cut_where_they_stand(make, make_prose):
@@ -276,108 +209,90 @@ def test_characters_may_be_written_as_escapes_and_the_text_is_cut_where_they_sta
 
 def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
     asked = "在一个密闭的容器中，将两种不同温度的气体混合之后，经过足够长的时间，关于两种气体的温度、压强和内能的变化，最准确的描述是什么"
-    verdict = make([{"question": asked, "answer": "温度相同"}])(
-        candidate(f"{make_prose(400)}\n前一句话。{asked}？后一句话。")
-    )
-    assert verdict.candidate.document.text.endswith(
-        "前一句话。？后一句话。"
-    ) or verdict.candidate.document.text.endswith("前一句话。后一句话。")
+    step = make([{"question": asked, "answer": "温度相同"}])
+    left = step(candidate(f"{make_prose(400)}\n前一句话。{asked}？后一句话。")).candidate.document.text
+    assert left.removeprefix(make_prose(400)).strip() in ("前一句话。？后一句话。", "前一句话。后一句话。")
 
 
-class TestReading:
-    def sets(self, tmp_path, name, write):
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that reads a set of one file: records of JSON lines, or what it holds."""
+
+    def items_of(name, content):
         path = tmp_path / name
-        write(path)
+        if isinstance(content, list):
+            write_jsonl(path, content)
+        elif isinstance(content, pa.Table):
+            pq.write_table(content, path)
+        elif content is not None:
+            path.write_text(content)
         return read_set("quiz", DecontaminateSettings(sets={"quiz": [str(path)]}))
 
-    def texts(self, tmp_path, record):
-        items = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]))
-        assert [item.label.rpartition("/")[2] for item in items] == ["s.jsonl#1"]
-        return items[0].texts
+    return items_of
 
-    @pytest.mark.parametrize(
-        "record",
-        [
-            {"id": "7", "subject": "law", "question": "What?", "choices": ["one", "two"], "answer": 1},
-            {"question": "What?", "choices": {"text": ["one", "two"], "label": ["A", "B"]}, "answerKey": "B"},
-            {"question": "What?", "A": "one", "B": "two", "answer": "B"},
-            {"ctx": "What?", "endings": ["one", "two"], "label": "1"},
-            {"input": "What?", "target_scores": {"one": 0, "two": 1}},
-            {"goal": "What?", "sol1": "one", "sol2": "two", "label": 1},
-            {"prompt": "What?", "options": [{"text": "one"}, {"text": "two"}]},
-            {"premise": "What?", "question": "effect", "alternative_1": "one", "alternative_2": "two", "label": 1},
-            {"id": 3, "question": {"stem": "What?", "choices": [{"text": "one", "label": "A"}, {"text": "two"}]}},
-            {"question": "What?", "answer": {"choices": ["one", "two"], "correct": 0}},
-            {"question": "What?", "answer": {"value": "one", "aliases": ["two"], "type": "Entity"}},
-            {"Question": "What?", "Option 1": "one", "Option 2": "two", "Answer Key": "B"},
-            {"prompt": "What?\nA. one\nB. two", "completion": " B"},
-            {"query": "Question: What? Answer Choices: (A) one (B) two", "gold": [0]},
-            {"messages": [{"content": "What?"}, {"content": "one"}, {"content": "two"}]},
-            {"instruction": "What?", "input": "", "sol_a": "one", "text": "two"},
-            {"qtext": "What?", "options": "a) one, b) two"},
-        ],
-    )
-    def test_a_question_goes_with_its_options_which_never_stand_alone(self, tmp_path, record):
-        ((question, answers),) = self.texts(tmp_path, record)
-        assert (question.strip(), sorted(answers)) == ("What?", ["one", "two"])
 
-    def test_a_passage_and_a_long_answer_are_texts_and_short_answers_go_with_the_question(self, tmp_path):
-        long = "word " * 30
-        record = {"passage": long, "question": "What?", "answers": [long.upper(), "it"]}
-        assert self.texts(tmp_path, record) == (Text(long), Text(long.upper()), Text("What?", (long.upper(), "it")))
+@pytest.mark.parametrize("record", lines_of("records.jsonl"), ids=lambda record: " ".join(record))
+def test_a_question_goes_with_its_options_which_never_stand_alone(read, record):
+    (item,) = read("s.jsonl", [record, {"n": 1}])
+    assert item.label.rpartition("/")[2] == "s.jsonl#1"
+    ((question, answers),) = item.texts
+    assert (question.strip(), sorted(answers)) == ("What?", ["one", "two"])
 
-    def test_a_gap_divides_a_question_and_its_longer_part_is_looked_for(self, tmp_path):
-        record = {"sentence": "The soup filled the _ to the brim.", "option1": "bowl", "option2": "pot", "answer": "1"}
-        assert self.texts(tmp_path, record) == (Text("The soup filled the ", ("bowl", "pot")),)
-        assert self.texts(tmp_path, {"q": "call my_name now", "answer": "it"}) == (Text("call my_name now", ("it",)),)
 
-    def test_parquet(self, tmp_path):
-        table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
-        items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
-        assert [item.texts for item in items] == [(Text("one", ("a",)),), (Text("two", ("b", "c")),)]
-
-    def test_the_examples_of_a_json_task(self, tmp_path):
-        task = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input": "two"}]}
-        items = self.sets(tmp_path, "s.json", lambda path: path.write_text(json.dumps(task)))
-        assert [item.texts for item in items] == [(Text("one"),), (Text("two"),)]
-
-    def test_the_paragraphs_of_a_text(self, tmp_path):
-        items = self.sets(tmp_path, "s.txt", lambda path: path.write_text("one\nline\n\n\ntwo\n"))
-        assert [item.texts[0].question.strip() for item in items] == ["one\nline", "two"]
-
-    @pytest.mark.parametrize(
-        ("name", "content", "message"),
-        [
-            ("s.jsonl", "{cut", "can't be read"),
-            ("s.jsonl", '{"q": "one"}\n\n{"q": two}\n', "line 3, column 7: Expecting value"),
-            ("s.jsonl", '{"q": "one"}\n' + "[" * 100_000, "line 2: "),
-            ("s.parquet", "no", "can't be read"),
-            ("s.html", "<p>", "format is html"),
-        ],
-    )
-    def test_a_file_that_cannot_be_read_is_an_error_that_names_it(self, tmp_path, name, content, message):
-        with pytest.raises(DataError, match=message):
-            self.sets(tmp_path, name, lambda path: path.write_text(content))
-
-    def test_a_missing_set_is_reported_by_its_own_setting(self, tmp_path):
-        with pytest.raises(
-            DataError, match=r"^corpus\.decontaminate\.sets\.quiz: no such file or folder: '.*s\.jsonl'"
-        ):
-            self.sets(tmp_path, "s.jsonl", lambda path: None)
-
-    def test_a_set_without_text_is_an_error(self, tmp_path):
-        with pytest.raises(DataError, match="quiz has no text"):
-            self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [{"a": 1}]))
+LONG = "word " * 30
+TASK = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input": "two"}]}
 
 
 @pytest.mark.parametrize(
-    "table",
+    ("name", "content", "texts"),
     [
-        {"sets": {}},
-        {"sets": {"MMLU": ["x"]}},
-        {"sets": {"a": []}},
-        {"sets": {"a": ["x"]}, "min_words": 20},
+        # a passage and a long answer are texts, and short answers go with the question
+        (
+            "s.jsonl",
+            [{"passage": LONG, "question": "What?", "answers": [LONG.upper(), "it"]}],
+            [(Text(LONG), Text(LONG.upper()), Text("What?", (LONG.upper(), "it")))],
+        ),
+        # a gap divides a question, and its longer part is looked for
+        (
+            "s.jsonl",
+            [{"sentence": "The soup filled the _ to the brim.", "option1": "bowl", "option2": "pot", "answer": "1"}],
+            [(Text("The soup filled the ", ("bowl", "pot")),)],
+        ),
+        ("s.jsonl", [{"q": "call my_name now", "answer": "it"}], [(Text("call my_name now", ("it",)),)]),
+        (
+            "s.parquet",
+            pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]}),
+            [(Text("one", ("a",)),), (Text("two", ("b", "c")),)],
+        ),
+        ("s.json", json.dumps(TASK), [(Text("one"),), (Text("two"),)]),
+        ("s.txt", "one\nline\n\n\ntwo", [(Text("one\nline"),), (Text("two"),)]),
     ],
+)
+def test_the_texts_of_a_set_are_read_from_every_format(read, name, content, texts):
+    assert [
+        tuple(text._replace(question=text.question.strip("\n")) for text in item.texts) for item in read(name, content)
+    ] == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("s.jsonl", "{cut", "can't be read"),
+        ("s.jsonl", '{"q": "one"}\n\n{"q": two}\n', "line 3, column 7: Expecting value"),
+        ("s.jsonl", '{"q": "one"}\n' + "[" * 100_000, "line 2: "),
+        ("s.parquet", "no", "can't be read"),
+        ("s.html", "<p>", "format is html"),
+        ("s.jsonl", None, r"^corpus\.decontaminate\.sets\.quiz: no such file or folder: '.*s\.jsonl'"),
+        ("s.jsonl", [{"a": 1}], "quiz has no text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(read, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read(name, content)
+
+
+@pytest.mark.parametrize(
+    "table", [{"sets": {}}, {"sets": {"MMLU": ["x"]}}, {"sets": {"a": []}}, {"sets": {"a": ["x"]}, "min_words": 20}]
 )
 def test_settings_that_mean_nothing_are_refused(table):
     with pytest.raises(ValidationError):
@@ -397,8 +312,8 @@ def test_a_changed_set_makes_another_corpus(tmp_path):
     sources = {"mine": {"paths": [str(tmp_path / "a.txt")]}}
     path = tmp_path / "set.jsonl"
     settings = CorpusSettings.model_validate({"sources": sources, "decontaminate": {"sets": {"quiz": [str(path)]}}})
-    write_jsonl(path, [{"q": question(1)}])
-    before = corpus_key(settings, corpus_inputs(settings))
-    assert corpus_key(settings, corpus_inputs(settings)) == before
-    write_jsonl(path, [{"q": question(2)}])
-    assert corpus_key(settings, corpus_inputs(settings)) != before
+    keys = []
+    for number in (1, 1, 2):
+        write_jsonl(path, [{"q": question(number)}])
+        keys.append(corpus_key(settings, corpus_inputs(settings)))
+    assert keys[0] == keys[1] != keys[2]

@@ -62,29 +62,28 @@ def test_a_line_of_another_site_is_not_boilerplate_here():
     assert counts(pages).cut(*pages[-1]) == (pages[-1][0], "")
 
 
-@pytest.mark.parametrize(("on", "is_cut"), [(9, False), (10, True)])
-def test_fewer_pages_than_the_least_make_no_boilerplate(on, is_cut):
-    pages = [(page(number), "a") for number in range(on)]
-    assert bool(counts(pages, min_share=0.01).cut(*pages[0])[1]) == is_cut
+def own(number):
+    return f"own {number}\n" * 4
 
 
-@pytest.mark.parametrize(("others", "is_cut"), [(14, True), (15, False)])
-def test_a_smaller_share_than_the_least_makes_no_boilerplate(others, is_cut):
-    pages = [(page(number), "a") for number in range(6)] + [(f"own {number}\n" * 4, "a") for number in range(others)]
-    assert bool(counts(pages, min_pages=2, min_share=0.3).cut(*pages[0])[1]) == is_cut
+@pytest.mark.parametrize(
+    ("num_alike", "num_others", "settings", "is_cut"),
+    [
+        (9, 0, {"min_share": 0.01}, False),
+        (10, 0, {"min_share": 0.01}, True),
+        (6, 14, {"min_pages": 2, "min_share": 0.3}, True),
+        (6, 15, {"min_pages": 2, "min_share": 0.3}, False),
+    ],
+)
+def test_fewer_pages_or_a_smaller_share_than_the_least_make_no_boilerplate(num_alike, num_others, settings, is_cut):
+    pages = [(page(number), "a") for number in range(num_alike)] + [(own(number), "a") for number in range(num_others)]
+    assert bool(counts(pages, **settings).cut(*pages[0])[1]) == is_cut
 
 
 def test_a_line_repeated_on_one_page_counts_once():
     pages = [("menu\n" * 50 + "text", "a")] + [(f"page {number}\nof its own", "a") for number in range(5)]
     assert counts(pages, min_pages=2, min_share=0.1).cut(*pages[0])[1] == ""
     assert len(RULE.keys(page_of("menu\n menu \n\nmenu", "a"))) == 1
-
-
-def test_the_order_of_pages_changes_nothing():
-    pages = [(page(number, site), site) for number in range(15) for site in "ab"]
-    shuffled = random.Random(1).sample(pages, len(pages))
-    one, other = counts(pages), counts(shuffled)
-    assert [one.cut(*each) for each in pages] == [other.cut(*each) for each in pages]
 
 
 def test_headings_below_the_beginning_of_the_text_and_marks_without_letters_stay():

@@ -42,8 +42,8 @@ def test_one_sentence_is_enough_to_know_a_language(model, code):
     found, confidence = model.identify(TEXTS[code])
     assert (found, confidence > 0.5) == (code, True), (found, confidence)
     done = verdict(model, TEXTS[code], ["en"])
-    assert done.reason == (None if code == "en" else "other_language")
-    assert done.because == ("" if code == "en" else f"{code} with probability {confidence:.2f}, not en")
+    said = (None, "") if code == "en" else ("other_language", f"{code} with probability {confidence:.2f}, not en")
+    assert (done.reason, done.because) == said
     assert done.candidate.document.meta["language"] == code, "what was found out replaces what was claimed"
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.core.errors import StoreError
@@ -20,68 +20,55 @@ def rows_of(index):
     return [pairs[first:stop] for first, stop in zip(index.row_ptr[:-1], index.row_ptr[1:])]
 
 
-@given(document_lengths, st.integers(1, 40))
-def test_every_token_but_the_begin_tokens_is_a_target_exactly_once(lengths, seq_len):
-    index = pack(starts_of(lengths), seq_len)
-    targets = [
-        start + 1 + place for start, length in zip(index.chunk_start, index.chunk_len) for place in range(length)
+def packed_plainly(lengths, seq_len):
+    """The definition: full chunks in the order of the store, then the longest first, each into the row with the least
+    room that holds it, of several the one that came to that room last; a new row where none does."""
+    chunks = [
+        (start + at, min(seq_len, length - 1 - at))
+        for start, length in zip(starts_of(lengths).tolist(), lengths)
+        for at in range(0, length - 1, seq_len)
     ]
-    begins = set(starts_of(lengths)[:-1].tolist())
-    assert sorted(targets) == [token for token in range(sum(lengths)) if token not in begins]
-
-
-@given(document_lengths, st.integers(1, 40))
-def test_no_row_is_empty_or_too_long_and_no_chunk_crosses_documents(lengths, seq_len):
-    starts = starts_of(lengths)
-    index = pack(starts, seq_len)
-    for chunks in rows_of(index):
-        assert 0 < sum(length for _, length in chunks) <= seq_len
-        for start, length in chunks:
-            document = np.searchsorted(starts, start, side="right") - 1
-            assert start + length < starts[document + 1]
-    assert index.row_ptr[-1] == len(index.chunk_start)
-    assert (
-        index.padding_fraction == pytest.approx(1 - index.num_targets / max(index.num_rows * seq_len, 1)) or not lengths
-    )
-
-
-def slow_best_fit(lengths, seq_len):
-    """The definition: longest first, into the row with the least room left, the latest such row among equals."""
-    rows = []
-    for length in sorted(lengths, reverse=True):
-        fitting = [row for row in rows if seq_len - sum(row) >= length]
-        if fitting:
-            max(fitting, key=sum).append(length)
-        else:
-            rows.append([length])
+    rows = [[chunk] for chunk in chunks if chunk[1] == seq_len]
+    last_changed: dict[int, int] = {}
+    for moment, chunk in enumerate(sorted((each for each in chunks if each[1] < seq_len), key=lambda each: -each[1])):
+        room = {number: seq_len - sum(length for _, length in row) for number, row in enumerate(rows)}
+        fitting = [number for number in room if room[number] >= chunk[1]]
+        if not fitting:
+            rows.append([])
+        best = min(fitting, key=lambda number: (room[number], -last_changed[number]), default=len(rows) - 1)
+        rows[best].append(chunk)
+        last_changed[best] = moment
     return rows
 
 
-@given(st.lists(st.integers(2, 20), max_size=40))
-def test_it_uses_as_many_rows_as_best_fit_by_its_definition(lengths):
-    index = pack(starts_of(lengths), 19)
-    expected = slow_best_fit([length - 1 for length in lengths], 19)
-    assert sorted(sorted(length for _, length in row) for row in rows_of(index)) == sorted(map(sorted, expected))
+@given(document_lengths, st.integers(1, 40))
+@example([], 8)
+@example([25], 10)  # cut at tokens that both chunks share
+@example([11, 12], 10)  # the first just fits
+def test_the_rows_are_those_of_best_fit_by_its_definition(lengths, seq_len):
+    index = pack(starts_of(lengths), seq_len)
+    assert rows_of(index) == packed_plainly(lengths, seq_len)
+    assert index.num_rows == len(index.row_ptr) - 1 and index.row_ptr[-1] == len(index.chunk_start)
+    positions, targets = index.num_rows * seq_len, sum(lengths) - len(lengths)
+    assert (index.num_targets, index.padding_fraction) == (
+        targets,
+        pytest.approx(1 - targets / positions if targets else 0),
+    )
 
 
-def test_a_long_document_is_cut_at_tokens_that_both_chunks_share():
-    index = pack(np.array([0, 25]), 10)
-    assert rows_of(index) == [[(0, 10)], [(10, 10)], [(20, 4)]]
-
-
-def test_a_document_that_just_fits_is_not_cut():
-    assert rows_of(pack(np.array([0, 11, 23]), 10)) == [[(0, 10)], [(11, 10)], [(21, 1)]]
+@given(document_lengths, st.integers(1, 40))
+def test_every_token_but_the_begin_tokens_is_a_target_exactly_once(lengths, seq_len):
+    targets = [
+        start + 1 + at for row in rows_of(pack(starts_of(lengths), seq_len)) for start, n in row for at in range(n)
+    ]
+    begins = set(starts_of(lengths)[:-1].tolist())
+    assert sorted(targets) == [token for token in range(sum(lengths)) if token not in begins]
 
 
 def test_many_short_documents_leave_little_padding():
     lengths = np.random.default_rng(0).geometric(1 / 120, size=20_000) + 2
     index = pack(starts_of(lengths), 512)
     assert index.padding_fraction < 0.001, index.padding_fraction
-
-
-def test_no_document_gives_no_row():
-    index = pack(np.array([0]), 8)
-    assert (index.num_rows, index.num_targets, index.padding_fraction) == (0, 0, 0.0)
 
 
 def test_a_row_of_no_position_is_an_error():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -85,8 +84,8 @@ def test_a_conversation_is_these_ids(tokenizer):
     assert learned == [*answer, END]
 
 
-def test_ids_and_targets_are_those_of_the_exported_chat_template(tokenizer, theirs):
-    talks = harmless_talks(1000)
+def test_ids_and_targets_of_many_are_those_of_the_exported_chat_template(tokenizer, theirs):
+    talks = harmless_talks(500)
     for messages, found in zip(talks, render(tokenizer, talks), strict=True):
         given = [message._asdict() for message in messages]
         expected = theirs.apply_chat_template(given, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
@@ -120,8 +119,7 @@ def test_an_answer_is_what_tuning_learns_of_it_and_nothing_stands_behind_its_end
 
 def hostile_texts(number: int, seed: int = 0) -> list[str]:
     chance = random.Random(seed)
-    pieces = [
-        *SPECIAL_TOKENS,
+    more = (
         "<|",
         "|>",
         "<",
@@ -137,7 +135,8 @@ def hostile_texts(number: int, seed: int = 0) -> list[str]:
         "\x00",
         "é",
         "\u200b",
-    ]
+    )
+    pieces = [*SPECIAL_TOKENS, *more]
     return ["".join(chance.choices(pieces, k=chance.randint(1, 9))) for _ in range(number)]
 
 
@@ -150,13 +149,6 @@ def test_nothing_that_anybody_says_becomes_a_special_token(tokenizer):
         assert special == structure, messages
         said = [message.content for message in messages]
         assert tokenizer.decode(found.ids) == "".join(f"{role}\n{text}\n" for role, text in messages), said
-
-
-def test_conversations_rendered_together_are_those_rendered_one_by_one(tokenizer):
-    talks = harmless_talks(20)
-    for messages, found in zip(talks, render(tokenizer, talks), strict=True):
-        alone = render(tokenizer, [messages])[0]
-        assert np.array_equal(alone.ids, found.ids) and np.array_equal(alone.is_target, found.is_target)
 
 
 def test_a_tokenizer_without_the_tokens_of_messages_is_refused(tokenizer):

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 import tokenizers
+from drawn_texts import texts_of
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, files_of, table
 
 from headwater.core.errors import TokenizerError
@@ -16,29 +16,7 @@ from headwater.tokens.tokenizer.foreign import LONE_LINE_ENDS, PATTERNS, read_fo
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
-any_text = st.text(st.characters(exclude_categories=["Cs"]))
-pieces = [
-    "a",
-    "The river",
-    " ",
-    "   ",
-    "\n",
-    "\n\n",
-    "\r\n",
-    "\t",
-    "'s",
-    "é",
-    "e\u0301",
-    "1",
-    "12345",
-    "--",
-    "河",
-    "한",
-    "\x1c",
-]
-awkward_text = st.lists(
-    st.sampled_from([*pieces, "\x00", "😀", "½", "!x", "ø", *SPECIAL, "<tool>", "\u2028", "\xa0"])
-).map("".join)
+drawn_text = texts_of(*SPECIAL, "<tool>")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +37,7 @@ def library(pattern: str) -> tokenizers.Tokenizer:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@given(st.one_of(any_text, awkward_text))
+@given(drawn_text)
 @settings(max_examples=100)
 def test_ids_are_the_librarys_and_decode_to_the_text(loaded, pattern, text):
     ids = loaded[pattern].encode(text)
@@ -69,7 +47,7 @@ def test_ids_are_the_librarys_and_decode_to_the_text(loaded, pattern, text):
         assert ids == library(pattern).encode(text, add_special_tokens=False).ids
 
 
-@given(st.one_of(any_text, awkward_text))
+@given(drawn_text)
 def test_qwens_normal_form_is_what_comes_back(loaded, text):
     assert loaded["nfc"].decode(loaded["nfc"].encode(text)) == tokenizers.normalizers.NFC().normalize_str(text)
     assert loaded["nfc"].encode("e\u0301") == loaded["qwen2"].encode("\xe9") != loaded["qwen2"].encode("e\u0301")
@@ -77,7 +55,7 @@ def test_qwens_normal_form_is_what_comes_back(loaded, text):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@given(awkward_text.filter(lambda text: len(text) > 1))
+@given(drawn_text.filter(lambda text: len(text) > 1))
 @settings(max_examples=100)
 def test_a_long_text_may_be_cut_where_it_is_cut(loaded, pattern, text):
     whole, needs_lone = loaded[pattern].encode(text), pattern in LONE_LINE_ENDS

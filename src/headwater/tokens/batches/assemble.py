@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headwater.tokens.batches.order import order_key, permute_array
+from headwater.tokens.batches.order import order_key, permute
 from headwater.tokens.batches.pack import PackedSource
 
 NO_TARGET = -1
@@ -98,10 +98,10 @@ def sequential_batches(source: PackedSource, rows_per_batch: int, rows: Iterable
         num_rows = min(rows_per_batch, -(-len(part) // quarter) * quarter)
         batch = empty_batch(num_rows, source.index.seq_len, source.store.pad_id, first)
         num_targets = fill_(batch, np.arange(len(part)), source, part)
-        yield Batch(batch.tokens_BT, batch.targets_BT, batch.documents_BT, num_targets, first)
+        yield replace(batch, num_targets=num_targets)
 
 
 def sample_rows(source: PackedSource, num_rows: int, seed: int) -> np.ndarray:
     """Return at most `num_rows` rows of a source, the first of a fixed shuffled order: a larger sample extends it."""
     count = min(num_rows, source.num_rows)
-    return permute_array(source.num_rows, order_key(seed, "sample", 0), np.arange(count))
+    return permute(source.num_rows, order_key(seed, "sample", 0), np.arange(count))

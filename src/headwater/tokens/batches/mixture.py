@@ -63,12 +63,7 @@ class MixturePlan:
     def sources(self) -> list[str]:
         return sorted(self.rows)
 
-    def locate(self, row: int) -> tuple[str, int]:
-        """Return the source of a global row and which draw of that source it is."""
-        source, draw = self.locate_array(np.array([row]))
-        return self.sources[int(source[0])], int(draw[0])
-
-    def locate_array(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each global row, the number of its source in `sources` and its draw (both int64)."""
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and not 0 <= rows.min() <= rows.max() < MAX_ROWS:

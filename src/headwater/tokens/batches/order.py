@@ -40,42 +40,19 @@ def order_key(seed: int, source: str, epoch: int) -> int:
     return mix64(key ^ mix64(epoch))
 
 
-def permute(n: int, key: int, index: int) -> int:
-    """Return the place of `index` in the permutation of [0, n) that `key` chooses."""
-    if not 0 <= index < n:
-        raise IndexError(f"index {index} is not in [0, {n})")
-    half_bits, mask = _half(n)
-    value = index
-    while True:
-        left, right = value >> half_bits, value & mask
-        for round_key in _round_keys(key):
-            left, right = right, left ^ (mix64(right ^ round_key) & mask)
-        value = left << half_bits | right
-        if value < n:
-            return value
-
-
-def permute_array(n: int, key: int, indices: np.ndarray) -> np.ndarray:
-    """Return permute(n, key, i) for every i of an array, as int64."""
+def permute(n: int, key: int, indices: np.ndarray) -> np.ndarray:
+    """Return the place of each of these in the permutation of [0, n) that `key` chooses, as int64."""
     values = np.asarray(indices).astype(np.uint64)
     if values.size and int(values.max()) >= n:
         raise IndexError(f"index {int(values.max())} is not in [0, {n})")
-    half_bits, mask = _half(n)
-    shift, low = np.uint64(half_bits), np.uint64(mask)
+    half_bits = max(1, ((n - 1).bit_length() + 1) // 2)
+    shift, low = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
+    round_keys = [np.uint64(mix64(key ^ (number + 1))) for number in range(_NUM_ROUNDS)]
     outside = np.arange(values.size)
     while outside.size:
         left, right = values[outside] >> shift, values[outside] & low
-        for round_key in _round_keys(key):
-            left, right = right, left ^ (mix64_array(right ^ np.uint64(round_key)) & low)
+        for round_key in round_keys:
+            left, right = right, left ^ (mix64_array(right ^ round_key) & low)
         values[outside] = (left << shift) | right
         outside = outside[values[outside] >= n]
     return values.astype(np.int64)
-
-
-def _half(n: int) -> tuple[int, int]:
-    half_bits = max(1, ((n - 1).bit_length() + 1) // 2)
-    return half_bits, (1 << half_bits) - 1
-
-
-def _round_keys(key: int) -> list[int]:
-    return [mix64(key ^ (number + 1)) for number in range(_NUM_ROUNDS)]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap, write_array
@@ -75,15 +74,8 @@ def _facts_of_files(folder: Path) -> Iterator[tuple[str, list[int]]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / "manifest.json":
             facts = path.stat()
-            yield (
-                path.relative_to(folder).as_posix(),
-                [
-                    facts.st_ino,
-                    facts.st_size,
-                    facts.st_mtime_ns,
-                    facts.st_ctime_ns,
-                ],
-            )
+            numbers = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+            yield path.relative_to(folder).as_posix(), numbers
 
 
 def open_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> dict[str, PackedSource]:
@@ -107,8 +99,5 @@ def num_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> di
 
 
 def _mapped(folder: Path, seq_len: int) -> RowIndex:
-    def array(name: str) -> Any:
-        # view: a subclass of ndarray makes every later operation slower
-        return open_memmap(folder / f"{name}.npy", mode="r").view(np.ndarray)
-
-    return RowIndex(seq_len, *(array(name) for name in ARRAYS))
+    # view: a subclass of ndarray makes every later operation slower
+    return RowIndex(seq_len, *(open_memmap(folder / f"{name}.npy", mode="r").view(np.ndarray) for name in ARRAYS))

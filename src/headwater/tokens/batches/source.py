@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from headwater.core.errors import ConfigError, StoreError
 from headwater.core.files import digest_json
 from headwater.tokens.batches.assemble import Batch, empty_batch, fill_
 from headwater.tokens.batches.mixture import MixturePlan
-from headwater.tokens.batches.order import order_key, permute, permute_array
+from headwater.tokens.batches.order import order_key, permute
 from headwater.tokens.batches.pack import PackedSource, Passage, targets_of
 
 NUM_AHEAD = 2  # steps whose batches are made before they are needed
@@ -62,34 +63,30 @@ class BatchSource:
 
     def rows(self, first_row: int, num_rows: int) -> Batch:
         """Return the global rows [first_row, first_row + num_rows); the same for every way of splitting them."""
-        source_of, row_of = self._place(np.arange(first_row, first_row + num_rows))
+        source_of, _, row_of = self._places(np.arange(first_row, first_row + num_rows))
         batch = empty_batch(num_rows, self.seq_len, self._pad_id, first_row)
         num_targets = 0
         for number, name in enumerate(self.plan.sources):
             places = np.flatnonzero(source_of == number)
             if len(places):
                 num_targets += fill_(batch, places, self._sources[name], row_of[places])
-        return Batch(batch.tokens_BT, batch.targets_BT, batch.documents_BT, num_targets, first_row)
+        return replace(batch, num_targets=num_targets)
 
-    def _place(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of the source of each global row and the row within that source."""
-        source_of, draw = self.plan.locate_array(rows)
-        row_of = np.empty_like(draw)
+    def _places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the number of the source of each global row, which time that is gone through, and the row there."""
+        source_of, draw = self.plan.locate(rows)
+        epoch_of, row_of = np.zeros_like(draw), np.empty_like(draw)
         for number, name in enumerate(self.plan.sources):
             n = self.plan.rows[name]
             here = np.flatnonzero(source_of == number)
-            epochs = draw[here] // n if len(here) else draw[here]
-            for epoch in np.unique(epochs).tolist():
-                chosen = here[epochs == epoch]
-                row_of[chosen] = permute_array(n, order_key(self.seed, name, epoch), draw[chosen] - epoch * n)
-            row_of[here] = self._among_all(name, row_of[here])
-        return source_of, row_of
-
-    def _among_all(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Return which rows of a source's store those are that the plan counts: a shuffled part of them, or all."""
-        if self.plan.of_rows is None:
-            return rows
-        return permute_array(self.plan.of_rows[name], order_key(self.seed, f"part of {name}", 0), rows)
+            epoch_of[here] = draw[here] // max(n, 1)
+            for epoch in np.unique(epoch_of[here]).tolist():
+                chosen = here[epoch_of[here] == epoch]
+                row_of[chosen] = permute(n, order_key(self.seed, name, epoch), draw[chosen] - epoch * n)
+            if self.plan.of_rows is not None:  # the rows that the plan counts are a shuffled part of all
+                key = order_key(self.seed, f"part of {name}", 0)
+                row_of[here] = permute(self.plan.of_rows[name], key, row_of[here])
+        return source_of, epoch_of, row_of
 
     def stage_of(self, row: int) -> int:
         """Return the number of the mixture's stage that a global row is in: in each the sources have other shares."""
@@ -111,11 +108,8 @@ class BatchSource:
 
     def place_of(self, row: int) -> tuple[str, int, int]:
         """Return the source of a global row, which time its text is gone through (from 0), and its row there."""
-        name, draw = self.plan.locate(row)
-        num_rows = self.plan.rows[name]
-        epoch, index = divmod(draw, num_rows)
-        row = permute(num_rows, order_key(self.seed, name, epoch), index)
-        return name, epoch, int(self._among_all(name, np.array([row]))[0])
+        source, epoch, row_there = (int(each[0]) for each in self._places(np.array([row])))
+        return self.plan.sources[source], epoch, row_there
 
     def loss_shares(self, num_rows: int) -> dict[str, float]:
         """Return each source's part of what a run of so many rows learns: {} where it is their part of the rows."""

@@ -1,4 +1,4 @@
-"""How text is cut into pieces before byte pairs are merged: the one pattern, and the check that a file has no other.
+"""How text is cut into pieces before byte pairs are merged: headwater's own pattern, and the steps of any tokenizer.
 
 It never lets a token cross from a line end to a following character that is not white space, nor from such a character
 to a following space, and depends on nothing before it: a cut there changes nothing. Cutting long texts keeps the time
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-
-from headwater.tokens.tokenizer.settings import SPECIAL_TOKENS
 
 # Qwen2's pattern: contractions, words with the space before them, single digits, punctuation, line ends, spaces
 QWEN2_PATTERN = (
@@ -40,35 +38,6 @@ def split_at(regex: str) -> Step:
     return ("Split", regex, "Isolated", False)
 
 
-# what would change the text, drop a part of it, or cut it differently from one call to the next
-_UNUSED_PARTS = ("normalizer", "post_processor", "truncation", "padding")
-_UNUSED_OPTIONS = (
-    *("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"),
-    *("fuse_unk", "byte_fallback", "ignore_merges"),
-)
-
-
-def unlike_ours(table: Any) -> str | None:
-    """Return in what a `tokenizer.json` differs from those that headwater writes, or None.
-
-    Only with this pattern and plain byte-level BPE is the time for a text known (a foreign pattern may take forever),
-    every text encoded, and a cut between words without effect (`cut`).
-    """
-    if not isinstance(table, dict) or not isinstance(table.get("model"), dict):
-        return "it describes no tokenizer"
-    model = table["model"]
-    if model.get("type") != "BPE":
-        return f"its model is {model.get('type')!r}, not BPE"
-    options = [name for name in _UNUSED_OPTIONS if model.get(name)]
-    parts = [name for name in _UNUSED_PARTS if table.get(name)]
-    if options or parts:
-        return f"it sets {', '.join(options + parts)}"
-    added = table.get("added_tokens")
-    if not isinstance(added, list) or [_special(token) for token in added] != list(SPECIAL_TOKENS):
-        return "it has other special tokens"
-    return None if steps_of(table.get("pre_tokenizer")) == _OUR_STEPS else "it cuts text by another pattern"
-
-
 def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; raise ValueError for a key given twice, of which readers take different ones."""
     table = dict(pairs)
@@ -77,12 +46,7 @@ def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _special(token: Any) -> Any:
-    return token.get("content") if isinstance(token, dict) and token.get("special") is True else None
-
-
 BYTES_AS_CHARACTERS: Step = ("ByteLevel", False, False)
-_OUR_STEPS = [split_at(QWEN2_PATTERN), BYTES_AS_CHARACTERS]
 
 
 def steps_of(pre_tokenizer: Any) -> list[Step]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tiktoken
@@ -27,7 +27,7 @@ from headwater.tokens.tokenizer.foreign import (
     foreign_manifest,
     read_foreign,
 )
-from headwater.tokens.tokenizer.pattern import QWEN2_PATTERN, byte_of_character, cut, unlike_ours, without_twins
+from headwater.tokens.tokenizer.pattern import QWEN2_PATTERN, byte_of_character, cut
 from headwater.tokens.tokenizer.settings import OWN_MARKERS, SPECIAL_IDS
 
 FORMAT = "headwater-tokenizer"
@@ -35,6 +35,9 @@ FORMAT_VERSION = 1
 MAX_FILE_BYTES = 256_000_000  # a vocabulary of a million takes a third; what is cut here has another digest
 _GROUP_CHARS = 4_000_000
 _NFC = tokenizers.normalizers.NFC()
+
+
+Item = TypeVar("Item")
 
 
 class Tokenizer:
@@ -60,41 +63,24 @@ class Tokenizer:
     def load(cls, folder: Path) -> Tokenizer:
         """Read a tokenizer folder; raise TokenizerError when it is missing, damaged or not of this project."""
         manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, TokenizerError)
-        if "pattern" in manifest:
-            return cls._load_foreign(folder, manifest)
-        path = folder / "tokenizer.json"
-        data = _read(path)
-        if digest_bytes(data) != manifest.get("digest"):
-            raise TokenizerError(f"{path} is not the file its manifest.json describes; train the tokenizer again")
         try:
-            text = data.decode()
-            unlike = unlike_ours(json.loads(text, object_pairs_hook=without_twins))
-            if unlike is not None:
-                raise TokenizerError(f"{path} is no tokenizer of headwater's: {unlike}; train one with `headwater run`")
-            model = tokenizers.Tokenizer.from_str(text)
-            _check_ids(path, model, manifest)
-            return cls(model, manifest)
-        except (TokenizerError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # the library raises a bare Exception, and panics are not even that
-            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r:.200}); train it again") from None
-
-    @classmethod
-    def _load_foreign(cls, folder: Path, manifest: dict[str, Any]) -> Tokenizer:
-        """Read the tokenizer of a base, whose manifest follows from its files."""
-        try:
-            files = {name: _read(folder / name) for name in FILES if name in manifest["files"]}
-            found = cls.of_files(files, manifest["vocab_size"])
-            if found.manifest != {name: value for name, value in manifest.items() if name != "key"}:
-                raise TokenizerError("its files are not those that its manifest.json describes")
+            if "pattern" in manifest:  # of a base: the manifest follows from its files
+                files = {name: _read(folder / name) for name in FILES if name in manifest["files"]}
+                found = cls.of_files(files, manifest["vocab_size"])
+                if found.manifest != {name: value for name, value in manifest.items() if name != "key"}:
+                    raise TokenizerError("its files are not those that its manifest.json describes")
+            else:
+                data = _read(folder / "tokenizer.json")
+                if digest_bytes(data) != manifest.get("digest"):
+                    raise TokenizerError("tokenizer.json is not the file that its manifest.json describes")
+                found = cls.of_files({"tokenizer.json": data}, manifest["vocab_size"])
+                _require_own(found, manifest)
+                return cls(found._model, manifest)
             found.manifest = manifest
             return found
-        except (TokenizerError, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise TokenizerError(f"{folder}: {error}") from None
-        except BaseException as error:  # as in `load`
-            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r:.200}); copy it again") from None
+        except (TokenizerError, LookupError, TypeError, ValueError) as error:
+            again = "copy it again" if "pattern" in manifest else "train it again"
+            raise TokenizerError(f"{folder} holds no usable tokenizer: {error}; {again}") from None
 
     @classmethod
     def of_files(cls, files: Mapping[str, bytes], vocab_size: int) -> Tokenizer:
@@ -104,7 +90,7 @@ class Tokenizer:
             return cls(encoder_of(files, foreign), foreign_manifest(files, vocab_size, foreign), foreign)
         except (TokenizerError, KeyboardInterrupt):
             raise
-        except BaseException as error:  # as in `load`
+        except BaseException as error:  # the library raises a bare Exception, and panics are not even that
             raise TokenizerError(f"its tokenizer.json is damaged ({error!r:.200})") from None
 
     def encode(self, text: str) -> list[int]:
@@ -119,29 +105,24 @@ class Tokenizer:
 
         Raises TokenizerError for a text with a lone surrogate.
         """
+        _require_unicode(texts)
         lone_line_ends = self.foreign is not None and self.foreign.pattern in LONE_LINE_ENDS
         parts = [cut(self._normal(text), lone_line_ends=lone_line_ends) for text in texts]
         ids = self._encode_parts([part for each in parts for part in each])
         return [np.concatenate([np.empty(0, dtype=np.uint32), *islice(ids, len(each))]) for each in parts]
 
     def _normal(self, text: str) -> str:
-        if self.foreign is None or not self.foreign.is_nfc or text.isascii() or not _is_unicode(text):
-            return text
-        return _NFC.normalize_str(text)
+        return _NFC.normalize_str(text) if self.foreign is not None and self.foreign.is_nfc else text
 
     def _encode_parts(self, parts: list[str]) -> Iterator[np.ndarray]:
         # in groups: the library's encoding of a text takes some 100 times the memory of its ids
-        for group in _groups(parts, _GROUP_CHARS):
+        for group in in_groups(parts, len, _GROUP_CHARS):
             if self._fast is not None:
-                if any(not _is_unicode(part) for part in group):
-                    raise _surrogate_error(group)
-                yield from self._fast.encode(group)
-                continue
-            try:
+                with ThreadPoolExecutor(os.cpu_count()) as threads:
+                    yield from list(threads.map(partial(self._fast.encode_to_numpy, disallowed_special=()), group))
+            else:
                 encodings = self._model.encode_batch_fast(group, add_special_tokens=False)
-            except TypeError:
-                raise _surrogate_error(group) from None
-            yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
+                yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; special tokens are skipped, bytes that are not UTF-8 become U+FFFD."""
@@ -161,8 +142,8 @@ class Tokenizer:
         return np.array([len(data) for data in self._bytes_by_token], dtype=np.int32)
 
     @cached_property
-    def _fast(self) -> FastEncoder | None:
-        """The faster way to the same ids; None for a vocabulary of which that isn't sure."""
+    def _fast(self) -> tiktoken.Encoding | None:
+        """The same ids several times as fast; None for a vocabulary of which that isn't sure (`merges_agree`)."""
         table = json.loads(self._model.to_str())["model"]
         merges = [
             (merge[0], merge[1]) for merge in (m.split(" ") if isinstance(m, str) else m for m in table["merges"])
@@ -173,7 +154,8 @@ class Tokenizer:
         )
         if has_own_ways or not merges_agree(ids, merges):
             return None
-        return FastEncoder({self._bytes_by_token[number]: number for number in ids.values()})
+        ranks = {self._bytes_by_token[number]: number for number in ids.values()}
+        return tiktoken.Encoding("headwater", pat_str=QWEN2_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
     @cached_property
     def _bytes_by_token(self) -> list[bytes]:
@@ -195,64 +177,41 @@ def _read(path: Path) -> bytes:
         raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
 
 
-def _groups(parts: list[str], group_chars: int) -> Iterator[list[str]]:
-    group: list[str] = []
-    num_chars = 0
-    for part in parts:
-        group.append(part)
-        num_chars += len(part)
-        if num_chars >= group_chars:
+def _require_unicode(texts: Sequence[str]) -> None:
+    for text in texts:
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise TokenizerError(
+                f"this text can't be encoded: {error}; it has a lone surrogate, so it isn't Unicode"
+            ) from None
+
+
+def in_groups(items: Iterable[Item], size_of: Callable[[Item], int], size: int) -> Iterator[list[Item]]:
+    """Yield items in order, each group as soon as its sizes add up to `size`."""
+    group, total = list[Item](), 0
+    for item in items:
+        group.append(item)
+        total += size_of(item)
+        if total >= size:
             yield group
-            group, num_chars = [], 0
+            group, total = [], 0
     if group:
         yield group
 
 
-def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]) -> None:
-    vocabulary = model.get_vocab(with_added_tokens=True)
-    size = manifest["vocab_size"]
-    if len(vocabulary) != size or set(vocabulary.values()) != set(range(size)):
-        raise TokenizerError(f"{path} doesn't number its {len(vocabulary)} tokens from 0 to {size - 1}; train it again")
-    if manifest["special"] != SPECIAL_IDS or any(vocabulary.get(name) != token for name, token in SPECIAL_IDS.items()):
-        raise TokenizerError(f"{path} has other special tokens than this headwater; train it again")
-    bytes_of_text = byte_of_character()
-    if not all(character in vocabulary for character in bytes_of_text):
-        raise TokenizerError(f"{path} has no token for some byte, so that text would be lost; train it again")
-    if any(not bytes_of_text.keys() >= set(token) for token in vocabulary if token not in SPECIAL_IDS):
-        raise TokenizerError(f"{path} has a token that stands for no bytes; train it again")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _surrogate_error(texts: list[str]) -> TokenizerError:
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return TokenizerError(f"this text can't be encoded: {error}; it has a lone surrogate, so it isn't Unicode")
-    return TokenizerError("only str can be encoded")
-
-
-class FastEncoder:
-    """Encodes by tiktoken, several times as fast as the tokenizers library; see `merges_agree` for when it may."""
-
-    def __init__(self, id_of_bytes: dict[bytes, int]) -> None:
-        self._encoding = tiktoken.Encoding(
-            "headwater", pat_str=QWEN2_PATTERN, mergeable_ranks=id_of_bytes, special_tokens={}
-        )
-
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return the ids of each text as uint32, by all cores; lone surrogates are the caller's to refuse."""
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            return list(threads.map(self._encode_one, texts))
-
-    def _encode_one(self, text: str) -> np.ndarray:
-        return self._encoding.encode_to_numpy(text, disallowed_special=())
+def _require_own(tokenizer: Tokenizer, manifest: dict[str, Any]) -> None:
+    """Raise TokenizerError for a tokenizer of other tokens, or of another way to cut text, than headwater trains."""
+    found = tokenizer.foreign
+    if found is None or found.pattern != "qwen2" or found.is_nfc or found.ignores_merges:
+        raise TokenizerError("it cuts text in another way than headwater's own")
+    if not found.special == manifest["special"] == SPECIAL_IDS or found.letters:
+        raise TokenizerError("it has other special tokens than this headwater")
+    vocabulary, characters = tokenizer._model.get_vocab(with_added_tokens=True), byte_of_character().keys()
+    if len(vocabulary) != tokenizer.vocab_size or sorted(vocabulary.values()) != [*range(len(vocabulary))]:
+        raise TokenizerError(f"it doesn't number its {len(vocabulary)} tokens from 0 to {tokenizer.vocab_size - 1}")
+    if not characters <= vocabulary.keys() or any(set(token) - characters for token in vocabulary.keys() - SPECIAL_IDS):
+        raise TokenizerError("some byte has no token, or some token no bytes")
 
 
 def merges_agree(id_of_token: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> bool:

@@ -1,0 +1,69 @@
+"""A small corpus of four sources, some of its texts copies and versions of others, built by any engine."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.corpus.build import build_corpus
+from headwater.corpus.sources.settings import CorpusSettings
+
+NUM_FILES = 12
+SOURCES = ("0", "1", "2", "page")
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory) -> Path:
+    folder, chance = tmp_path_factory.mktemp("texts"), random.Random(0)
+    ends = ("ver", "ne", "den", "ter")
+    words = [f"{first}{second}" for first in ("ri", "sto", "clou", "gar", "win") for second in ends]
+    documents = [" ".join(chance.choices(words, k=90)) for _ in range(70)]
+    documents += [chance.choice(documents) + end for end in ["", " and more"] * 15]
+    chance.shuffle(documents)
+    for number in range(NUM_FILES):
+        lines = [json.dumps({"text": text}) for text in documents[number::NUM_FILES]]
+        (folder / f"{number % 3}{number:02d}.jsonl").write_text("\n".join(lines))
+    (folder / "page.html").write_text(f"<html><body><p>{documents[0]} once</p></body></html>")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table_of() -> Callable[..., dict[str, Any]]:
+    """Return a function that returns the settings of a corpus of a folder of such texts."""
+
+    def table(folder: Path, task_bytes: int = 12_000, **engine: Any) -> dict[str, Any]:
+        sources = {name: {"paths": [str(folder / f"{name}*")]} for name in SOURCES}
+        return {"sources": sources, "task_bytes": task_bytes, "engine": engine}
+
+    return table
+
+
+@pytest.fixture(scope="session")
+def build_of(texts, table_of) -> Callable[..., dict[str, Any]]:
+    def build(out: Path, say: Callable[[str], None] = lambda line: None, **changed: Any) -> dict[str, Any]:
+        return build_corpus(CorpusSettings.model_validate(table_of(texts, **changed)), out, say)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def expected(build_of, tmp_path_factory) -> dict[str, bytes]:
+    """The files of the corpus as one process makes them."""
+    out = tmp_path_factory.mktemp("expected") / "corpus"
+    manifest = build_of(out, workers=1)
+    assert manifest["sources"]["1"]["dropped"].keys() >= {"exact_duplicate", "near_duplicate"}
+    return files_of(out)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def is_as_expected(expected) -> Callable[[Path], bool]:
+    return lambda folder: files_of(folder) == expected

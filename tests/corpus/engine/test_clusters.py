@@ -1,0 +1,137 @@
+"""Ray and Slurm: the corpus that one process makes, and what is said where they are missing or fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ValidationError
+
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.task_output import work_folder
+from headwater.corpus.sources.settings import EngineSettings
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+
+# in a process of its own: Ray starts threads and servers that warn of themselves when pytest ends
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from headwater.corpus.build import build_corpus
+from headwater.corpus.sources.settings import CorpusSettings
+build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), sys.stderr.write)
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_workers_of_a_node_of_ray_make_the_corpus_that_one_process_makes(texts, table_of, is_as_expected, tmp_path):
+    table = json.dumps(table_of(texts, name="ray", workers=2))
+    command = [sys.executable, "-c", PROGRAM, table, str(tmp_path / "corpus")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert is_as_expected(tmp_path / "corpus")
+
+
+def refuse(*arguments, **options):
+    raise ConnectionError("ray client connection timeout")
+
+
+@pytest.mark.parametrize(
+    ("ray", "name", "message"),
+    [
+        (SimpleNamespace(init=refuse), "ray://nowhere:10001", r"no Ray .* at ray://nowhere:10001 \(ray client connect"),
+        (None, "ray", r"pip install headwater\[ray\]"),
+    ],
+)
+def test_ray_that_is_not_there_or_does_not_answer_is_reported(build_of, tmp_path, monkeypatch, ray, name, message):
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(ConfigError, match=message):
+        build_of(tmp_path / "corpus", name=name)
+
+
+# a cluster of one machine: jobs one after another; those named in $KILLED, by the number of the array, never start
+FAKE_SBATCH = """#!/bin/bash
+echo "$@" >> "$CALLS"
+array=$(wc -l < "$CALLS")
+for word in "$@"; do
+    case $word in
+        --array=*) last=${word#--array=0-} ;;
+        --output=*) log=${word#--output=} ;;
+        --chdir=*) cd "${word#--chdir=}" ;;
+    esac
+done
+script=$word
+echo 17
+status=0
+for job in $(seq 0 "$last"); do
+    if [[ " $KILLED " == *" $array:$job "* ]]; then status=1; continue; fi
+    SLURM_ARRAY_TASK_ID=$job bash "$script" > "${log/\\%a/$job}" 2>&1 || status=1
+done
+exit $status
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Put a fake sbatch before everything else on the path; return a function that writes another."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.touch(0o755)
+    sbatch.write_text(FAKE_SBATCH)
+    (tmp_path / "calls").touch()
+    for name, value in {
+        "PATH": f"{sbatch.parent}:{os.environ['PATH']}",
+        "CALLS": str(tmp_path / "calls"),
+        "KILLED": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return sbatch.write_text
+
+
+@pytest.mark.slow
+def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_else(
+    build_of, is_as_expected, cluster, monkeypatch, tmp_path
+):
+    """Five seconds: each job of an array is a process that imports all that reads texts."""
+    monkeypatch.setenv("KILLED", "1:1 2:0")
+    build_of(tmp_path / "corpus", name="slurm", workers=3, slurm_options=["--partition=cpu"])
+    assert is_as_expected(tmp_path / "corpus")
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert all("--wait" in call and "--partition=cpu" in call for call in calls)
+    arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-filter" in call]
+    assert arrays == ["2", "2", "0"], "three jobs, then the tasks of one by three, then the one of those that was left"
+
+
+def test_tasks_that_never_end_well_are_reported_with_their_files(build_of, cluster, monkeypatch, tmp_path):
+    monkeypatch.setenv("KILLED", " ".join(f"{array}:{job}" for array in range(1, 4) for job in range(20)))
+    with pytest.raises(DataError, match=r"source 0 \(\S+000\.jsonl.*\(filter\) .* in 3 tries: its job ended"):
+        build_of(tmp_path / "corpus", name="slurm")
+    assert (work_folder(tmp_path / "corpus") / "slurm" / "filter-0" / "array.sh").is_file()
+
+
+def test_without_slurm_the_error_says_what_to_do(build_of, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"sbatch is not on this machine's path.*corpus\.engine\.name=local"):
+        build_of(tmp_path / "corpus", name="slurm")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["evil.sh", "--wrap=evil", "--wr=evil", "--export=ALL,BASH_ENV=evil", "--chdir=/", "-p", "--partition", ""],
+)
+def test_a_run_file_gives_slurm_no_other_command(option):
+    with pytest.raises(ValidationError, match="none of those that choose where jobs run"):
+        EngineSettings(name="slurm", slurm_options=["--partition=cpu", option])
+
+
+def test_options_that_slurm_refuses_come_back_as_it_says(build_of, cluster, tmp_path):
+    cluster("#!/bin/bash\necho 'error: invalid partition specified: gpu' >&2\nexit 1\n")
+    with pytest.raises(ConfigError, match="sbatch refuses the jobs: error: invalid partition specified: gpu"):
+        build_of(tmp_path / "corpus", name="slurm", slurm_options=["--partition=gpu"])
