@@ -12,8 +12,15 @@ from tiny_run import plan
 
 from headwater.core.errors import ConfigError
 from headwater.machine import compute as module
-from headwater.machine.compute import agreed_facts, compiler_works, fastest_, inspect_machine, int8_problem, set_up
-from headwater.machine.device.facts import MachineFacts
+from headwater.machine.compute import (
+    MachineFacts,
+    agreed_facts,
+    compiler_works,
+    fastest_,
+    inspect_machine,
+    int8_problem,
+    set_up,
+)
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.ranks.exchange import Ranks
 from headwater.model.transformer import Transformer

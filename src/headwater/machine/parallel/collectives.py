@@ -78,9 +78,8 @@ class Total:
 
 
 class ExactReduceScatter(ReduceScatter):
-    """Adds as `FixedPointSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are kept.
-
-    At the end the sum is written there.
+    """Adds as `ExactGradientSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are
+    kept: at the end the sum is written there.
     """
 
     _total: Total | None = None

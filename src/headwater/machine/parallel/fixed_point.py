@@ -9,10 +9,10 @@ step's targets, so a microbatch's share of it is far below the limit of 16.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headwater.machine.parallel.settings import MAX_EXACT_MICROBATCHES
 
@@ -26,6 +26,11 @@ def as_integers(gradient: Tensor) -> tuple[Tensor, Tensor]:
     is_good = gradient.abs().max() < LARGEST_SHARE  # not "larger than": NaN is neither, and bad
     fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
     return torch.where(is_good, fractions, 0.0).long(), is_good
+
+
+def as_gradient(integers: Tensor, num_bad: Tensor) -> Tensor:
+    """Return what a sum of integers stands for, fp64; NaN where one that was added was bad: the step is skipped."""
+    return integers.double().mul_(2.0**-FRACTION_BITS) + torch.where(num_bad > 0, torch.nan, 0.0)
 
 
 def exact_norm(
@@ -47,39 +52,3 @@ def exact_norm(
     squares = [tensor.double().square_().mul_(scale).round_().long().sum() for tensor in tensors]
     norm = (sum_(torch.stack(squares).sum()).double() / scale).sqrt().float()
     return torch.where(num_bad > 0, torch.nan, norm)
-
-
-class FixedPointSum:
-    """The gradient of one step as integers, microbatch by microbatch."""
-
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        self._sums = [torch.zeros_like(parameter, dtype=torch.int64) for parameter in self._parameters]
-        self._num_bad = torch.zeros(1, dtype=torch.int64, device=self._parameters[0].device)
-
-    @torch.no_grad()
-    def take_(self) -> None:
-        """Add the gradients that lie at the parameters, and take them away."""
-        for parameter, total in zip(self._parameters, self._sums, strict=True):
-            gradient, parameter.grad = parameter.grad, None
-            if gradient is None or not gradient.numel():
-                continue
-            integers, is_good = as_integers(gradient)
-            self._num_bad += ~is_good
-            total += integers
-
-    def named(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the sums so far by the names that their parameters have in `model`."""
-        names = {parameter: name for name, parameter in model.named_parameters()}
-        return {names[parameter]: total for parameter, total in zip(self._parameters, self._sums, strict=True)}
-
-    @torch.no_grad()
-    def give_(self, sum_tensors_: Callable[[Sequence[Tensor]], None]) -> None:
-        """Put the gradients of all ranks' microbatches at the parameters, added by `sum_tensors_`.
-
-        Where one was NaN or too large, they are NaN: the step is skipped.
-        """
-        sum_tensors_([*self._sums, self._num_bad])
-        spoilt = torch.where(self._num_bad > 0, torch.nan, 0.0)
-        for parameter, total in zip(self._parameters, self._sums, strict=True):
-            parameter.grad = (total.double().mul_(2.0**-FRACTION_BITS) + spoilt).to(parameter.dtype)

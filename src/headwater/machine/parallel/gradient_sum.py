@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.machine.parallel.boxes import is_copied
-from headwater.machine.parallel.fixed_point import FixedPointSum
+from headwater.machine.parallel.fixed_point import as_gradient, as_integers
 from headwater.machine.ranks.exchange import Ranks, local
 
 
@@ -53,20 +53,32 @@ class GradientSum:
 class ExactGradientSum(GradientSum):
     """Added as integers: the same bits in any order."""
 
-    _total: FixedPointSum | None = None  # of the step under way
+    _integers: dict[str, Tensor] | None = None  # of the step under way
+    _num_bad: Tensor
 
-    def _take_total(self, model: nn.Module) -> FixedPointSum:
-        # held by no attribute while it is worked on: what fails half-way leaves nothing for the next step
-        total, self._total = self._total or FixedPointSum(model.parameters()), None
-        return total
-
+    @torch.no_grad()
     def add_(self, model: nn.Module) -> None:
-        total = self._take_total(model)
-        total.take_()
-        self._total = total
+        # held by no attribute while it is worked on: what fails half-way leaves nothing for the next step
+        sums, self._integers = self._integers, None
+        named = dict(model.named_parameters())
+        if sums is None:
+            sums = {name: torch.zeros_like(parameter, dtype=torch.int64) for name, parameter in named.items()}
+            self._num_bad = torch.zeros(1, dtype=torch.int64, device=next(iter(named.values())).device)
+        for name, parameter in named.items():
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is not None and gradient.numel():
+                integers, is_good = as_integers(gradient)
+                self._num_bad += ~is_good
+                sums[name] += integers
+        self._integers = sums
 
     def own(self, model: nn.Module) -> dict[str, Tensor]:
-        return gradients_of(model) if self._total is None else self._total.named(model)
+        return dict(self._integers or {})
 
+    @torch.no_grad()
     def reduce_(self, model: nn.Module) -> None:
-        self._take_total(model).give_(self._replicas.sum_tensors_)
+        sums, self._integers = self._integers, None
+        assert sums is not None, "a step had no microbatch"
+        self._replicas.sum_tensors_([*sums.values(), self._num_bad])
+        for name, parameter in model.named_parameters():
+            parameter.grad = as_gradient(sums[name], self._num_bad).to(parameter.dtype)

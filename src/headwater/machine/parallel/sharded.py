@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 
 from headwater.machine.parallel.collectives import AllGather, ExactReduceScatter, ReduceScatter
 from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.fixed_point import FRACTION_BITS
+from headwater.machine.parallel.fixed_point import as_gradient
 from headwater.machine.parallel.gradient_sum import GradientSum, gradient_of
 from headwater.machine.ranks.exchange import GroupOfRanks
 from headwater.model.kernels.convert import keep_no_copies_
@@ -118,9 +118,8 @@ class ExactShardedGradientSum(ShardedGradientSum):
         totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]
         num_bad = self._ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
         self._replicas.sum_tensors_([total.integers for total in totals])
-        spoilt = torch.where(num_bad > 0, torch.nan, 0.0)
         for total in totals:
-            total.gradients.copy_(total.integers.double().mul_(2.0**-FRACTION_BITS) + spoilt)
+            total.gradients.copy_(as_gradient(total.integers, num_bad))
         flats = {total.gradients.untyped_storage().data_ptr() for total in totals}
         for gradient in map(gradient_of, model.parameters()):
             assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"

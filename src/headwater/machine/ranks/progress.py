@@ -54,8 +54,12 @@ class Progress:
         seconds, since = self._exchanged
         return seconds + (time.perf_counter() - since if since and self.phase == COMPUTING else 0.0)
 
+    @property
+    def doing(self) -> str:
+        return "waiting in an exchange" if self.is_exchanging else self.phase
+
     def __str__(self) -> str:
-        return place_in_run(self.step, "waiting in an exchange" if self.is_exchanging else self.phase)
+        return place_in_run(self.step, self.doing)
 
 
 def place_in_run(step: int, phase: str) -> str:

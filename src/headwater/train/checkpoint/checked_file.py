@@ -15,7 +15,7 @@ from headwater.core.errors import CheckpointError
 from headwater.core.files import DigestedFile, digest_bytes
 from headwater.train.checkpoint.layout import sums_file
 from headwater.train.checkpoint.tensor_file import TensorEntry, read_header
-from headwater.train.checkpoint.verify import digest_of
+from headwater.train.checkpoint.verify import digest_of, read_errors
 
 BLOCK_BYTES = 1 << 16  # a rank that needs a few megabytes of a tensor reads at most two blocks more
 
@@ -50,22 +50,24 @@ class SummedFile(DigestedFile):
         return np.array(self._sums, dtype="<u8").tobytes()
 
 
-class CheckedFile:
-    """A file of a checkpoint, open to be read in parts; every block that is read is compared with its checksum."""
+class CheckedTensors:
+    """A safetensors file of a checkpoint, open to be read in parts; each block is compared with its checksum."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         """Raise CheckpointError where the file is missing, of another size than written, or damaged."""
         self.path = path
         self._last_number, self._last_block = -1, b""
-        try:
+        with read_errors(path):
             self._file = io.FileIO(path)
-        except OSError as error:
-            raise CheckpointError(f"{path} can't be read: {error.strerror}") from error
         try:
             self.num_bytes = os.fstat(self._file.fileno()).st_size
             self._sums = self._read_sums(manifest)
+            self._entries = read_header(self)
+        except ValueError as error:
+            self.close()
+            raise CheckpointError(f"{path} is no safetensors file, whatever its digest says: {error!s:.200}") from None
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -83,10 +85,8 @@ class CheckedFile:
         digest = digest_of(manifest, sums_path)
         if self.num_bytes != manifest["files"][self.path.name]["bytes"]:
             raise CheckpointError(f"{self.path} is damaged: its size differs from the one in manifest.json")
-        try:
+        with read_errors(sums_path):
             sums = sums_path.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{sums_path} can't be read: {error.strerror}") from error
         if digest_bytes(sums) != digest:
             raise CheckpointError(f"{sums_path} is damaged: its digest differs from the one in manifest.json")
         if len(sums) != 8 * -(-self.num_bytes // BLOCK_BYTES):
@@ -115,28 +115,11 @@ class CheckedFile:
     def _read_into(self, view: memoryview, start: int) -> None:
         self._file.seek(start)
         while view:
-            try:
+            with read_errors(self.path):
                 count = self._file.readinto(view)
-            except OSError as error:
-                raise CheckpointError(f"{self.path} can't be read: {error.strerror}") from error
             if not count:
                 raise CheckpointError(f"{self.path} is damaged: it became shorter while it was read")
             view = view[count:]
-
-
-class CheckedTensors(CheckedFile):
-    """A safetensors file of a checkpoint, checked where it is read."""
-
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        super().__init__(path, manifest)
-        try:
-            self._entries = read_header(self)
-        except ValueError as error:
-            self._file.close()
-            raise CheckpointError(f"{path} is no safetensors file, whatever its digest says: {error!s:.200}") from None
-        except BaseException:
-            self._file.close()
-            raise
 
     def entry_of(self, key: str, dtype: torch.dtype, shape: tuple[int, ...]) -> TensorEntry:
         """Return where a tensor lies; raise CheckpointError unless it is there as the manifest says it is."""
