@@ -18,8 +18,8 @@ from headwater.core.files import digest_bytes, write_json
 from headwater.core.manifests import seal
 from headwater.machine.host.signals import StopRequest
 from headwater.tokens.skipped_rows import FILE
-from headwater.train.checkpoint.checked_file import SummedFile
 from headwater.train.checkpoint.layout import list_checkpoints, sums_file
+from headwater.train.checkpoint.tensor_file import SummedFile
 from headwater.train.incidents import LiveDecisions
 from headwater.train.loop import Replay, replay_training
 

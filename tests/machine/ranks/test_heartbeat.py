@@ -23,7 +23,7 @@ from headwater.machine.ranks import heartbeat
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.machine.ranks.place import Place
-from headwater.machine.ranks.progress import COMPUTING, Progress
+from headwater.machine.ranks.watchdog import COMPUTING, Progress
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
 
@@ -208,7 +208,7 @@ def test_an_error_of_one_rank_is_what_the_others_say():
 def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monkeypatch):
     """It reads after any assignment, and stages of a pipeline make many while an exchange is under way."""
     clock, found = itertools.count(1.0), []
-    monkeypatch.setattr("headwater.machine.ranks.progress.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("headwater.machine.ranks.watchdog.time.perf_counter", lambda: next(clock))
 
     class Read(Progress):
         def __setattr__(self, name, value):

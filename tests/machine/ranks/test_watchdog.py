@@ -117,7 +117,7 @@ def test_one_rank_alone_is_watched_only_where_a_number_is_given():
 def test_a_rank_that_waits_for_one_that_hangs_lets_it_end_first():
     program = """
 import time
-from headwater.machine.ranks.progress import Progress
+from headwater.machine.ranks.watchdog import Progress
 from headwater.machine.ranks import watchdog as module
 from headwater.machine.ranks.watchdog import UNWATCHED_STEPS, Watchdog
 module.WAITING_SECONDS = 3.0

@@ -10,10 +10,9 @@ from training_state import save_checkpoint
 
 from headwater.core.errors import CheckpointError
 from headwater.machine.ranks.exchange import Ranks
-from headwater.train.checkpoint.checked_file import BLOCK_BYTES, CheckedTensors
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.train.checkpoint.load import newest_checkpoint, resume_from_
-from headwater.train.checkpoint.tensor_file import copy_box_
+from headwater.train.checkpoint.tensor_file import BLOCK_BYTES, CheckedTensors, copy_box_
 from headwater.train.checkpoint.verify import checked_manifest, is_whole
 
 ROWS, WIDTH = 4096, 256  # 4 MiB, 64 rows a block

@@ -29,7 +29,7 @@ import torch.distributed as dist
 
 from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
 from headwater.machine.ranks.place import Place, named
-from headwater.machine.ranks.progress import Progress, place_in_run
+from headwater.machine.ranks.watchdog import RESUMES, STDERR, Progress, place_in_run
 
 BEAT_SECONDS = 0.5
 SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
@@ -37,7 +37,6 @@ NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails
 END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
 WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
 MIN_LEAD = 0.1  # of the time: beats of one moment are up to BEAT_SECONDS apart
-STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
 
 
 @dataclass(frozen=True)
@@ -258,9 +257,6 @@ class Heartbeat:
         self._watch.stop()
         if not self._noticed.wait(NOTICE_SECONDS) or not self._closed.wait(END_SECONDS):
             _end_process(self._place, f"lost others: {why}", self.progress)
-
-
-RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
 
 
 def _end_process(place: Place, why: str, where: Progress) -> None:

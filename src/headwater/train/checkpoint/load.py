@@ -14,10 +14,9 @@ from headwater.core.errors import CheckpointError
 from headwater.core.files import move_folder
 from headwater.machine.parallel.boxes import whole_shape
 from headwater.machine.ranks.exchange import Ranks
-from headwater.train.checkpoint.checked_file import CheckedTensors
 from headwater.train.checkpoint.layout import MODEL, OPTIM, list_checkpoints, list_damaged
 from headwater.train.checkpoint.shards import DTYPES, Read, reads_of
-from headwater.train.checkpoint.tensor_file import copy_box_
+from headwater.train.checkpoint.tensor_file import CheckedTensors, copy_box_
 from headwater.train.checkpoint.verify import checked_manifest, read_state, require_files
 
 MAX_OPEN_FILES = 500
