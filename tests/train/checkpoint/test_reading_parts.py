@@ -67,16 +67,6 @@ def test_a_quarter_of_a_tensor_is_a_quarter_of_the_bytes(tmp_path):
     assert share <= bytes_read() - before <= share + 3 * BLOCK_BYTES + 3 * beside  # the first block has the header
 
 
-@pytest.mark.parametrize("box", [(0, 0, ROWS, WIDTH), (5, 0, 1, WIDTH), (0, 3, ROWS, 1), (63, 17, 3001, 200)])
-def test_any_box_is_that_of_the_tensor(tmp_path, box):
-    model, path = save(tmp_path, 1), checkpoint_dir(tmp_path, 1)
-    row, column, height, width = box
-    target = torch.zeros(height, width)
-    with CheckedTensors(path / "model.safetensors", checked_manifest(path)) as tensors:
-        copy_box_(target, tensors, tensors.entry_of("big", torch.float32, (ROWS, WIDTH)), (row, column))
-    assert torch.equal(target, model["big"][row : row + height, column : column + width])
-
-
 def test_a_resume_takes_the_checkpoint_before_one_whose_tensors_are_damaged(tmp_path):
     older = save(tmp_path, 1)
     save(tmp_path, 2)
