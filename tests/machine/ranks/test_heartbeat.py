@@ -95,8 +95,9 @@ OWN_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("is_on_both", [True, False])
-@pytest.mark.parametrize(("code", "words"), OWN_ERRORS)
+@pytest.mark.parametrize(
+    ("is_on_both", "code", "words"), [(True, *OWN_ERRORS[0]), *((False, *own) for own in OWN_ERRORS)]
+)
 def test_an_error_of_a_ranks_own_keeps_its_words_on_every_rank(tmp_path, code, words, is_on_both):
     program = f"{JOINED}\nwith ranks:\n    if ranks.rank or {is_on_both}:\n        {{code}}\n    ranks.wait()\n"
     said = [finish(rank) for rank in start_programs([program.replace("{code}", code)] * 2, tmp_path)]
