@@ -29,9 +29,8 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
-from headwater.machine.compute import fastest_, fastest_updates
+from headwater.machine.compute import MachineFacts, fastest_, fastest_updates
 from headwater.machine.device.device import Device
-from headwater.machine.device.facts import MachineFacts
 from headwater.machine.parallel import data_parallel, gradient_sum, layers, prepare, sharded
 from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
 from headwater.machine.parallel.data_parallel import DataParallel

@@ -37,7 +37,7 @@ INSIDE = {
     "plan": [["."], ["forecast"], ["scaling"]],
     "export": [[".", "base"]],
     "train": [["."], ["checkpoint"]],
-    "machine": [[".", "parallel"], ["device", "ranks", "host"]],
+    "machine": [[".", "parallel"], ["device", "ranks"], ["host"]],
     "model": [["kernels"], [".", "optim"]],
     "tokens": [["batches"], ["."], ["tokenizer"]],
     "corpus": [

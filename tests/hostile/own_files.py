@@ -31,10 +31,9 @@ from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokeniz
 from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.checkpoint import layout
-from headwater.train.checkpoint.checked_file import SummedFile
 from headwater.train.checkpoint.load import load_state_, read_checkpoint, saved_shapes
 from headwater.train.checkpoint.shards import Piece, merged_tables, state_digest, table_of
-from headwater.train.checkpoint.tensor_file import write_tensors
+from headwater.train.checkpoint.tensor_file import SummedFile, write_tensors
 from headwater.train.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
 SAMPLE = "The river rises, über 1,234 metres; it's the sea's.\r\n    x = f(y)\n\n" * 3

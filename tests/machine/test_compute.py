@@ -12,8 +12,15 @@ from tiny_run import plan
 
 from headwater.core.errors import ConfigError
 from headwater.machine import compute as module
-from headwater.machine.compute import agreed_facts, compiler_works, fastest_, inspect_machine, int8_problem, set_up
-from headwater.machine.device.facts import MachineFacts
+from headwater.machine.compute import (
+    MachineFacts,
+    agreed_facts,
+    compiler_works,
+    fastest_,
+    inspect_machine,
+    int8_problem,
+    set_up,
+)
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.ranks.exchange import Ranks
 from headwater.model.transformer import Transformer
@@ -60,28 +67,65 @@ def measured(monkeypatch):
 # ---- decisions
 
 
-@pytest.mark.parametrize(("bfloat16", "taken"), [(2.0, "bfloat16"), (0.5, "float32")])
-def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bfloat16, taken):
-    measured(bfloat16=bfloat16)
-    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
-    assert (found.dtype, found.peak_flops_per_second) == (taken, max(1.0, bfloat16))
+SLOW_INT8, FAST_INT8 = {"float32": 1.0, "bfloat16": 2.0, "int8": 2.9}, {"float32": 1.0, "bfloat16": 2.0, "int8": 3.1}
+NO_COMPILER = {"why_not": "no compiler; running uncompiled"}
+DECIDED = [  # what measuring finds, settings, what a run that is resumed had; dtype, whether compiled
+    ({"bfloat16": 2.0}, {}, {}, "bfloat16", True),
+    ({"bfloat16": 0.5}, {}, {}, "float32", True),
+    (FAST_INT8, {}, {}, "int8", True),
+    (SLOW_INT8, {}, {}, "bfloat16", True),  # what rounding takes is more than the gain
+    ({"bfloat16": 0.5, "int8": 9.0}, {}, {}, "float32", True),  # activations in bfloat16 would cost more
+    (FAST_INT8 | NO_COMPILER, {}, {}, "bfloat16", False),
+    (FAST_INT8, {"dtype": "float32"}, {}, "float32", True),
+    *((FAST_INT8, {}, {"dtype": kept, "compiled": True}, kept, True) for kept in ("float32", "bfloat16", "int8")),
+    ({}, {}, {"dtype": "float32", "compiled": False}, "float32", False),  # though a compiler came
+    (NO_COMPILER, {}, {"dtype": "float32", "compiled": True}, "float32", False),
+    (NO_COMPILER, {}, {"dtype": "int8", "compiled": True}, "bfloat16", False),
+    ({}, {"dtype": "float8"}, {}, "float8", True),
+]
 
 
-@pytest.mark.parametrize(
-    ("rates", "taken"),
-    [
-        ({"float32": 1.0, "bfloat16": 2.0, "int8": 3.1}, "int8"),
-        ({"float32": 1.0, "bfloat16": 2.0, "int8": 2.9}, "bfloat16"),  # what rounding takes is more than the gain
-        ({"float32": 1.0, "bfloat16": 0.5, "int8": 9.0}, "float32"),  # activations in bfloat16 would cost more
-        ({"float32": 1.0, "bfloat16": 2.0, "int8": 9.0, "why_not": "no compiler"}, "bfloat16"),
-    ],
-)
-def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(measured, rates, taken):
-    measured(**rates)
-    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
-    assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
-    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
-    assert found.compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
+@pytest.mark.parametrize(("found", "given", "kept", "dtype", "compiled"), DECIDED)
+def test_a_machine_is_measured_and_decided_once(measured, monkeypatch, found, given, kept, dtype, compiled):
+    queried, before = measured(**found), torch.get_num_threads()
+    monkeypatch.setattr(module, "require_float8", lambda device, compiled: None)
+    settings = MachineSettings(**ONE_THREAD, device="cpu", **given)
+    facts = inspect_machine(settings, {"num_threads": 1, **kept} if kept else None)
+    assert (facts.dtype, facts.compiled, facts.note) == (dtype, compiled, found.get("why_not", ""))
+    product = "bfloat16" if dtype == "float8" else dtype
+    assert facts.peak_flops_per_second == {"float32": 1.0, "bfloat16": 2.0, "int8": 0.0, **found}[product]
+    assert facts.compute_dtype == {"float32": torch.float32}.get(dtype, torch.bfloat16)
+    assert len(set(queried)) == 1 or not (kept or given), "what is set or kept is alone measured"
+    again = inspect_machine(settings, json.loads(json.dumps(facts.decisive())))
+    assert again.decisive() == facts.decisive()
+    assert torch.get_num_threads() == before, "to inspect a machine changes nothing of the process"
+
+
+REFUSED = [  # what measuring finds, settings, what a run that is resumed had; words of the error
+    (NO_COMPILER, {"dtype": "int8"}, {}, r"no kernels here.*set machine\.dtype to auto or bfloat16"),
+    (NO_COMPILER, {"dtype": "int8"}, {"dtype": "int8", "compiled": True}, "there are no kernels here"),
+    (NO_COMPILER, {"compile": "on"}, {}, r"machine\.compile is on and no compiler"),
+    ({}, {"dtype": "float8"}, {}, r"the device is a processor.*; set machine\.dtype to auto or bfloat16"),
+    ({}, {}, {"dtype": "float8", "compiled": False}, "computes no float8"),
+]
+if not torch.cuda.is_available():
+    REFUSED.append(({}, {"device": "cuda"}, {}, r"torch finds no GPU here; set machine\.device to auto or cpu"))
+
+
+@pytest.mark.parametrize(("found", "given", "kept", "words"), REFUSED)
+def test_what_a_machine_cannot_do_is_an_error_that_says_what_to_do(measured, found, given, kept, words):
+    measured(**found)
+    with pytest.raises(ConfigError, match=words):
+        inspect_machine(MachineSettings(**ONE_THREAD, **{"device": "cpu", **given}), kept or None)
+
+
+def test_threads_and_load_are_those_of_this_process(measured, monkeypatch):
+    measured()
+    monkeypatch.setattr(module, "usable_cores", lambda: 3)
+    for note in ("other processes on 1.0 of the 2 CPUs here", None):
+        monkeypatch.setattr(module.LoadMeter, "note", lambda self, num_threads, note=note: note)
+        found = inspect_machine(MachineSettings(device="cpu"))
+        assert (found.num_threads, found.load) == (3, note)
 
 
 def test_a_run_says_what_made_its_number_format(measured):
@@ -92,12 +136,10 @@ def test_a_run_says_what_made_its_number_format(measured):
     )
     assert inspect_machine(auto, {"dtype": "bfloat16"}).dtype_why == "as the run began"
     assert inspect_machine(settings, {"dtype": "bfloat16"}).dtype_why == "set by machine.dtype"
-
-
-def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
     measured(why_not="no C++ compiler")
-    with pytest.raises(ConfigError, match=r"no kernels here.*set machine\.dtype to auto or bfloat16"):
-        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+    found = inspect_machine(auto, {"dtype": "int8", "compiled": True})
+    assert found.dtype_why == "the run began in int8, and there are no kernels here (see `headwater doctor`)"
+    assert int8_problem(torch.device("cuda"), compiled=True) == "int8 is for processors, and the device is a GPU"
 
 
 def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, monkeypatch):
@@ -117,91 +159,6 @@ def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, m
     assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
     with pytest.raises(ConfigError, match="this processor's int8 products lose large sums"):
         inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
-
-
-def test_int8_is_not_for_a_gpu():
-    assert int8_problem(torch.device("cuda"), compiled=True) == "int8 is for processors, and the device is a GPU"
-
-
-def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none(measured):
-    measured(why_not="no C++ compiler")
-    kept = facts(dtype="int8", compiled=True).decisive()
-    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
-    assert (found.dtype, found.compiled) == ("bfloat16", False)
-    assert found.dtype_why == "the run began in int8, and there are no kernels here (see `headwater doctor`)"
-    with pytest.raises(ConfigError, match="there are no kernels here"):
-        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
-
-
-@pytest.mark.parametrize("kept", ["float32", "bfloat16", "int8"])
-def test_a_resumed_run_keeps_its_dtype_though_the_other_is_faster_now(measured, kept):
-    measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0, int8=1.0)
-    settings = MachineSettings(**ONE_THREAD, device="cpu")
-    assert inspect_machine(settings, facts(dtype=kept, compiled=True).decisive()).dtype == kept
-
-
-def test_a_run_that_began_uncompiled_stays_so_though_a_compiler_came(measured):
-    measured()
-    settings = MachineSettings(**ONE_THREAD, device="cpu")
-    assert inspect_machine(settings).compiled
-    assert not inspect_machine(settings, facts(compiled=False).decisive()).compiled
-    assert inspect_machine(settings, facts(compiled=True).decisive()).compiled
-
-
-def test_a_run_whose_compiler_went_away_goes_on_uncompiled_and_says_so(measured):
-    measured(why_not="no compiler; running uncompiled")
-    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), facts(compiled=True).decisive())
-    assert not found.compiled
-    assert found.note == "no compiler; running uncompiled"
-
-
-def test_a_dtype_that_is_set_is_taken_and_alone_measured(measured):
-    queried = measured(bfloat16=9.0)
-    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
-    assert queried == ["float32"]
-
-
-def test_compile_on_without_a_compiler_is_an_error_with_the_reason(measured):
-    measured(why_not="torch.compile doesn't work here (no g++)")
-    with pytest.raises(ConfigError, match=r"machine\.compile is on and torch\.compile doesn't work here \(no g\+\+\)"):
-        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do():
-    with pytest.raises(ConfigError, match=r"torch finds no GPU here; set machine\.device to auto or cpu"):
-        inspect_machine(MachineSettings(**ONE_THREAD, device="cuda"))
-
-
-def test_the_same_machine_makes_the_same_decisions_again(measured):
-    measured()
-    settings, before = MachineSettings(**ONE_THREAD), torch.get_num_threads()
-    first = inspect_machine(settings)
-    kept = json.loads(json.dumps(first.decisive()))
-    assert inspect_machine(settings, kept).decisive() == first.decisive()
-    assert torch.get_num_threads() == before, "to inspect a machine changes nothing of the process"
-
-
-def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkeypatch):
-    measured()
-    monkeypatch.setattr(module, "usable_cores", lambda: 3)
-    assert inspect_machine(MachineSettings(device="cpu")).num_threads == 3
-
-
-def test_a_processor_is_refused_with_what_to_do(measured):
-    measured()
-    with pytest.raises(ConfigError, match=r"the device is a processor.*; set machine\.dtype to auto or bfloat16"):
-        inspect_machine(MachineSettings(device="cpu", dtype="float8", num_threads=1))
-
-
-def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measured, monkeypatch):
-    queried = measured(bfloat16=3.0)
-    monkeypatch.setattr(module, "require_float8", lambda device, compiled: None)
-    settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
-    found = inspect_machine(settings)
-    assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
-    assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
-    assert found.compute_dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -245,12 +202,6 @@ def test_the_process_is_set_up_inside_alone(device, is_compiled_so, mode):
         torch.set_deterministic_debug_mode(0)
 
 
-def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
-    for note in ("other processes on 1.0 of the 2 CPUs here", None):
-        monkeypatch.setattr(module.LoadMeter, "note", lambda self, num_threads, note=note: note)
-        assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).load == note
-
-
 @pytest.mark.parametrize(("head_dim", "is_known"), [(256, True), (258, False)])
 def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monkeypatch, head_dim, is_known):
     monkeypatch.setattr("headwater.model.kernels.library.load_kernels", lambda: None)
@@ -266,11 +217,6 @@ def test_without_compilation_a_model_stays_as_it_is():
     modules = dict(model.named_modules())
     assert fastest_(model, facts()) is model
     assert dict(model.named_modules()) == modules
-
-
-def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():
-    with pytest.raises(ConfigError, match="computes no float8"):
-        inspect_machine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})
 
 
 # ---- the compiler of the test's choice

@@ -94,17 +94,6 @@ def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
 # ---- in a run
 
 
-def train_measured(folder, monkeypatch, tokens: int | None, **choices):
-    """Train with microbatches of `tokens`, as if that had been measured; None: measuring is an error."""
-
-    def measured(*args):
-        assert tokens is not None, "it was measured again"
-        return Microbatch(tokens, "made up")
-
-    monkeypatch.setattr(module, "measured_microbatch", measured)
-    return train_here(folder, plan(microbatch_tokens="auto"), **choices)
-
-
 def results(folder) -> tuple[list, dict]:
     steps = read_records(folder / "records.jsonl", "step")
     checkpoint = read_checkpoint(checkpoint_dir(folder, 12))
@@ -113,19 +102,16 @@ def results(folder) -> tuple[list, dict]:
 
 
 def test_a_choice_is_kept_by_the_run_and_a_resume_measures_nothing(tmp_path, monkeypatch):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train_measured(whole, monkeypatch, 24)
-    train_measured(parts, monkeypatch, 24, stop_after=3)
-    run = train_measured(parts, monkeypatch, None)
-    assert run.microbatch.tokens == 24
+    """Measured in earnest, so that what measuring leaves would show beside a run of the same number that is set."""
+    parts, whole = tmp_path / "parts", tmp_path / "set"
+    tokens = train_here(parts, plan(microbatch_tokens="auto"), stop_after=3).microbatch.tokens
+    with pytest.raises(CheckpointError, match=rf"train\.microbatch_tokens: was auto, is {tokens}"):
+        begin(parts, plan(microbatch_tokens=tokens))
+    monkeypatch.setattr(module, "measured_microbatch", None)
+    run = train_here(parts, plan(microbatch_tokens="auto"))
+    assert run.microbatch.tokens == tokens
+    assert train_here(whole, plan(microbatch_tokens=tokens)).microbatch == Microbatch(tokens, "train.microbatch_tokens")
     assert results(parts) == results(whole)
-
-
-def test_measuring_leaves_no_trace_in_the_weights(tmp_path, monkeypatch):
-    """A real search, whatever it chooses, and the same number set in the run file."""
-    run = train_here(tmp_path / "measured", plan(microbatch_tokens="auto"))
-    train_here(tmp_path / "set", plan(microbatch_tokens=run.microbatch.tokens))
-    assert results(tmp_path / "measured") == results(tmp_path / "set")
 
 
 def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, monkeypatch):
@@ -144,19 +130,6 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
     assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
     assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why
     assert not [p for p in run.prepared.model.parameters() if p.grad is not None]
-
-
-def test_a_number_that_is_set_is_not_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "measured_microbatch", None)
-    run = begin(tmp_path, plan(microbatch_tokens=24))
-    run.records.close()
-    assert run.microbatch == Microbatch(24, "train.microbatch_tokens")
-
-
-def test_a_run_that_measured_does_not_go_on_with_another_number(tmp_path, monkeypatch):
-    train_measured(tmp_path, monkeypatch, 24, stop_after=1)
-    with pytest.raises(CheckpointError, match=r"train\.microbatch_tokens: was auto, is 48"):
-        begin(tmp_path, plan(microbatch_tokens=48))
 
 
 @pytest.mark.parametrize("value", [0, -24, "most", 1.5, True, None])

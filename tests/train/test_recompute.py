@@ -128,10 +128,9 @@ def test_what_is_recomputed_is_a_fraction_selective_or_auto(value):
 
 def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_same(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train_here(whole, plan())
-    train_here(parts, plan(recompute=1.0), stop_after=5)
-    train_here(parts, plan(recompute="selective"), stop_after=8)
-    run = train_here(parts, plan(recompute=0.5))
+    train_here(whole, plan(num_steps=4))
+    train_here(parts, plan(num_steps=4, recompute="selective"), stop_after=1)
+    run = train_here(parts, plan(num_steps=4, recompute=0.5))
     assert run.prepared.model.blocks.recompute == 1
     ours, theirs = (
         [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)

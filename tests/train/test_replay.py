@@ -18,8 +18,9 @@ from headwater.core.files import digest_bytes, write_json
 from headwater.core.manifests import seal
 from headwater.machine.host.signals import StopRequest
 from headwater.tokens.skipped_rows import FILE
-from headwater.train.checkpoint.checked_file import SummedFile
 from headwater.train.checkpoint.layout import list_checkpoints, sums_file
+from headwater.train.checkpoint.tensor_file import SummedFile
+from headwater.train.checkpoint.verify import checked_manifest
 from headwater.train.incidents import LiveDecisions
 from headwater.train.loop import Replay, replay_training
 
@@ -47,19 +48,15 @@ def test_a_run_that_went_back_is_replayed_from_its_log_without_deciding_anything
     assert contents(copy) == before
 
 
-def test_a_run_stopped_twice_is_replayed_as_one(tmp_path):
-    for step in (5, 7):
-        train_here(tmp_path, plan(), stop_after=step)
-    assert replayed(tmp_path, plan()) == Replay(7, None, replayed(tmp_path, plan()).digest)
-    train_here(tmp_path, plan())
-    assert (replayed(tmp_path, plan()).difference, replayed(tmp_path, plan()).num_steps) == (None, 12)
-
-
-def test_a_replay_is_not_profiled(tmp_path, monkeypatch):
+def test_a_run_stopped_twice_is_replayed_as_one(tmp_path, monkeypatch):
+    """And nothing of it is profiled: two profilers in a process crash torch."""
     settings = plan(profile_steps=[2, 3])
-    train_here(tmp_path, settings)
+    for step in (5, 7):
+        train_here(tmp_path, settings, stop_after=step)
     monkeypatch.setattr("headwater.machine.device.profile.profile", None)
-    assert replayed(tmp_path, settings).difference is None
+    found = replayed(tmp_path, settings)
+    digest = checked_manifest(list_checkpoints(tmp_path)[0][1])["state_digest"]
+    assert found == Replay(7, None, digest)
 
 
 def test_without_its_log_a_run_is_another(copy):

@@ -8,13 +8,12 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from spiked_run import HARMED, NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
-from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan
+from tiny_run import ROWS_PER_STEP, MadeUpRows, begin
 
 from headwater.core import disk
 from headwater.core.errors import TrainingError
@@ -52,23 +51,25 @@ def test_the_log_names_the_documents_of_the_rows_that_did_it(spiked):
     assert back["documents"] == {"count": 16, "listed": [["made up", str(row)] for row in rows]}
 
 
-def test_all_steps_are_done_and_the_skipped_rows_are_seen_by_none(spiked):
+class WithoutThem(MadeUpRows):
+    def rows(self, first_row, num_rows):
+        gap = (HARMED + 4 - 8) * ROWS_PER_STEP
+        return super().rows(first_row if first_row < 8 * ROWS_PER_STEP else first_row + gap, num_rows)
+
+
+def test_all_steps_are_done_as_if_the_skipped_rows_had_never_been_given(spiked, tmp_path):
     run = read_checkpoint(list_checkpoints(spiked)[0][1])
     assert run.step == NUM_STEPS
     assert run.state["rows_consumed"] == (HARMED + 4 + NUM_STEPS - 8) * ROWS_PER_STEP
     steps = [record["step"] for record in what_counts(spiked) if record["event"] == "step"]
     assert steps == list(range(1, NUM_STEPS + 1))
-
-
-def test_it_ends_with_the_weights_of_a_run_to_which_the_rows_were_never_given(spiked, tmp_path):
-    class WithoutThem(MadeUpRows):
-        def rows(self, first_row, num_rows):
-            gap = (HARMED + 4 - 8) * ROWS_PER_STEP
-            return super().rows(first_row if first_row < 8 * ROWS_PER_STEP else first_row + gap, num_rows)
-
     go_on(tmp_path, spiked_plan(), batches=WithoutThem())
     ours, theirs = end_of(spiked), end_of(tmp_path)
     assert not [name for name in ours if name != "state" and ours[name] != theirs[name]]
+    # nor has a run without trouble a log
+    assert {record["event"] for record in read_all(tmp_path / "records.jsonl")} == {
+        "start", "step", "checkpoint", "validation", "probes", "samples"
+    }  # fmt: skip
     assert not (tmp_path / FILE).exists()
 
 
@@ -90,16 +91,11 @@ def test_a_run_harmed_before_its_first_save_starts_again_with_other_rows(tmp_pat
 
 def test_a_run_that_is_harmed_again_and_again_stops_with_advice(tmp_path, monkeypatch):
     plant(monkeypatch, *range(9, 100))
-    with pytest.raises(TrainingError, match=r"went back 2 times \(train\.max_rollbacks\)\. Lower optim\.matrix_lr"):
-        go_on(tmp_path, spiked_plan(max_rollbacks=2, save_every=3))
-    with pytest.raises(TrainingError, match=r"went back 2 times"):
-        go_on(tmp_path, spiked_plan(max_rollbacks=2, save_every=3))
-
-
-def test_a_run_with_nothing_left_to_go_back_to_says_so(tmp_path, monkeypatch):
-    plant(monkeypatch, *range(9, 100))
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"went back 2 times \(train\.max_rollbacks\)\. Lower optim\.matrix_lr"):
+            go_on(tmp_path, spiked_plan(max_rollbacks=2, save_every=3))
     with pytest.raises(TrainingError, match="No checkpoint from before it is left that wasn't gone back to already"):
-        go_on(tmp_path, spiked_plan(max_rollbacks=50))
+        go_on(tmp_path, spiked_plan(max_rollbacks=50, save_every=3))
 
 
 def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_path, monkeypatch):
@@ -144,7 +140,7 @@ def lines_of(run_dir: Path) -> list[bytes]:
     return (run_dir / FILE).read_bytes().splitlines(keepends=True)
 
 
-@pytest.mark.parametrize("line", range(4))
+@pytest.mark.parametrize("line", [0, 3])
 @pytest.mark.parametrize("damage", ["flip", "cut", "no digest"])
 def test_a_damaged_line_of_the_log_is_an_error_that_names_it(tmp_path, spiked, line, damage):
     lines = lines_of(spiked)
@@ -208,32 +204,14 @@ class Points:
             disk.install(None)
 
 
-NUM_POINTS = 97
-
-
-def test_the_number_of_points_is_right(tmp_path, harmed):
-    points = Points()
-    points.train(tmp_path)
-    assert points.count == NUM_POINTS
-
-
 def killed_at(run_dir: Path, point: int) -> None:
     with pytest.raises(Killed):
         Points(point).train(run_dir)
 
 
-# those around going back
-@pytest.mark.parametrize("point", range(45, 73, 7))
+# before it goes back, while it does and after; benchmarks/reliability kills whole runs at any moment
+@pytest.mark.parametrize("point", [18, 45, 52, 59, 66, 90])
 def test_a_run_killed_at_a_point_and_resumed_is_the_same(tmp_path, spiked, harmed, point):
-    killed_at(tmp_path, point)
-    go_on(tmp_path, spiked_plan())
-    assert_same_run(tmp_path, spiked)
-
-
-# every sixteenth of the other points; benchmarks/reliability kills whole runs at any moment
-@pytest.mark.slow
-@pytest.mark.parametrize("point", [*range(2, 45, 16), *range(74, NUM_POINTS + 1, 16)])
-def test_a_run_killed_at_any_point_and_resumed_is_the_same(tmp_path, spiked, harmed, point):
     killed_at(tmp_path, point)
     go_on(tmp_path, spiked_plan())
     assert_same_run(tmp_path, spiked)
@@ -246,20 +224,23 @@ def test_a_run_killed_again_and_again_is_the_same(tmp_path, spiked, harmed):
     assert_same_run(tmp_path, spiked)
 
 
-@pytest.mark.parametrize("event", ["skipped", "rollback"])
-def test_a_real_kill_is_no_different(tmp_path, spiked, harmed, event):
+def test_a_real_kill_is_no_different(tmp_path, spiked, harmed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        go_on(tmp_path, spiked_plan(), lambda record: record["event"] == event and os.kill(os.getpid(), signal.SIGKILL))
+        go_on(
+            tmp_path,
+            spiked_plan(),
+            lambda record: record["event"] == "rollback" and os.kill(os.getpid(), signal.SIGKILL),
+        )
         os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     go_on(tmp_path, spiked_plan())
     assert_same_run(tmp_path, spiked)
 
 
-@pytest.mark.parametrize("after", [3, 13, 15])
+@pytest.mark.parametrize("after", [11, 14])
 def test_a_run_stopped_by_a_signal_is_the_same(tmp_path, spiked, harmed, after):
     """It saves at steps at which an unstopped run doesn't, and must not go back to those."""
     stop, events = StopRequest(), iter(range(after))
@@ -271,28 +252,6 @@ def test_a_run_stopped_by_a_signal_is_the_same(tmp_path, spiked, harmed, after):
     go_on(tmp_path, spiked_plan(), display, stop)
     go_on(tmp_path, spiked_plan())
     assert_same_run(tmp_path, spiked)
-
-
-@pytest.mark.slow
-def test_a_run_stopped_after_every_event_is_the_same(tmp_path, spiked, harmed):
-    for _ in range(40):
-        stop = StopRequest()
-        end = go_on(tmp_path, spiked_plan(), lambda r, stop=stop: setattr(stop, "signal_name", "SIGTERM"), stop)
-        if end.step == NUM_STEPS:
-            break
-        # every other time a step gets further than the signal
-        go_on(tmp_path, spiked_plan(), stop_after_two(stop := StopRequest()), stop)
-    assert_same_run(tmp_path, spiked)
-
-
-def stop_after_two(stop: StopRequest) -> Callable:
-    left = iter(range(1))
-
-    def display(record):
-        if record["event"] in ("step", "skipped", "rollback") and next(left, None) is None:
-            stop.signal_name = "SIGTERM"
-
-    return display
 
 
 def test_a_damaged_checkpoint_after_going_back_costs_time_and_nothing_else(tmp_path, spiked, harmed):
@@ -331,27 +290,3 @@ def test_a_log_of_other_settings_is_renamed_where_training_starts_again(tmp_path
     go_on(tmp_path, spiked_plan(lr=0.01))
     assert log_of(tmp_path) == []
     assert (tmp_path / f"old-1-{FILE}").read_bytes() == (spiked / FILE).read_bytes()
-
-
-def test_a_run_without_trouble_leaves_no_log(tmp_path):
-    go_on(tmp_path, spiked_plan())
-    assert not (tmp_path / FILE).exists()
-    assert {record["event"] for record in read_all(tmp_path / "records.jsonl")} == {
-        "start", "step", "checkpoint", "validation", "probes", "samples"
-    }  # fmt: skip
-
-
-def test_the_newest_checkpoint_is_chosen_by_step_also_when_the_clock_was_set_back(tmp_path, monkeypatch):
-    now = iter(range(10**9, 0, -86_400))
-    monkeypatch.setattr("headwater.train.start.time.time", lambda: float(next(now)))
-    go_on(tmp_path, plan())
-    for at, (_, path) in enumerate(list_checkpoints(tmp_path)):
-        os.utime(path, (10**9 + 86_400 * at,) * 2)
-    monkeypatch.undo()
-    assert begin_at(tmp_path) == 12
-
-
-def begin_at(run_dir: Path) -> int:
-    run = begin(run_dir, plan())
-    run.records.close()
-    return run.start.step

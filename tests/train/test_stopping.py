@@ -81,46 +81,27 @@ def slow_saves(monkeypatch) -> Clock:
     return clock
 
 
-@pytest.mark.parametrize(("stop_within", "is_saved"), [(30.0, True), (6.5, True), (5.9, False), (2.0, False)])
-def test_a_save_begins_only_where_it_will_end(tmp_path, slow_saves, stop_within, is_saved):
+@pytest.mark.parametrize(
+    ("stop_within", "step", "number", "is_saved"),
+    [
+        (6.5, 6, signal.SIGTERM, True),
+        (5.9, 6, signal.SIGTERM, False),
+        (0.1, 2, signal.SIGTERM, True),  # the first save of all is tried
+        (0.1, 6, signal.SIGINT, True),  # has no deadline
+    ],
+)
+def test_a_save_begins_only_where_it_will_end(tmp_path, slow_saves, stop_within, step, number, is_saved):
     with StopRequest(stop_within, slow_saves) as stop:
-        assert not train_with(tmp_path, stop, send_after(6, signal.SIGTERM))
+        assert not train_with(tmp_path, stop, send_after(step, number))
     (stopped,) = records(tmp_path, "stopped")
-    assert (stopped["step"], stopped["signal"], stopped["saved"]) == (6, "SIGTERM", is_saved)
-    assert [step for step, _ in list_checkpoints(tmp_path)] == ([6, 4] if is_saved else [4])
+    assert (stopped["step"], stopped["signal"], stopped["saved"]) == (step, number.name, is_saved)
+    assert list_checkpoints(tmp_path)[0][0] == (step if is_saved else 4)
     assert all(is_whole(path) for _, path in list_checkpoints(tmp_path))
     if not is_saved:
         assert stopped["save_seconds"] == 6.0
-
-
-def test_a_run_stopped_without_a_save_loses_its_last_steps_and_no_bit(tmp_path, slow_saves):
-    with StopRequest(1.0, slow_saves) as stop:
-        train_with(tmp_path / "cut", stop, send_after(7, signal.SIGTERM))
-    assert train_with(tmp_path / "cut", StopRequest())
-    assert records(tmp_path / "cut", "resume")[0]["step"] == 4
-    train_with(tmp_path / "plain", StopRequest())
-    steps = [without_clock(records(tmp_path / name, "step")) for name in ("plain", "cut")]
-    assert steps[0] == steps[1]
-
-
-def test_the_first_save_of_all_is_tried(tmp_path, slow_saves):
-    with StopRequest(0.1, slow_saves) as stop:
-        train_with(tmp_path, stop, send_after(2, signal.SIGTERM))
-    assert records(tmp_path, "stopped")[0]["saved"]
-
-
-def test_saves_of_earlier_attempts_count(tmp_path, slow_saves):
-    with StopRequest() as stop:
-        train_with(tmp_path, stop, send_after(4, signal.SIGTERM))
-    run = begin(tmp_path, plan())
-    run.records.close()
-    assert predicted_save_seconds(run) == 6.0
-
-
-def test_sigint_has_no_deadline(tmp_path, slow_saves):
-    with StopRequest(0.1, slow_saves) as stop:
-        train_with(tmp_path, stop, send_after(6, signal.SIGINT))
-    assert records(tmp_path, "stopped")[0]["saved"]
+        run = begin(tmp_path, plan())
+        run.records.close()
+        assert (run.start.step, predicted_save_seconds(run)) == (4, 6.0), "saves of earlier attempts count"
 
 
 def test_the_time_is_counted_from_the_first_sigterm_by_a_clock_that_only_goes_forward():
@@ -157,6 +138,9 @@ def test_what_is_requested_of_one_rank_all_ranks_do(begun, monkeypatch):
     monkeypatch.setattr("headwater.train.state.save", lambda *given: None)
     exchanged(monkeypatch, [False, True, False])
     assert not handle_requests(begun, begun.start, StopRequest(), None), "another rank was"
+    exchanged(monkeypatch, [False] * 3)
+    (stop := StopRequest()).signal_name = "SIGTERM"
+    assert not handle_requests(begun, begun.start, stop, [False] * 3), "of one rank what came since the step counts"
 
 
 def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_waited_for(begun, monkeypatch):
@@ -219,9 +203,3 @@ print(json.dumps(end.step))
 @pytest.mark.parametrize(("pause", "step"), [("save", 2), ("evaluation", 3)])
 def test_a_signal_to_one_of_two_ranks_during_a_pause_stops_both_before_the_next_step(tmp_path, pause, step):
     assert on_ranks(2, f"PAUSE = {pause!r}\n{RANKS}", tmp_path) == [step, step]
-
-
-def test_of_one_rank_what_came_since_the_step_counts_as_well(begun):
-    stop = StopRequest()
-    stop.signal_name = "SIGTERM"
-    assert not handle_requests(begun, begun.start, stop, [False] * 3)

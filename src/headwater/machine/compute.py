@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from headwater.core.errors import ConfigError
 from headwater.machine.device.compiled import compile_blocks_, convert_linears_, require_float8, torch_compiles
 from headwater.machine.device.device import device_of
-from headwater.machine.device.facts import ACTIVATIONS, DTYPES, PRODUCTS, MachineFacts
 from headwater.machine.device.peak import matmul_peaks, thread_rates
 from headwater.machine.device.settings import FORMATS, MEASURING, MachineSettings
 from headwater.machine.host.facts import usable_cores
@@ -30,8 +30,67 @@ from headwater.model.kernels.updates import KernelUpdates
 from headwater.model.optim.updates import FusedUpdates, PlainUpdates
 from headwater.model.transformer import Transformer
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# what is multiplied to time each; torchao's scaled products can't be timed alone
+PRODUCTS = DTYPES | {"int8": torch.int8, "float8": torch.bfloat16}
+ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
 HEAD_DIM = 64  # where no model is given
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What decides the bits and the speed of a run here; kept in checkpoints, so that a resume computes the same."""
+
+    device: str
+    device_name: str
+    dtype: str
+    compiled: bool
+    num_threads: int
+    peak_flops_per_second: float
+    torch_version: str
+    note: str
+    load: str | None = None  # what other processes took of the processor while the peak was measured
+    dtype_why: str = ""
+    rates: dict[str, float] = field(default_factory=dict)  # in FLOP/s, of one thread: of what it was chosen from
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the facts that must be the same for a resume to give the same bits."""
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "compiled": self.compiled,
+            "num_threads": self.num_threads,
+            "torch_version": self.torch_version,
+        }
+
+    def utilisation(self, flops_per_second: float) -> float | None:
+        """Return the fraction of the peak that a rate is.
+
+        None where the peak was measured too low, under load or below the rate: a fraction of it would be too high.
+        """
+        is_too_low = self.load is not None or flops_per_second > self.peak_flops_per_second
+        return None if is_too_low else flops_per_second / self.peak_flops_per_second
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The number format of activations."""
+        return DTYPES[ACTIVATIONS.get(self.dtype, self.dtype)]
+
+    @property
+    def gather_dtype(self) -> torch.dtype:
+        """What matrices are rounded to before any use; int8 and float8 find their scales in float32."""
+        return DTYPES.get(self.dtype, torch.float32)
+
+    @property
+    def evaluation_dtype(self) -> str:
+        """The number format of a pass without a gradient: int8 is training's alone."""
+        return ACTIVATIONS["int8"] if self.dtype == "int8" else self.dtype
+
+    @property
+    def peak_dtype(self) -> str:
+        """The dtype of the products that the peak was measured with."""
+        return "bfloat16" if self.dtype == "float8" else self.dtype
 
 
 def inspect_machine(
@@ -48,12 +107,12 @@ def inspect_machine(
     measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
     are.
     """
-    place = place or Place()
-    device = _device(settings, place)
+    place, kept = place or Place(), kept or {}
+    # as it was decided when the ranks joined
+    device = torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
     share = 1 if exact else max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
-    num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
-    kept = kept or {}
+    num_threads = settings.num_threads or (kept.get("num_threads") if place.rank else None) or share
     wanted, why = kept.get("dtype", "auto"), "as the run began"
     if settings.dtype != "auto":
         wanted, why = settings.dtype, "set by machine.dtype"
@@ -108,22 +167,23 @@ def agreed_facts(
     decided = ranks.from_first(of_first and of_first.decisive())
     facts = of_first or inspect(decided)
     for rank, found in enumerate(ranks.gather(facts.decisive())):
-        if differing := [
-            f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]
-        ]:
+        if differing := [f"{name} {decided[name]} and {found[name]}" for name in _other(decided, found)]:
             raise ConfigError(
                 f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
                 "machine.compile, and use the same software on all"
             )
     if facts.note:
         say(facts.note)
-    if changes := [
-        f"{name} {kept[name]} -> {decided[name]}" for name in decided if kept and kept[name] != decided[name]
-    ]:
-        is_other = kept and kept["dtype"] != decided["dtype"]
+    if kept and (changed := _other(kept, decided)):
+        changes = "; ".join(f"{name} {kept[name]} -> {decided[name]}" for name in changed)
+        is_other = "dtype" in changed
         means = f"other mathematics from here on ({FORMATS[decided['dtype']]})" if is_other else "other last bits"
-        say(f"this machine differs from the one that began the run ({'; '.join(changes)}): same data, {means}")
+        say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
     return facts
+
+
+def _other(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return [name for name in other if one[name] != other[name]]
 
 
 def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) -> MachineFacts:
@@ -193,11 +253,6 @@ def int8_problem(device: torch.device, compiled: bool) -> str | None:
     if not compiled:
         return "there are no kernels here (see `headwater doctor`)"
     return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
-
-
-def _device(settings: MachineSettings, place: Place) -> torch.device:
-    """Return what a rank computes on: as it was decided when the ranks joined."""
-    return torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from headwater.core.errors import ConfigError
 from headwater.core.files import remove_folder
 from headwater.core.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.machine.compute import agreed_facts, fastest_, fastest_updates, set_up
+from headwater.machine.compute import MachineFacts, agreed_facts, fastest_, fastest_updates, set_up
 from headwater.machine.device.device import device_of
-from headwater.machine.device.facts import MachineFacts
 from headwater.machine.device.microbatch import Microbatch, Work, measured_microbatch
 from headwater.machine.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.machine.parallel.data_parallel import DataParallel

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.records import Record, RunRecords, UnwrittenRecords, seconds_of_saves
-from headwater.machine.compute import set_up
-from headwater.machine.device.facts import MachineFacts
+from headwater.machine.compute import MachineFacts, set_up
 from headwater.machine.device.microbatch import Microbatch
 from headwater.machine.host.memory import PeakMeter, collected_on_request
 from headwater.machine.host.signals import StopRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -76,33 +76,18 @@ class _RunTracker:
 
 
 class Trackio(_RunTracker):
-    """A run in trackio's own database, which `trackio show` shows."""
+    """A run in trackio's own database, which `trackio show` shows; standard output is the run's: it prints nothing."""
 
     def start(self, config: Mapping[str, Any]) -> None:
-        trackio = importlib.import_module("trackio")
+        for name in _TRACKIO_PRINTS:
+            vars(importlib.import_module(name))["print"] = lambda *_, **__: None
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        with ExitStack() as silent:
-            silent.enter_context(_without_print())
-            self._run = trackio.init(project=PROJECT, name=self._name, config=dict(config), **quiet)
-            self._silent = silent.pop_all()
+        self._run = importlib.import_module("trackio").init(PROJECT, self._name, config=dict(config), **quiet)
 
     def finish(self) -> None:
-        with self._silent:
-            super().finish()
-
-
-@contextmanager
-def _without_print() -> Iterator[None]:
-    """Keep trackio's modules from printing: standard output is the run's."""
-    modules = [vars(importlib.import_module(name)) for name in _TRACKIO_PRINTS]
-    before = [module.get("print") for module in modules]
-    try:
-        for module in modules:
-            module["print"] = lambda *_, **__: None
-        yield
-    finally:
-        for module, old in zip(modules, before, strict=True):
-            module.pop("print", None) if old is None else module.update(print=old)
+        super().finish()
+        for name in _TRACKIO_PRINTS:
+            del vars(importlib.import_module(name))["print"]
 
 
 class Wandb(_RunTracker):

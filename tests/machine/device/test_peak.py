@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from headwater.machine.compute import MachineFacts
 from headwater.machine.device import peak
 from headwater.machine.device.device import Device
-from headwater.machine.device.facts import MachineFacts
 from headwater.machine.device.peak import matmul_peaks, thread_rates
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import headwater
 from headwater.machine.host.facts import memory_bytes
-from headwater.machine.host.memory import available_bytes, keep_freed_memory, resident_bytes
+from headwater.machine.host.memory import available_bytes, resident_bytes
 
 PROGRAM = """
 import resource, sys
@@ -33,8 +33,12 @@ print(*(faults_of_one_step() for _ in range(6)))
 
 def faults(what: str) -> list[int]:
     """Return the page faults of six steps, each of which takes 64 MB and frees it, in a process of its own."""
+    return said(PROGRAM, what)
+
+
+def said(program: str, *arguments: str) -> list[int]:
     environment = {"PYTHONPATH": str(Path(headwater.__file__).parents[1]), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
-    command = [sys.executable, "-c", PROGRAM, what]
+    command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return [int(word) for word in done.stdout.split()]
@@ -63,20 +67,7 @@ print(before - resident_bytes())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another one")
 def test_memory_freed_below_what_is_in_use_is_given_back():
-    environment = {"PYTHONPATH": str(Path(headwater.__file__).parents[1])}
-    command = [sys.executable, "-c", GIVING_BACK]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 80_000_000
-
-
-def test_it_can_be_called_twice_and_returns():
-    assert keep_freed_memory() is None
-    assert keep_freed_memory() is None
-
-
-def test_a_machine_has_some_memory():
-    assert 2**27 < memory_bytes() < 2**50
+    assert said(GIVING_BACK)[0] > 80_000_000
 
 
 def test_memory_is_measured():
@@ -84,4 +75,4 @@ def test_memory_is_measured():
     with mmap(-1, 64 << 20) as pages:  # the system's own: a tensor may be given memory that this process kept
         pages.write(b"x" * len(pages))
         assert resident_bytes() - before > 48 << 20
-    assert 0 < available_bytes() < memory_bytes()
+    assert 0 < available_bytes() < memory_bytes() < 2**50

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from headwater.machine.compute import MachineFacts
 from headwater.machine.device.compiled import compile_blocks_
-from headwater.machine.device.facts import MachineFacts
 from headwater.model.transformer import Transformer, attend, first_visible
 
 

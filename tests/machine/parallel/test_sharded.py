@@ -10,7 +10,6 @@ import torch
 from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.machine.parallel.boxes import rows_by_rank
-from headwater.machine.parallel.fixed_point import exact_norm
 from headwater.machine.ranks.mesh import Mesh
 
 LARGE = """
@@ -20,10 +19,8 @@ headwater.machine.ranks.mesh.SMALL_BYTES = 0  # block by block, as the weights o
 CASES = """
 cases = [
     Case("adamw", kernels=kernels, recompute=2),
-    Case("adamw", recompute="selective"),
     Case("muon", tied=False, kernels=kernels, recompute="selective"),
     Case("muon", kernels=kernels, exact=True, block_rows=16),
-    Case("muon", "bfloat16", exact=True),
     Case("adamw", "bfloat16", kernels=kernels, exact=True),
 ]
 """
@@ -47,10 +44,8 @@ COMPILED = f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from compiled_plainly import compiled_where_divided_
 
-found["compiled"] = []
 with mock.patch.object(parity, "fastest_", compiled_where_divided_):
-    for case in (Case("adamw"), Case("muon", recompute="selective")):
-        found["compiled"].append(compare(case, ranks, 1)[0])
+    found["compiled"] = compare(Case("muon", recompute="selective"), ranks, 1)[0]
 """
 
 
@@ -92,8 +87,8 @@ def test_weights_that_are_used_in_bfloat16_are_sent_as_that_and_gains_of_norms_i
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_blocks_are_compiled_and_then_divided(by_two):
-    for found in by_two[0]["compiled"]:
-        assert max(found["gradients"], found["loss"], found["parameters"]) < 1e-5, found
+    found = by_two[0]["compiled"]
+    assert max(found["gradients"], found["loss"], found["parameters"]) < 1e-5, found
 
 
 @pytest.mark.slow
@@ -127,37 +122,3 @@ def test_an_audit_of_divided_weights_names_blocks_and_no_rank(by_two):
 def test_rows_are_divided_as_torch_cuts_a_tensor(num_rows, num_ranks):
     chunks = [len(chunk) for chunk in torch.zeros(num_rows).chunk(num_ranks)]
     assert rows_by_rank(num_rows, num_ranks) == chunks + [0] * (num_ranks - len(chunks))
-
-
-def norm_of(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Return the norm as ranks compute it that each have one part: sums and maxima over them are given to each."""
-    sums, most = [], []
-
-    def first_pass(tensor):
-        most.append(tensor)
-        return tensor
-
-    count = sum(part.numel() for part in parts)
-    for part in parts:
-        exact_norm([part], count, first_pass, lambda tensor: tensor)
-    largest = torch.stack(most).max(0).values
-    for part in parts:
-        exact_norm([part], count, lambda _: largest, lambda tensor: sums.append(tensor) or tensor)
-    total = torch.stack(sums).sum(0)
-    return exact_norm([parts[0]], count, lambda _: largest, lambda _: total)
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e8])
-def test_a_norm_has_the_same_bits_at_any_cut(scale):
-    generator = torch.Generator().manual_seed(1)
-    numbers = scale * torch.randn(30_011, generator=generator) * torch.logspace(-8, 0, 30_011)
-    found = [norm_of(list(numbers.chunk(num_parts))) for num_parts in (1, 2, 3, 7, 64)]
-    assert len({float(norm) for norm in found}) == 1
-    assert float(found[0]) == pytest.approx(float(numbers.double().norm()), rel=1e-6)
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_norm_of_what_is_not_finite_is_not_a_number(bad):
-    numbers = [torch.ones(5), torch.tensor([1.0, bad])]
-    assert norm_of(numbers).isnan()
-    assert float(norm_of([torch.zeros(3), torch.zeros(2)])) == 0.0

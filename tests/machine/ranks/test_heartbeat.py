@@ -23,7 +23,7 @@ from headwater.machine.ranks import heartbeat
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.machine.ranks.place import Place
-from headwater.machine.ranks.progress import COMPUTING, Progress
+from headwater.machine.ranks.watchdog import COMPUTING, Progress
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
 
@@ -95,8 +95,9 @@ OWN_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("is_on_both", [True, False])
-@pytest.mark.parametrize(("code", "words"), OWN_ERRORS)
+@pytest.mark.parametrize(
+    ("is_on_both", "code", "words"), [(True, *OWN_ERRORS[0]), *((False, *own) for own in OWN_ERRORS)]
+)
 def test_an_error_of_a_ranks_own_keeps_its_words_on_every_rank(tmp_path, code, words, is_on_both):
     program = f"{JOINED}\nwith ranks:\n    if ranks.rank or {is_on_both}:\n        {{code}}\n    ranks.wait()\n"
     said = [finish(rank) for rank in start_programs([program.replace("{code}", code)] * 2, tmp_path)]
@@ -208,7 +209,7 @@ def test_an_error_of_one_rank_is_what_the_others_say():
 def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monkeypatch):
     """It reads after any assignment, and stages of a pipeline make many while an exchange is under way."""
     clock, found = itertools.count(1.0), []
-    monkeypatch.setattr("headwater.machine.ranks.progress.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("headwater.machine.ranks.watchdog.time.perf_counter", lambda: next(clock))
 
     class Read(Progress):
         def __setattr__(self, name, value):

@@ -43,14 +43,19 @@ left, step.train_step = 8, train_step
 """
 
 
+def start(program: str) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return subprocess.Popen([sys.executable, "-c", program], env=environment(), **pipes)
+
+
 def start_hanging(limit: float, then: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HANGING.format(limit=limit, then=then)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=environment(),
-    )
+    return start(HANGING.format(limit=limit, then=then))
+
+
+def test_steps_that_begin_in_time_are_no_hang_however_many_and_a_rest_may_take_any_time():
+    act = "for step in range(16):\n    watchdog.begin(step); time.sleep(0.1)\nwatchdog.rest(); time.sleep(1.5)"
+    said = finish(start_hanging(1.0, act))
+    assert said.status == 0, said.err
 
 
 def test_a_step_that_takes_too_long_ends_the_process_and_says_where_it_was():
@@ -59,15 +64,6 @@ def test_a_step_that_takes_too_long_ends_the_process_and_says_where_it_was():
     assert "rank 1 of 2 ends: step 17 has taken" in said.err
     assert "train.hang_seconds allows 0.3" in said.err
     assert "in waits_in_vain" in said.err, "the stacks are there"
-
-
-def test_steps_that_begin_in_time_are_no_hang_however_many():
-    said = finish(start_hanging(1.0, "for step in range(16):\n    watchdog.begin(step); time.sleep(0.1)"))
-    assert said.status == 0, said.err
-
-
-def test_a_rest_may_take_any_time():
-    assert finish(start_hanging(0.2, "watchdog.rest(); time.sleep(0.8)")).status == 0
 
 
 def test_a_process_that_was_suspended_and_goes_on_has_not_hung():
@@ -117,7 +113,7 @@ def test_one_rank_alone_is_watched_only_where_a_number_is_given():
 def test_a_rank_that_waits_for_one_that_hangs_lets_it_end_first():
     program = """
 import time
-from headwater.machine.ranks.progress import Progress
+from headwater.machine.ranks.watchdog import Progress
 from headwater.machine.ranks import watchdog as module
 from headwater.machine.ranks.watchdog import UNWATCHED_STEPS, Watchdog
 module.WAITING_SECONDS = 3.0
@@ -131,15 +127,7 @@ with progress.exchanging():
 watchdog.rest()
 print(progress.trouble)
 """
-    said = finish(
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            env=environment(),
-        )
-    )
+    said = finish(start(program))
     assert (said.status, said.out) == (0, "None\n"), said
 
 

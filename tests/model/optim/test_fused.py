@@ -10,8 +10,7 @@ import torch
 from few_parameters import FewParameters
 from host_waits import HostWaits
 
-from headwater.machine.compute import fastest_updates
-from headwater.machine.device.facts import MachineFacts
+from headwater.machine.compute import MachineFacts, fastest_updates
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.optim.updates import AdamW, FusedUpdates, PlainUpdates

@@ -26,8 +26,8 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from headwater.machine.compute import DTYPES
 from headwater.machine.device.device import Device
-from headwater.machine.device.facts import DTYPES
 from headwater.machine.host.memory import collected_on_request
 from headwater.machine.parallel import prepare
 from headwater.machine.parallel.data_parallel import DataParallel, local

@@ -10,10 +10,9 @@ from training_state import save_checkpoint
 
 from headwater.core.errors import CheckpointError
 from headwater.machine.ranks.exchange import Ranks
-from headwater.train.checkpoint.checked_file import BLOCK_BYTES, CheckedTensors
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.train.checkpoint.load import newest_checkpoint, resume_from_
-from headwater.train.checkpoint.tensor_file import copy_box_
+from headwater.train.checkpoint.tensor_file import BLOCK_BYTES, CheckedTensors, copy_box_
 from headwater.train.checkpoint.verify import checked_manifest, is_whole
 
 ROWS, WIDTH = 4096, 256  # 4 MiB, 64 rows a block
@@ -66,16 +65,6 @@ def test_a_quarter_of_a_tensor_is_a_quarter_of_the_bytes(tmp_path):
     share = 4 * WIDTH * ROWS // 4
     beside = sum((path / name).stat().st_size for name in ("manifest.json", "model.sums"))
     assert share <= bytes_read() - before <= share + 3 * BLOCK_BYTES + 3 * beside  # the first block has the header
-
-
-@pytest.mark.parametrize("box", [(0, 0, ROWS, WIDTH), (5, 0, 1, WIDTH), (0, 3, ROWS, 1), (63, 17, 3001, 200)])
-def test_any_box_is_that_of_the_tensor(tmp_path, box):
-    model, path = save(tmp_path, 1), checkpoint_dir(tmp_path, 1)
-    row, column, height, width = box
-    target = torch.zeros(height, width)
-    with CheckedTensors(path / "model.safetensors", checked_manifest(path)) as tensors:
-        copy_box_(target, tensors, tensors.entry_of("big", torch.float32, (ROWS, WIDTH)), (row, column))
-    assert torch.equal(target, model["big"][row : row + height, column : column + width])
 
 
 def test_a_resume_takes_the_checkpoint_before_one_whose_tensors_are_damaged(tmp_path):

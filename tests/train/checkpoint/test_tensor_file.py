@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +25,8 @@ EXAMPLES = {
     "flags": torch.tensor([True, False, True]),
     "bytes": torch.arange(5, dtype=torch.uint8),
     "näme 🙂": torch.ones(2, dtype=torch.int32),
+    "parameter": torch.nn.Parameter(torch.ones(4, 4)),
+    **{str(dtype): torch.arange(24).reshape(4, 6).to(dtype) for dtype in DTYPES},
 }
 
 
@@ -46,14 +47,8 @@ def test_their_reader_gives_every_tensor_back_bit_by_bit():
     assert not [name for name in EXAMPLES if not same_bits(found[name], EXAMPLES[name])]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_comes_back(dtype):
-    tensor = torch.arange(24).reshape(4, 6).to(dtype)
-    assert same_bits(load(written({"a": tensor}))["a"], tensor)
-
-
 def test_the_bytes_are_those_of_their_writer():
-    contiguous = {name: tensor.contiguous() for name, tensor in EXAMPLES.items()}
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in EXAMPLES.items()}
     assert written(EXAMPLES, {"format": "pt"}) == their_bytes(contiguous, {"format": "pt"})
     assert written({}) == their_bytes({})
 
@@ -70,8 +65,3 @@ def test_metadata_are_where_transformers_reads_them(tmp_path):
     (tmp_path / "a").write_bytes(written({"a": torch.ones(1)}, {"format": "pt"}))
     with safe_open(tmp_path / "a", "pt") as file:
         assert file.metadata() == {"format": "pt"}
-
-
-def test_a_parameter_is_written_without_its_gradient():
-    weight = torch.nn.Parameter(torch.randn(4, 4))
-    assert same_bits(load(written({"a": weight}))["a"], weight.detach())

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 SIZE, REPEATS = 768, 6
 CPUINFO, NVIDIA = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/gpus")
+PROCESSES, BEGAN = Path("/proc"), 19  # of a process's stat: when it was started
 CPUS, CGROUPS = Path("/sys/devices/system/cpu"), Path("/sys/fs/cgroup")
 
 
@@ -96,6 +97,15 @@ def allowed_cpus() -> list[int]:
 def has_quota(cgroups: Path = CGROUPS) -> bool:
     """Return whether a container's quota pays for fewer CPUs than the process may run on."""
     return _quota(cgroups) < len(allowed_cpus())
+
+
+def stat_of(pid: int, processes: Path = PROCESSES) -> list[str]:
+    """Return what Linux says of a process, from its state's letter on; [] where there is none, or nothing is said."""
+    try:
+        text = (processes / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
 
 
 def _core(cpu: int, cpus: Path) -> str:

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from headwater.machine.host.facts import allowed_cpus, has_quota
+from headwater.machine.host.facts import PROCESSES, allowed_cpus, has_quota, stat_of
 
-PROC = Path("/proc")
-STAT = PROC / "stat"
+STAT = PROCESSES / "stat"
 NOW_SECONDS = 0.1
 BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
 _PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
@@ -71,17 +70,16 @@ def busy_now(meter: LoadMeter | None = None) -> str | None:
     return meter.note()
 
 
-def own_cpu_seconds(proc: Path = PROC, root: int | None = None) -> float:
+def own_cpu_seconds(proc: Path = PROCESSES, root: int | None = None) -> float:
     """Return the CPU time of this process, or of `root`, and of all that it has started: compilers are its own work."""
     spent = dict[int, float]()
     children = defaultdict[int, list[int]](list)
-    for path in proc.glob("[0-9]*/stat"):
+    for number in (int(path.parent.name) for path in proc.glob("[0-9]*/stat")):
+        cells = stat_of(number, proc)
         try:
-            cells = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             parent, ticks = int(cells[_PARENT]), sum(int(cell) for cell in cells[_SPENT])
-        except (OSError, ValueError, IndexError):  # it has ended meanwhile, or the file is of another kind
+        except (ValueError, IndexError):  # it has ended meanwhile, or the file is of another kind
             continue
-        number = int(path.parent.name)
         children[parent].append(number)
         spent[number] = ticks / os.sysconf("SC_CLK_TCK")
     total = sum(os.times()[:4]) if root is None else spent.get(root, 0.0)

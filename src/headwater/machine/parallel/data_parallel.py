@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from headwater.machine.device.device import Device
 from headwater.machine.parallel.boxes import is_copied
-from headwater.machine.parallel.fixed_point import exact_norm
-from headwater.machine.parallel.gradient_sum import ExactGradientSum, GradientSum, gradients_of
+from headwater.machine.parallel.gradient_sum import ExactGradientSum, GradientSum, exact_norm, gradients_of
 from headwater.machine.ranks.exchange import Ranks, local
 from headwater.machine.ranks.mesh import STATE_AXES, WEIGHT_AXES
 

@@ -1,13 +1,26 @@
-"""The gradient of a step: of one microbatch after another on this rank, then of all ranks."""
+"""The gradient of a step: of one microbatch after another on this rank, then of all ranks.
+
+A sum of floating-point numbers depends on its order, so the same step on 1, 2 or 4 ranks, or in other microbatches to a
+rank, ends in other last bits. Added exactly, every microbatch's gradient is rounded to a multiple of 2^-48 and added as
+a 64-bit integer. The rounding is 2e-15 at most, once a microbatch; the gradient is that of the mean loss over the
+step's targets, so a microbatch's share of it is far below the limit of 16.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from headwater.machine.parallel.boxes import is_copied
-from headwater.machine.parallel.fixed_point import FixedPointSum
+from headwater.machine.parallel.settings import MAX_EXACT_MICROBATCHES
 from headwater.machine.ranks.exchange import Ranks, local
+
+FRACTION_BITS = 48
+NORM_BITS = 62  # of a sum of squares
+LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_EXACT_MICROBATCHES  # as many fit into 63 bits
 
 
 def gradients_of(model: nn.Module) -> dict[str, Tensor]:
@@ -50,23 +63,71 @@ class GradientSum:
             self._replicas.sum_tensors_([gradient_of(parameter) for parameter in model.parameters()])
 
 
+# ---- as integers, of which addition is associative
+
+
+def as_integers(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a gradient in units of 2^-48, and whether it is good; zeros where it is NaN or too large."""
+    is_good = gradient.abs().max() < LARGEST_SHARE  # not "larger than": NaN is neither, and bad
+    fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
+    return torch.where(is_good, fractions, 0.0).long(), is_good
+
+
+def as_gradient(integers: Tensor, num_bad: Tensor) -> Tensor:
+    """Return what a sum of integers stands for, fp64; NaN where one that was added was bad: the step is skipped."""
+    return integers.double().mul_(2.0**-FRACTION_BITS) + torch.where(num_bad > 0, torch.nan, 0.0)
+
+
+def exact_norm(
+    tensors: Sequence[Tensor],
+    num_numbers: int,
+    max_: Callable[[Tensor], Tensor],
+    sum_: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the norm, fp32, of tensors of `num_numbers` in all, with the same bits however they are divided.
+
+    Squares are added as integers, at a scale by which the largest of them fills what the sum of all has room for.
+    `max_` and `sum_` are over the ranks that hold the other parts. A number that isn't finite makes it NaN.
+    """
+    largest = torch.stack([tensor.abs().max() for tensor in tensors if tensor.numel()]).max().double()
+    is_bad = ~largest.isfinite()
+    largest, num_bad = max_(torch.stack([torch.where(is_bad, 0.0, largest), is_bad.double()])).unbind()
+    exponent = NORM_BITS - math.ceil(math.log2(max(2, num_numbers))) - 2 * torch.frexp(largest).exponent.double()
+    scale = torch.exp2(exponent)
+    squares = [tensor.double().square_().mul_(scale).round_().long().sum() for tensor in tensors]
+    norm = (sum_(torch.stack(squares).sum()).double() / scale).sqrt().float()
+    return torch.where(num_bad > 0, torch.nan, norm)
+
+
 class ExactGradientSum(GradientSum):
     """Added as integers: the same bits in any order."""
 
-    _total: FixedPointSum | None = None  # of the step under way
+    _integers: dict[str, Tensor] | None = None  # of the step under way
+    _num_bad: Tensor
 
-    def _take_total(self, model: nn.Module) -> FixedPointSum:
-        # held by no attribute while it is worked on: what fails half-way leaves nothing for the next step
-        total, self._total = self._total or FixedPointSum(model.parameters()), None
-        return total
-
+    @torch.no_grad()
     def add_(self, model: nn.Module) -> None:
-        total = self._take_total(model)
-        total.take_()
-        self._total = total
+        # held by no attribute while it is worked on: what fails half-way leaves nothing for the next step
+        sums, self._integers = self._integers, None
+        named = dict(model.named_parameters())
+        if sums is None:
+            sums = {name: torch.zeros_like(parameter, dtype=torch.int64) for name, parameter in named.items()}
+            self._num_bad = torch.zeros(1, dtype=torch.int64, device=next(iter(named.values())).device)
+        for name, parameter in named.items():
+            gradient, parameter.grad = parameter.grad, None
+            if gradient is not None and gradient.numel():
+                integers, is_good = as_integers(gradient)
+                self._num_bad += ~is_good
+                sums[name] += integers
+        self._integers = sums
 
     def own(self, model: nn.Module) -> dict[str, Tensor]:
-        return gradients_of(model) if self._total is None else self._total.named(model)
+        return dict(self._integers or {})
 
+    @torch.no_grad()
     def reduce_(self, model: nn.Module) -> None:
-        self._take_total(model).give_(self._replicas.sum_tensors_)
+        sums, self._integers = self._integers, None
+        assert sums is not None, "a step had no microbatch"
+        self._replicas.sum_tensors_([*sums.values(), self._num_bad])
+        for name, parameter in model.named_parameters():
+            parameter.grad = as_gradient(sums[name], self._num_bad).to(parameter.dtype)

@@ -20,10 +20,10 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.device_mesh import DeviceMesh
 
 from headwater.core.errors import HeadwaterError, LostRanksError
-from headwater.machine.ranks.heartbeat import RESUMES, Heartbeat, Slowest
+from headwater.machine.ranks.heartbeat import Heartbeat, Slowest
 from headwater.machine.ranks.mesh import AXES, DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.machine.ranks.place import Place
-from headwater.machine.ranks.progress import Progress
+from headwater.machine.ranks.watchdog import RESUMES, Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time

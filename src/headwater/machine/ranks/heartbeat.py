@@ -23,13 +23,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch.distributed as dist
 
+from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
 from headwater.machine.ranks.place import Place, named
-from headwater.machine.ranks.progress import Progress, place_in_run
+from headwater.machine.ranks.watchdog import RESUMES, STDERR, Progress, place_in_run
 
 BEAT_SECONDS = 0.5
 SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
@@ -37,8 +37,6 @@ NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails
 END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
 WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
 MIN_LEAD = 0.1  # of the time: beats of one moment are up to BEAT_SECONDS apart
-STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
-PROCESSES = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -179,12 +177,11 @@ class Heartbeat:
 
     def _write(self) -> None:
         now = self.progress
-        phase = "waiting in an exchange" if now.is_exchanging else now.phase
         self._own = replace(
             self._own,
             number=self._own.number + 1,
             step=now.step,
-            phase=phase,
+            phase=now.doing,
             exchange_seconds=now.exchange_seconds(),
             trouble=now.trouble,
         )
@@ -262,9 +259,6 @@ class Heartbeat:
             _end_process(self._place, f"lost others: {why}", self.progress)
 
 
-RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
-
-
 def _end_process(place: Place, why: str, where: Progress) -> None:
     line = f"headwater: {named([place.rank], place.world_size)} {why}; this rank was {where}. {RESUMES}\n"
     os.write(STDERR, line.encode())
@@ -292,11 +286,8 @@ def _host() -> str:
 
 def _process(pid: int) -> tuple[str, str | None]:
     """Return the state of a process, and when it was started, by the system's count; None if it isn't, or has ended."""
-    try:
-        fields = (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return "X", None
-    return fields[0], None if fields[0] in "ZX" else fields[19]
+    fields = stat_of(pid) or ["X"]
+    return fields[0], None if fields[0] in "ZX" else fields[BEGAN]
 
 
 def _state(beat: Beat) -> Literal["running", "stopped", "gone"]:

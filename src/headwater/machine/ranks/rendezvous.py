@@ -16,10 +16,10 @@ from torch.distributed.rendezvous import rendezvous
 
 from headwater.core.errors import LayoutError, TrainingError
 from headwater.machine.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
-from headwater.machine.ranks.heartbeat import RESUMES, Heartbeat, StoreWatch
+from headwater.machine.ranks.heartbeat import Heartbeat, StoreWatch
 from headwater.machine.ranks.mesh import Mesh
 from headwater.machine.ranks.place import Place, gpu_of, named, shared_gpus
-from headwater.machine.ranks.progress import Progress
+from headwater.machine.ranks.watchdog import RESUMES, Progress
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
 CONNECT_TIMEOUT = timedelta(seconds=60)  # to a launcher's store, which is there before its ranks

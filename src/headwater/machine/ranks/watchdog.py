@@ -1,4 +1,4 @@
-"""Ends a rank that makes no progress, so that its launcher starts all of them again instead of waiting for hours.
+"""Where a rank is in its run; and what ends one that makes no progress, so that its launcher starts all of them again.
 
 A stopped process or a lost network raises nothing: the others wait for it in an exchange. Each rank watches its own
 steps; one that waits in vain says where all its threads are and ends. A launcher (torchrun) then kills the others,
@@ -12,10 +12,12 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
-from headwater.machine.ranks.progress import COMPUTING, Progress
-
+COMPUTING = "computing"  # the phase of a step
+RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
 STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
 UNWATCHED_STEPS = 3  # the first compile, and nothing says how long that may take
 REMEMBERED_STEPS = 64
@@ -26,6 +28,62 @@ WAITING_SECONDS = 5.0  # more for a rank that waits for others, so that the one 
 TELLING_SECONDS = 1.2  # until a heartbeat has told the others
 
 Limit = float | Literal["auto"] | None
+
+
+class Progress:
+    """The step that is worked on, what is done for it, and the seconds spent in exchanges of steps so far."""
+
+    def __init__(self) -> None:
+        self.step, self.phase = 0, "preparing"
+        self.trouble: str | None = None  # what the others are to know of this rank's end; "": it ended as it should
+        # seconds in exchanges that have ended, and when the one under way began: one value, which changes at once
+        self._exchanged = (0.0, 0.0)
+
+    def enter(self, phase: str, step: int | None = None) -> None:
+        self.phase, self.step = phase, self.step if step is None else step
+
+    @property
+    def is_exchanging(self) -> bool:
+        return self._exchanged[1] > 0
+
+    def exchanging(self) -> AbstractContextManager[None]:
+        """Count the time inside as that of an exchange with other ranks."""
+        return self._counted(is_exchanging=True)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Don't count the time inside, of an exchange under way, as that of an exchange."""
+        return self._counted(is_exchanging=False)
+
+    @contextmanager
+    def _counted(self, *, is_exchanging: bool) -> Iterator[None]:
+        before = self.is_exchanging
+        self._count(is_exchanging)
+        try:
+            yield
+        finally:
+            self._count(before)
+
+    def _count(self, is_exchanging: bool) -> None:
+        self._exchanged = self.exchange_seconds(), time.perf_counter() if is_exchanging else 0.0
+
+    def exchange_seconds(self) -> float:
+        """Return the seconds in exchanges of steps, with those of one under way.
+
+        Others aren't counted: while the first rank measures the machine or evaluates, the rest wait for no slow one.
+        """
+        seconds, since = self._exchanged
+        return seconds + (time.perf_counter() - since if since and self.phase == COMPUTING else 0.0)
+
+    @property
+    def doing(self) -> str:
+        return "waiting in an exchange" if self.is_exchanging else self.phase
+
+    def __str__(self) -> str:
+        return place_in_run(self.step, self.doing)
+
+
+def place_in_run(step: int, phase: str) -> str:
+    return f"in step {step}, {phase}" if step else phase
 
 
 class Watchdog:
@@ -103,8 +161,7 @@ class Watchdog:
         why = "It waits for a rank that hangs" if self._progress.is_exchanging else "It hangs"
         line = (
             f"rank {self._rank} of {self._world_size} ends: step {self._progress.step} has taken {seconds:.1f} s, "
-            f"and train.hang_seconds allows {limit:.1f}. {why}; the same command, or "
-            "torchrun with --max-restarts, resumes from the last checkpoint. Its threads:\n"
+            f"and train.hang_seconds allows {limit:.1f}. {why}. {RESUMES}. Its threads:\n"
         )
         os.write(STDERR, line.encode())
         faulthandler.dump_traceback(STDERR, all_threads=True)

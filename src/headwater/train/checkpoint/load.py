@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from headwater.core.errors import CheckpointError
 from headwater.core.files import move_folder
+from headwater.machine.parallel.boxes import whole_shape
 from headwater.machine.ranks.exchange import Ranks
-from headwater.train.checkpoint.checked_file import CheckedTensors
 from headwater.train.checkpoint.layout import MODEL, OPTIM, list_checkpoints, list_damaged
-from headwater.train.checkpoint.shards import DTYPES, load_pieces_, require_shapes
+from headwater.train.checkpoint.shards import DTYPES, Read, reads_of
+from headwater.train.checkpoint.tensor_file import CheckedTensors, copy_box_
 from headwater.train.checkpoint.verify import checked_manifest, read_state, require_files
 
 MAX_OPEN_FILES = 500
@@ -52,8 +52,9 @@ class StoredTensors(Mapping[str, Tensor]):
     Raises CheckpointError for a damaged one.
     """
 
-    def __init__(self, path: Path, kind: str) -> None:
-        self._path, self._prefix, self._manifest = path, f"{kind}.", checked_manifest(path)
+    def __init__(self, path: Path, kind: str = "") -> None:
+        """`kind`: MODEL or OPTIM; "": both, each named after its kind."""
+        self._path, self._prefix, self._manifest = path, kind and f"{kind}.", checked_manifest(path)
         table = self._manifest["tensors"]
         self._table = {name: entry for name, entry in table.items() if name.startswith(self._prefix)}
         self._files: dict[str, CheckedTensors] = {}
@@ -72,13 +73,45 @@ class StoredTensors(Mapping[str, Tensor]):
         return (name.removeprefix(self._prefix) for name in self._table)
 
     def __getitem__(self, name: str) -> Tensor:
-        named = self._prefix + name
-        entry = self._table[named]
-        tensor = torch.empty(entry["shape"], dtype=_dtype(entry, self._path))
-        load_pieces_(
-            {named: tensor}, {named: entry}, lambda file: nullcontext(self._opened(file)), str(self._path), Ranks()
-        )
+        entry = self._table[self._prefix + name]
+        if entry["dtype"] not in DTYPES:
+            raise CheckpointError(f"{self._path} is damaged: its manifest.json has tensors of {entry['dtype']!r:.100}")
+        tensor = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+        self.copy_into_({name: tensor}, Ranks())
         return tensor
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor by its name."""
+        return {name: tuple(self._table[self._prefix + name]["shape"]) for name in self}
+
+    def require_shapes(self, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
+        """Raise CheckpointError unless each of these tensors, or the whole of a rank's part, is there in its shape."""
+        for name, tensor in tensors.items():
+            named, expected = self._prefix + name, list(whole_shape(name, tensor.shape, ranks.mesh))
+            if (found := self._table.get(named, {}).get("shape")) != expected:
+                kept = "is missing" if found is None else f"has the shape {found}"
+                raise CheckpointError(f"{self._path} doesn't fit this run: {named}, {expected} here, {kept} there")
+
+    @torch.no_grad()
+    def copy_into_(self, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
+        """Fill what this rank has of some tensors; what is read, and no more, is checked.
+
+        Each file is read where these tensors lie. Raises CheckpointError when one is damaged, isn't there or has
+        another shape.
+        """
+        self.require_shapes(tensors, ranks)
+        by_file: dict[str, list[Read]] = {}
+        try:
+            for name, tensor in tensors.items():
+                for read in reads_of(self._prefix + name, tensor, self._table[self._prefix + name], ranks):
+                    by_file.setdefault(read.file, []).append(read)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self._path} has a table of tensors that makes no sense: {error!r:.200}") from None
+        for file_name, reads in by_file.items():
+            file = self._opened(file_name)
+            found = [(file.entry_of(*read.saved), read) for read in reads]
+            for entry, read in sorted(found, key=lambda each: each[0].start):  # so that no block is read twice
+                copy_box_(read.target, file, entry, read.offsets)
 
     def _opened(self, name: str) -> CheckedTensors:
         """Return a file, opened once as long as there aren't MAX_OPEN_FILES: a system allows a process about 1,000."""
@@ -89,14 +122,17 @@ class StoredTensors(Mapping[str, Tensor]):
         return self._files[name]
 
 
+def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a kind that a checkpoint has, by name."""
+    return StoredTensors(path, kind).shapes()
+
+
 def load_state_(
     path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ranks: Ranks | None = None
 ) -> None:
-    """Copy a checkpoint into these tensors, which may be a part of it; what is read, and no more, is checked.
-
-    Raises CheckpointError when it is damaged, or when a tensor isn't in it in this shape.
-    """
-    _fill_(path, checked_manifest(path), _by_kind(model, optim), ranks or Ranks())
+    """Copy a checkpoint into these tensors, which may be a part of it, as `StoredTensors.copy_into_` does."""
+    with StoredTensors(path) as stored:
+        stored.copy_into_(_by_kind(model, optim), ranks or Ranks())
 
 
 def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> str | None:
@@ -104,12 +140,13 @@ def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: M
 
     All ranks call it together. Raises CheckpointError where a tensor isn't in it in this shape: that is no damage.
     """
-    manifest, tensors, damage = checked_manifest(path), _by_kind(model, optim), None
-    require_shapes(tensors, manifest["tensors"], str(path), ranks)
-    try:
-        _fill_(path, manifest, tensors, ranks)
-    except CheckpointError as error:
-        damage = str(error)
+    tensors, damage = _by_kind(model, optim), None
+    with StoredTensors(path) as stored:
+        stored.require_shapes(tensors, ranks)
+        try:
+            stored.copy_into_(tensors, ranks)
+        except CheckpointError as error:
+            damage = str(error)
     ranks.wait()  # for one that reads for longer than a step's exchange may take
     return next((found for found in ranks.gather(damage) if found is not None), None)
 
@@ -117,25 +154,6 @@ def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: M
 def _by_kind(model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kinds = ((MODEL, model), (OPTIM, optim))
     return {f"{kind}.{name}": tensor for kind, tensors in kinds for name, tensor in tensors.items()}
-
-
-def _fill_(path: Path, manifest: dict[str, Any], tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
-    with torch.no_grad():
-        load_pieces_(tensors, manifest["tensors"], lambda name: CheckedTensors(path / name, manifest), str(path), ranks)
-
-
-def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of a kind that a checkpoint has, by name."""
-    table = checked_manifest(path)["tensors"]
-    return {
-        name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")
-    }
-
-
-def _dtype(entry: dict[str, Any], path: Path) -> torch.dtype:
-    if entry["dtype"] not in DTYPES:
-        raise CheckpointError(f"{path} is damaged: its manifest.json has tensors of {entry['dtype']!r:.100}")
-    return DTYPES[entry["dtype"]]
 
 
 @dataclass(frozen=True)

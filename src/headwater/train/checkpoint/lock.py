@@ -24,8 +24,8 @@ from typing import Any
 from headwater.core import disk
 from headwater.core.errors import TEMPORARY_MARK, HeadwaterError, LockedError, storage_errors
 from headwater.core.files import make_folder, write_json
+from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
 
-PROCESSES = Path("/proc")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 NO_LOCKS_NOTE = (
     "{run_dir} lies on a file system without locks (flock): a process that was killed leaves its name in "
@@ -229,21 +229,14 @@ def _state_of(claim: dict[str, Any]) -> str | None:
 def _began(pid: int) -> str | None:
     """Return what tells a process from a later one of the same number: the machine's start and its own after that."""
     try:
-        text = (PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        return f"{BOOT.read_text().strip()} {text.rpartition(')')[2].split()[19]}"
+        return f"{BOOT.read_text().strip()} {stat_of(pid)[BEGAN]}"
     except (OSError, IndexError):
         return None
 
 
 def _state(pid: int) -> str | None:
     """Return the letter of a process's state, "?" where the system doesn't say, or None when there is none."""
-    if not (PROCESSES / "self").exists():
-        return "?"
-    try:
-        text = (PROCESSES / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()[0]
+    return next(iter(stat_of(pid)), None) if (PROCESSES / "self").exists() else "?"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -39,7 +39,6 @@ from headwater.core.files import (
 from headwater.core.manifests import seal
 from headwater.core.records import no_owner
 from headwater.machine.ranks.exchange import Ranks
-from headwater.train.checkpoint.checked_file import SummedFile
 from headwater.train.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
@@ -53,7 +52,7 @@ from headwater.train.checkpoint.layout import (
 )
 from headwater.train.checkpoint.load import put_aside
 from headwater.train.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
-from headwater.train.checkpoint.tensor_file import write_tensors
+from headwater.train.checkpoint.tensor_file import SummedFile, write_tensors
 from headwater.train.checkpoint.verify import is_whole, require_whole
 
 SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile

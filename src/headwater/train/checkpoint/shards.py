@@ -7,8 +7,7 @@ and its planner, which has ranks ask each other, costs each process a second to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heapreplace
 from typing import Any
@@ -16,15 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.core.errors import CheckpointError
 from headwater.core.files import digest_json
 from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
 from headwater.machine.ranks.exchange import Ranks, local
 from headwater.train.checkpoint import tensor_file
-from headwater.train.checkpoint.checked_file import CheckedTensors
 from headwater.train.checkpoint.layout import MODEL, OPTIM
 from headwater.train.checkpoint.tensor_digest import add_digests, tensor_digest
-from headwater.train.checkpoint.tensor_file import copy_box_
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]
@@ -127,48 +123,19 @@ def merged_tables(tables: Iterable[Table]) -> Table:
     }
 
 
-def load_pieces_(
-    state: Mapping[str, Tensor],
-    table: Table,
-    open_file: Callable[[str], AbstractContextManager[CheckedTensors]],
-    folder: str,
-    ranks: Ranks,
-) -> None:
-    """Fill what this rank has of the tensors of `state` from a checkpoint's pieces, whatever ranks wrote them.
-
-    Each file that is needed is opened once, and read where these tensors lie. Raises CheckpointError, naming `folder`,
-    when a tensor isn't there or has another shape.
-    """
-    require_shapes(state, table, folder, ranks)
-    by_file: dict[str, list[_Read]] = {}
-    try:
-        for name, tensor in state.items():
-            own, first, _ = _own_box(name, tensor, ranks)
-            for file_name, read in _reads(name, own, first, table[name]):
-                by_file.setdefault(file_name, []).append(read)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder} has a table of tensors that makes no sense: {error!r:.200}") from None
-    for file_name, reads in by_file.items():
-        with open_file(file_name) as file:
-            found = [(file.entry_of(*read.saved), read) for read in reads]
-            for entry, read in sorted(found, key=lambda each: each[0].start):  # so that no block is read twice
-                copy_box_(read.target, file, entry, read.offsets)
-
-
 @dataclass(frozen=True)
-class _Read:
-    """A box to fill, the tensor of a file that has it (key, dtype, shape), and where in that one it begins."""
+class Read:
+    """A box to fill, the file and its tensor (key, dtype, shape) that have it, and where in that one it begins."""
 
     target: Tensor
+    file: str
     saved: tuple[str, torch.dtype, tuple[int, ...]]
     offsets: tuple[int, ...]
 
 
-def _reads(name: str, own: Tensor, first: Sequence[int], entry: dict[str, Any]) -> Iterator[tuple[str, _Read]]:
-    """Yield the boxes that make up this rank's `own` of a tensor, each with its file; ValueError if one is missing.
-
-    `first` is where it begins in the whole.
-    """
+def reads_of(name: str, tensor: Tensor, entry: dict[str, Any], ranks: Ranks) -> Iterator[Read]:
+    """Yield what makes up this rank's part of a tensor, by its entry in a table; ValueError if some is missing."""
+    own, first, _ = _own_box(name, tensor, ranks)
     num_missing = own.numel()
     for chunk in entry["chunks"]:
         shape, offsets = tuple(chunk["shape"]), tuple(chunk["offsets"])
@@ -182,15 +149,6 @@ def _reads(name: str, own: Tensor, first: Sequence[int], entry: dict[str, Any]) 
         key = key_of(name, offsets, is_whole=chunk["shape"] == entry["shape"])
         skipped = tuple(begin - offset for begin, offset in zip(begins, offsets, strict=True))
         num_missing -= target.numel()
-        yield chunk["file"], _Read(target, (key, DTYPES[entry["dtype"]], shape), skipped)
+        yield Read(target, chunk["file"], (key, DTYPES[entry["dtype"]], shape), skipped)
     if num_missing:
         raise ValueError(f"{num_missing} numbers of {name} are in no chunk, or in several")
-
-
-def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str, ranks: Ranks) -> None:
-    """Raise CheckpointError, naming `folder`, unless each of these tensors was saved, in its shape."""
-    for name, tensor in state.items():
-        found, expected = table.get(name, {}).get("shape"), list(whole_shape(name, tensor.shape, ranks.mesh))
-        if found != expected:
-            kept = "is missing" if found is None else f"has the shape {found}"
-            raise CheckpointError(f"{folder} doesn't fit this run: {name}, {expected} here, {kept} there")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -84,15 +85,22 @@ def digest_of(manifest: dict[str, Any], file: Path) -> str:
         raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
 
 
+@contextmanager
+def read_errors(file: Path) -> Iterator[None]:
+    """Let an error of the system, inside, say which file of a checkpoint can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be read: {error.strerror}") from error
+
+
 def require_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> dict[str, Any]:
     """Return the manifest of a checkpoint of which every file is there with its digest; else raise CheckpointError."""
     manifest = checked_manifest(path)
     for name in files_of(manifest, path):
         file = path / name
-        try:
+        with read_errors(file):
             found = digest(file)
-        except OSError as error:
-            raise CheckpointError(f"{file} can't be read: {error.strerror}") from error
         if found != digest_of(manifest, file):
             raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
     return manifest
