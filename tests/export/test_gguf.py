@@ -26,8 +26,7 @@ from headwater.export.base.gguf import GgufFile
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import model_of
 from headwater.export.gguf import FORMATS, export_gguf, q4_0, q8_0
-from headwater.model.gguf_names import PRE_TOKENIZERS, architecture
-from headwater.model.names import shapes
+from headwater.model.names import PRE_TOKENIZERS, architecture, shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.tokens.tokenizer.conversation import prompt_ids

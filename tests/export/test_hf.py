@@ -16,6 +16,7 @@ from headwater.core import files, manifests
 from headwater.core.errors import ExportError
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import CardFacts
+from headwater.export.hf_weights import made_of
 from headwater.model.names import places, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -220,7 +221,7 @@ def test_every_parameter_of_a_family_has_exactly_one_place(name):
 def test_each_parameter_lies_where_its_place_says(name):
     model = random_model(model_settings(**SHAPES[name]))
     state = model.state_dict()
-    theirs = {rule.theirs: rule.made_of(state.__getitem__) for rule in rules(model.settings)}
+    theirs = {rule.theirs: made_of(rule, state.__getitem__) for rule in rules(model.settings)}
     assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == their_shapes(
         model.settings, rules(model.settings)
     )

@@ -23,7 +23,7 @@ from headwater.runs.downstream import require_alignable
 from headwater.train.checkpoint.origins import KEPT, Origin
 
 TALKS = '[corpus.sources.talks]\nkind = "conversations"\npaths = ["talks.jsonl"]\n'
-FEW = {"NUM_SAMPLED": 2, "ANSWER_TOKENS": 3, "PROSE_TOKENS": 2, "split_countries": None}
+FEW = {"ANSWER_TOKENS": 3, "PROSE_TOKENS": 2, "split_countries": None}
 
 
 def write_inputs(folder: Path, num_prompts: int = 10) -> None:

@@ -13,7 +13,7 @@ from headwater.export.base.facts import BaseFacts, facts_of
 from headwater.export.base.folder_weights import FolderValues
 from headwater.export.base.gguf import GgufFile
 from headwater.model.init import WHOLE, FirstValue, OpenFirst, Part
-from headwater.model.names import gguf_rules, places, their_shapes
+from headwater.model.names import places, rules, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.train.checkpoint.layout import MODEL
@@ -76,8 +76,8 @@ class GgufValues:
     def __init__(self, file: GgufFile) -> None:
         """Raise ConfigError that names the tensors that are missing, left over, or of another shape."""
         self._file = file
-        self._places = places(file.settings, gguf_rules(file.settings))
-        expected = their_shapes(file.settings, gguf_rules(file.settings))
+        of_file = rules(file.settings, "llama.cpp")
+        self._places, expected = places(file.settings, of_file), their_shapes(file.settings, of_file)
         found = {name: tuple(reversed(tensor.shape)) for name, tensor in file.tensors.items()}
         problems = [f"{name} is missing" for name in expected if name not in found]
         problems += [f"{name} has no place here" for name in found if name not in expected]

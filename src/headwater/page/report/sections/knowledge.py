@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from headwater.core.numbers import percent, whole
 from headwater.core.records import Object, amount, entries
-from headwater.page.charts.chart import Spec, layout, line, plot, series
-from headwater.page.charts.markup import Child, Html, card, chart_text, data_table, section, tag
+from headwater.page.charts.markup import Child, Html, card, data_table, section, tag
 from headwater.runs.run_data import RunData
 
-SHOWN = (
-    "known facts as prose",
-    "known facts never named, new phrasings",
-    "made-up facts never named",
-    "made-up facts never named: wrong answers",
-)
-"Rows of the table that the picture has, too."
 _LEAD = (
     "Capitals asked as a user asks: of real countries, which the base has read of, and of made-up ones, of which no "
     "text tells. Tuning may name those of one half of each, and never those of the other. In brackets the interval of "
@@ -30,7 +20,7 @@ def knowledge(run: RunData) -> Html | None:
     if not stages or not rows:
         return None
     lead = tag("p", _LEAD, class_="lead")
-    return section("What each stage changed", "knowledge", lead, _picture(stages, rows), _table(stages, rows))
+    return section("What each stage changed", "knowledge", lead, _table(stages, rows))
 
 
 def _heads(stages: list[Object]) -> list[str]:
@@ -55,34 +45,3 @@ def _cell(value: Object) -> Child:
     if share is None or low is None or high is None or num is None:
         return "–"
     return [percent(share), " ", tag("span", f"({100 * low:.0f}–{100 * high:.0f}, {whole(num)})", class_="where")]
-
-
-def _picture(stages: list[Object], rows: list[Object]) -> Html:
-    by_measure = {str(row.get("measure")): row for row in rows}
-    traces: list[Spec] = []
-    for index, measure in enumerate(name for name in SHOWN if name in by_measure):
-        values = _values(by_measure[measure], len(stages))
-        known = [(at, each) for at, each in enumerate(values) if amount(each, "value") is not None]
-        curve = [(float(at), amount(each, "value") or 0.0) for at, each in known]
-        ends = {name: [abs((amount(each, "value") or 0.0) - (amount(each, name) or 0.0)) for _, each in known]
-                for name in ("high", "low")}  # fmt: skip
-        bars: Any = {"type": "data", "array": ends["high"], "arrayminus": ends["low"], "symmetric": False}
-        marks: Spec = {"mode": "lines+markers", "marker": {"size": 7, "color": f"@{series(index)}"}, "error_y": bars}
-        traces.append(line(measure, curve, series(index), hovertemplate="%{y:.1%}", **marks))
-    names = [chart_text(str(stage.get("stage"))) for stage in stages]
-    axis = {
-        "tickmode": "array",
-        "tickvals": list(range(len(names))),
-        "ticktext": names,
-        "range": [-0.3, len(names) - 0.7],
-        "fixedrange": True,
-    }
-    chart = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
-    chart["xaxis"] = chart["xaxis"] | axis
-    last = ", ".join(f"{trace['name']} {trace['y'][-1]:.0%}" for trace in traces if trace["y"])
-    return card(
-        "Facts by stage",
-        "Later stages change what is said, not what is known.",
-        plot(f"Facts by stage, shares of right answers; after the last: {last}.", traces, chart),
-        kind="card chart",
-    )
