@@ -10,13 +10,13 @@ from safetensors.torch import load_file, save_file
 from their_models import CONFIGS, save_their_model, their_logits, token_ids
 
 from headwater.core.errors import ConfigError
-from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS, settings_of_config
+from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS, config_of_settings, settings_of_config
 from headwater.export.base.facts import facts_of
 from headwater.export.base.folder import INDEX_FILE, licence_of, read_object
 from headwater.export.base.folder_weights import FolderValues
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import open_values
-from headwater.export.hf import export_hf, hf_config
+from headwater.export.hf import export_hf
 from headwater.export.hf_weights import write_weights
 from headwater.model.init import initialise_
 from headwater.model.names import shapes
@@ -103,7 +103,7 @@ def test_what_was_exported_comes_back_to_the_bit(tmp_path, name, max_file_bytes)
             parameter.normal_(generator=generator)
     state = model.state_dict()
     write_weights(tmp_path, state, settings, torch.float32, max_file_bytes)
-    config = hf_config(settings, "float32")
+    config = config_of_settings(settings, "float32")
     found = settings_of_config(config)
     longest = 128 if name == "llama-yarn" else settings.num_positions
     assert found == settings.model_copy(update={"seq_len": longest, "max_positions": longest})
