@@ -123,8 +123,10 @@ def export_gguf(
             }
             file.write(written_header(keys, tensors))
             for each, format in formats.items():
-                value = _factors(model) if each == FREQUENCIES else made_of(rule_of[each], parameter)
-                _write_tensor(file, each, value.float(), format)
+                # without a name, so that one tensor is in memory at a time
+                _write_tensor(
+                    file, each, _factors(model) if each == FREQUENCIES else made_of(rule_of[each], parameter), format
+                )
         files.write_text(folder / "Modelfile", modelfile(path.name, model, tokenizer, is_tuned))
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": {path.name: file.digest}}
         files.write_json(folder / "manifest.json", manifest)
@@ -136,7 +138,7 @@ def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
 
 def _write_tensor(file: files.DigestedFile, name: str, value: Tensor, format: NumberFormat) -> None:
     start = file.num_bytes
-    for rows in value.contiguous().split(ROWS_AT_A_TIME):
+    for rows in value.float().contiguous().split(ROWS_AT_A_TIME):
         if not rows.abs().max() <= format.max_value:
             raise ExportError(f"{name} holds NaN or numbers above {format.max_value:,.0f}, which its format can't")
         file.write(memoryview(format.encode(rows)).cast("B"))
