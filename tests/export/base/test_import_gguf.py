@@ -177,7 +177,7 @@ def test_its_tokenizer_gives_the_same_ids(tmp_path):
         ({"rope.dimension_count": 4}, "llama.rope.dimension_count=4, where 8 is understood"),
         ({"rope_freqs.weight": 1}, "rope_freqs.weight stretches its positions"),
         ({"split.count": 2}, "one of several files"),
-        ({"blk.1.ffn_up.weight": None}, "blk.1.ffn_up.weight is missing"),
+        ({"blk.1.ffn_up.weight": None}, "missing: blk.1.ffn_up.weight"),
         (
             {"blk.1.ffn_up.weight": np.ones((63, 32))},
             r"blk.1.ffn_up.weight is \(63, 32\) and the keys make it \(64, 32\)",
