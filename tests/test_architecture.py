@@ -35,7 +35,7 @@ INSIDE = {
     "page": [["."], ["report", "serve"], ["picture"]],
     "runs": [["library"], ["."]],
     "plan": [["."], ["forecast"], ["scaling"]],
-    "export": [[".", "base"]],
+    "export": [["."], ["base"]],
     "train": [["."], ["checkpoint"]],
     "machine": [[".", "parallel"], ["device", "ranks"], ["host"]],
     "model": [["kernels"], [".", "optim"]],

@@ -38,7 +38,7 @@ OF_SETTINGS = {
     "corpus tokenizer train": "{}",
     "launch slurm": "{}",
 }
-OF_A_TUNED_MODEL = {"chat", *(f"downstream {verb}" for verb in ("sft", "rl", "dpo", "reward", "knowledge"))}
+OF_A_TUNED_MODEL = {"chat", *(f"downstream {verb}" for verb in ("sft", "rl", "dpo"))}
 "Tried in tests/downstream and test_sft_and_chat.py."
 WITHOUT_END = {"plan", "serve"}
 "Tried in test_plan and tests/page/serve."

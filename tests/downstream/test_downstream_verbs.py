@@ -97,27 +97,7 @@ def test_a_reward_that_cannot_be_used_is_refused_before_a_folder_is_made(cwd):
         *(("--lr", value, f"--lr {value}: ") for value in ("-1", "0", "nan", "inf")),
     ],
 )
-@pytest.mark.parametrize("verb", [("dpo", "--pairs"), ("reward", "--pairs"), ("rl", "--reward", "exact", "--prompts")])
+@pytest.mark.parametrize("verb", [("dpo", "--pairs"), ("rl", "--reward", "exact", "--prompts")])
 def test_a_name_or_a_learning_rate_that_is_none_is_refused(cwd, verb, option, value, message):
     said = call("downstream", *verb, "prompts.jsonl", option, value, "runs/mine", cwd=cwd)
     assert said.status == 2 and message in said.err, said
-
-
-def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatch):
-    """The small model knows nothing, and that is what it says, in the file and on the page."""
-    for name, few in (("NUM_SAMPLED", 2), ("ANSWER_TOKENS", 3), ("PROSE_TOKENS", 2)):
-        monkeypatch.setattr(f"headwater.downstream.knowledge.{name}", few)
-    shutil.copytree(cwd / "runs/mine", cwd / "runs/tuned")
-    said = call("downstream", "knowledge", "runs/tuned", "--before", "runs/mine", "--json", cwd=cwd)
-    assert said.status == 0, said
-    assert said.json == json.loads((cwd / "runs/tuned/knowledge.json").read_text())
-    assert [stage["run"] for stage in said.json["stages"]] == ["mine", "tuned"]
-    assert said.json["stages"][0]["bits_per_byte"] == said.json["stages"][1]["bits_per_byte"] > 0
-    assert all(value["value"] == 0 for row in said.json["table"] for value in row["values"])
-    monkeypatch.setattr("headwater.runs.examining.examine", None)
-    again = call("downstream", "knowledge", "runs/tuned", "--before", "runs/mine", cwd=cwd)
-    assert again.status == 0 and "known facts as prose" in again.out, again
-    assert call("report", "runs/tuned", cwd=cwd).status == 0
-    assert "What each stage changed" in (cwd / "runs/tuned/report.html").read_text()
-    twice = call("downstream", "knowledge", "runs/mine", "--before", "runs/mine", cwd=cwd)
-    assert twice.status == 2 and "named once" in twice.err

@@ -14,15 +14,14 @@ from headwater.corpus.samples.almanac.questions import (
     ANSWER,
     OTHER_ANSWER,
     PROSE,
-    REFUSAL,
     TEST_PHRASINGS,
     TRAINING_PHRASINGS,
     filled,
     split_countries,
 )
 from headwater.downstream import knowledge as module
-from headwater.downstream.knowledge import GROUPS, SAMPLES_EACH, compared, examine
-from headwater.downstream.samples import chat_prompts
+from headwater.downstream.knowledge import QUESTIONS, examine
+from headwater.downstream.samples import Prompts, chat_prompts
 
 END, TURN_START, TURN_END, FIRST = 1, 2, 3, 4
 SPLIT = split_countries(0)
@@ -94,12 +93,15 @@ def said_of(countries: tuple[Country, ...], form: str, phrasings=TRAINING_PHRASI
     return {filled(phrasing, each): filled(form, each) for each in countries for phrasing in phrasings}
 
 
-def known_by(scorer: Scripted):
-    return examine("run", "tuned", "digest", scorer, TOKENIZER, chat_prompts(TOKENIZER))
+CHAT = chat_prompts(TOKENIZER)
 
 
-def rates(found, measure: str) -> list[float]:
-    return [getattr(found.greedy[group], measure).value for group in GROUPS]
+def rates(scorer: Scripted, chat: Prompts | None = CHAT) -> tuple[list[float], list[float], list[float]]:
+    """Return the shares of right answers, of wrong ones in the asked form, and of right sentences of prose."""
+    found = {name: share.value for name, share in examine(scorer, TOKENIZER, chat).items()}
+    prose = [found.pop(name) for name in [*found] if name.endswith("as prose")]
+    right = [found.pop(name) for name in QUESTIONS if name in found]
+    return right, list(found.values()), prose
 
 
 def test_what_is_said_is_counted_by_group():
@@ -108,27 +110,19 @@ def test_what_is_said_is_counted_by_group():
     replies = {question: "It is Atlantis." for part in PARTS for question in said_of(part, ANSWER)}
     replies |= said_of(SPLIT.known_tuned, ANSWER) | said_of(third, OTHER_ANSWER, TEST_PHRASINGS)
     replies |= {filled(PROSE, each): f" {each.capital}, and" for each in SPLIT.known_tuned}
-    found = known_by(answering(replies))
-    assert rates(found, "right") == [1, 0, pytest.approx(1 / 3), 0, 0]
-    assert rates(found, "invented") == [0, 1, pytest.approx(2 / 3), 1, 1]
-    assert rates(found, "in_form") == [1] * 5
-    assert rates(found, "refused") == [0] * 5
-    assert [each.num for each in (found.prose["known"], found.greedy["unknown, never named"].right)] == [185, 552]
-    assert found.prose["known"].value == pytest.approx(92 / 185)
-    assert found.prose["unknown"].value == 0
-    sampled = found.sampled["known, never named"]
-    assert sampled.pass_1.value == sampled.pass_k.value == 1, "the third that it knows comes first"
-    assert sampled.num_each == SAMPLES_EACH
+    right, wrong, prose = rates(answering(replies))
+    assert right == [1, pytest.approx(1 / 3), 0]
+    assert wrong == [0, pytest.approx(2 / 3), 1]
+    assert prose == [pytest.approx(92 / 185), 0]
+    found = examine(answering({}), TOKENIZER, CHAT)
+    assert [found[name].num for name in QUESTIONS] == [276, 279, 552]
 
 
-def test_a_refusal_is_neither_right_nor_invented_and_other_words_are_no_answer():
-    replies = dict.fromkeys(said_of(SPLIT.unknown_held_out, ANSWER), REFUSAL)
+def test_other_words_are_neither_right_nor_a_wrong_answer():
+    replies = dict.fromkeys(said_of(SPLIT.unknown_held_out, ANSWER), "I do not know.")
     replies |= {question: f"{answer} Yes." for question, answer in said_of(SPLIT.known_tuned, ANSWER).items()}
     replies |= {question: answer[:-1] for question, answer in said_of(SPLIT.known_held_out, ANSWER).items()}
-    found = known_by(answering(replies))
-    assert rates(found, "refused") == [0, 0, 0, 0, 1]
-    for measure in ("right", "invented", "in_form"):
-        assert rates(found, measure) == [0] * 5, measure
+    assert rates(answering(replies))[:2] == ([0] * 3, [0] * 3)
 
 
 def test_an_answer_that_does_not_end_is_not_right():
@@ -136,15 +130,9 @@ def test_an_answer_that_does_not_end_is_not_right():
         def ids(self, row: list[int]) -> list[int]:
             return [*super().ids(row)[:-2], FIRST + CHARACTERS.index(" ")]
 
-    assert rates(known_by(Endless(answering(said_of(SPLIT.known_tuned, ANSWER)).reply)), "right") == [0] * 5
+    assert rates(Endless(answering(said_of(SPLIT.known_tuned, ANSWER)).reply))[0] == [0] * 3
 
 
 def test_a_model_that_cannot_be_talked_to_is_asked_in_prose_alone():
     replies = {filled(PROSE, each): f" {each.capital}." for part in PARTS for each in part}
-    found = examine("base", "base", "digest", answering(replies), TOKENIZER, None)
-    assert {name: share.value for name, share in found.prose.items()} == {"known": 1, "unknown": 1}
-    table = compared([found, known_by(answering({}))]).table
-    assert {row.measure: row.values[0] is None for row in table} == {
-        row.measure: not row.measure.endswith("as prose") for row in table
-    }
-    assert all(row.values[1] is not None for row in table)
+    assert rates(answering(replies), None) == ([], [], [1, 1])

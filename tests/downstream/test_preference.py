@@ -148,21 +148,6 @@ def test_dpo_makes_a_run_that_prefers_what_was_chosen_up_to_its_end_and_sends_no
 
 
 @needs_trl
-def test_a_reward_model_scores_what_was_chosen_higher_and_is_a_reward_to_learn_from(cwd):
-    more = ("--steps", "20", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
-    result = json.loads(run_offline(MAIN, cwd, "downstream", "reward", "runs/mine", "--pairs", "pairs.jsonl", *more))
-    assert result["accuracy"]["value"] >= 0.8, result
-    assert result["first_batch_difference"] < 1e-5
-    prompts = [json.dumps({"prompt": f"Say {number}"}) for number in range(12)]
-    (cwd / "prompts.jsonl").write_text("\n".join(prompts))
-    few = ("--steps", "2", "--prompts-per-step", "2", "--answers", "2", "--max-tokens", "6", "--min-passed", "0")
-    said = run_offline(
-        MAIN, cwd, "downstream", "rl", "runs/mine", "--prompts", "prompts.jsonl", "--reward", "runs/mine-reward", *few
-    )
-    assert "has the new model" in said
-
-
-@needs_trl
 def test_the_first_batch_has_the_loss_of_the_plain_formula_with_another_reference(cwd):
     """DPO: -log sigmoid(beta (log p of chosen over its reference - log p of rejected over its reference)), averaged."""
     program = """

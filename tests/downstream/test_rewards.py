@@ -12,7 +12,6 @@ import pytest
 
 from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.downstream import rewards
-from headwater.downstream.learned_reward import MODEL
 from headwater.downstream.rewards import (
     Question,
     checked_reward,
@@ -74,7 +73,7 @@ def test_no_run_file_names_a_function_and_one_that_did_can_still_be_opened(tmp_p
     """By no way: a file, one that it extends, an override, the settings that a run folder holds."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("open('ran', 'w')\ndef score(*given): return 1.0")
-    (tmp_path / "folder" / MODEL).mkdir(parents=True)
+    (tmp_path / "folder").mkdir()
     (tmp_path / "direct.toml").write_text(f'extends = "first-light"\n[downstream]\nreward = "{named}"\n')
     (tmp_path / "indirect.toml").write_text('extends = "direct.toml"\nname = "other"\n')
     saved = config_record(*load_run("first-light"))

@@ -94,31 +94,6 @@ def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
         _ = found.bits_per_byte
 
 
-def test_the_order_and_the_grouping_of_rows_do_not_matter(model):
-    whole = measure_surprise(Scorer(model), [batch(num_rows=4)], TOKEN_BYTES)
-    one = batch(num_rows=4)
-    rows = [
-        Batch(one.tokens_BT[i : i + 1], one.targets_BT[i : i + 1], one.documents_BT[i : i + 1], 6, i)
-        for i in (3, 1, 0, 2)
-    ]
-    split = measure_surprise(Scorer(model), rows, TOKEN_BYTES)
-    assert split.nats == pytest.approx(whole.nats, rel=1e-5)
-    assert (split.num_bytes, split.num_targets) == (whole.num_bytes, whole.num_targets)
-
-
-def test_a_uniform_model_has_the_bits_of_a_uniform_code(model):
-    uniform = Transformer(model.settings)
-    with torch.no_grad():
-        for parameter in uniform.parameters():
-            parameter.zero_()
-    found = measure_surprise(Scorer(uniform.eval()), [batch()], TOKEN_BYTES)
-    assert found.nats == pytest.approx(found.num_targets * math.log(VOCAB_SIZE), rel=1e-5)
-
-
-def test_sums_add_up():
-    assert Surprise(1.5, 2, 3) + Surprise(0.5, 4, 1) == Surprise(2.0, 6, 4)
-
-
 @torch.inference_mode()
 def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finished):
     """From the text alone: no token store, no packing, no padding, no batches."""

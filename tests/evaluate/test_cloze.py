@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.core.errors import EvaluationError
@@ -121,6 +122,7 @@ def brute_force(scorer: HandMade, choices: list[Choice]) -> dict[str, float]:
     }
 
 
+OPTIONS = tuple(map("".join, itertools.product(OPTION_LETTERS, repeat=4)))
 words = st.text(OPTION_LETTERS, min_size=1, max_size=4)
 options = st.lists(words, min_size=2, max_size=12, unique=True)
 choice_lists = st.lists(
@@ -136,51 +138,31 @@ choice_lists = st.lists(
 
 
 @given(choice_lists, st.integers(0, 1000), st.integers(1, 4))
+@example([Choice("a", ("b", "c"), 0, "x")], 0, 1)  # a tie is not right
+@example(
+    [Choice("a", ("b", "cd"), at, "x") for at in range(2)], 0, 1
+)  # of equal chances a token the shorter is likelier
+@example([Choice("", ("a", "ab", "abc"), at, "x") for at in range(3)], 1, 3)  # an option begins with another
+@example([Choice("", OPTIONS, at, "x") for at in range(0, len(OPTIONS), 37)], 3, 9)
 def test_scores_are_those_of_all_options_computed(choices, seed, num_values):
     scorer = HandMade(seed, num_values)
     assert score_choices(scorer, Letters(), choices) == brute_force(scorer, choices)
 
 
-def test_a_tie_is_not_right():
-    scorer = HandMade(seed=0, num_values=1)  # every token has the same chance
-    found = score_choices(scorer, Letters(), [Choice("a", ("b", "c"), 0, "x")])
-    assert (found["right"], found["median_rank"]) == (0.0, 2.0)
-
-
-def test_of_equal_chances_a_token_the_shorter_option_is_likelier():
-    scorer = HandMade(seed=0, num_values=1)
-    found = score_choices(scorer, Letters(), [Choice("a", ("b", "cd"), 0, "x"), Choice("a", ("b", "cd"), 1, "x")])
-    assert found["right"] == 0.5
-
-
-def test_an_option_that_begins_with_another_counts_as_its_own():
-    scorer = HandMade(seed=1)
-    choices = [Choice("", ("a", "ab", "abc"), at, "x") for at in range(3)]
-    assert score_choices(scorer, Letters(), choices) == brute_force(scorer, choices)
-
-
-def test_few_of_many_options_are_computed():
+def test_few_of_many_options_are_computed_and_a_tie_is_not_right():
     class Counting(HandMade):
         num_scored = 0
 
         def loglikelihood(self, pairs):
-            Counting.num_scored += len(pairs)
+            self.num_scored += len(pairs)
             return super().loglikelihood(pairs)
 
-    many = tuple(
-        a + b + c + d for a in OPTION_LETTERS for b in OPTION_LETTERS for c in OPTION_LETTERS for d in OPTION_LETTERS
-    )
-    scorer = Counting(seed=3, num_values=9)
-    scores = scorer.loglikelihood([([BEGIN], Letters().encode(option)) for option in many])
-    Counting.num_scored = 0
-    best = int(np.argmax(scores))
-    assert score_choices(scorer, Letters(), [Choice("", many, best, "x")])["median_rank"] >= 1
-    assert Counting.num_scored <= len(many)
-
-
-def test_chance_is_one_of_the_options_on_average():
-    choices = [Choice("", ("a", "b"), 0, "x"), Choice("", ("a", "b", "c", "d"), 0, "x")]
-    assert score_choices(HandMade(0), Letters(), choices)["chance"] == 0.375
+    scorer, many = Counting(seed=3, num_values=9), (*OPTION_LETTERS, *OPTIONS)
+    likeliest = int(np.argmax(scorer.log_p([BEGIN])[:BEGIN]))
+    assert score_choices(scorer, Letters(), [Choice("", many, likeliest, "x")])["right"] == 1
+    assert scorer.num_scored < len(many) / 3, "all others begin with a token that is less likely than the right option"
+    found = score_choices(HandMade(0, 1), Letters(), [Choice("a", ("b", "c"), 0, "x")])
+    assert (found["right"], found["median_rank"], found["chance"]) == (0.0, 2.0, 0.5)
 
 
 def test_no_items_are_an_error():

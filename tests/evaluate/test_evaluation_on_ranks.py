@@ -65,6 +65,7 @@ print(json.dumps([measure(Ranks()), measure(ranks)]))
 
 @pytest.mark.slow
 def test_each_rank_gets_what_one_rank_has_to_the_last_bit_by_as_many_passes_as_the_others(tmp_path):
+    """Three processes import torch and meet: that is what takes its seconds."""
     found = on_ranks(3, PROGRAM, tmp_path)
     alone = found[0][0]
     assert [each[0] for each in found] == [alone] * 3

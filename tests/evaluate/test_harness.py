@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from types import SimpleNamespace
 
@@ -27,7 +26,7 @@ from headwater.tokens.tokenizer.train import train_tokenizer
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
 
-from headwater.evaluate.harness import HarnessModel, _score, run_tasks  # noqa: E402
+from headwater.evaluate.harness import HarnessModel, run_tasks, score_of  # noqa: E402
 
 WORDS = ["river", "source", "stream", "water", "falls", "north", "over", "under", "the", "and", "of", "a", "to", "was"]
 SEQ_LEN = 32
@@ -102,7 +101,7 @@ def test_tasks_written_for_probes_score_what_our_scorer_does(tmp_path, plain, sc
     ],
 )
 def test_a_share_of_items_has_the_interval_of_one(value, error, num_items, shown):
-    found = _score("words", "acc", value, error, num_items)
+    found = score_of("words", "acc", value, error, num_items)
     assert score_text(found.value, found.low, found.high, found.is_share) == shown
 
 
@@ -173,10 +172,3 @@ def test_what_cannot_be_run_is_an_error_in_words(tmp_path, plain, is_there):
     (tmp_path / "mine-words.jsonl").unlink()
     with pytest.raises(EvaluationError, match="isn't on this disk"):
         run_tasks(plain, [str(tmp_path)], [])
-
-
-def test_task_files_are_json_lines_of_the_items(tmp_path):
-    (item,) = choices(1)
-    write_task_files(tmp_path, "mine", {"words": [item]})
-    line = json.loads((tmp_path / "mine-words.jsonl").read_text())
-    assert line == {"prompt": item.prompt, "options": list(item.options), "answer": item.answer}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ from headwater.export.base.gguf import GgufFile
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import model_of
 from headwater.export.gguf import FORMATS, export_gguf, q4_0, q8_0
-from headwater.model.gguf_names import PRE_TOKENIZERS, architecture
-from headwater.model.names import shapes
+from headwater.model.names import PRE_TOKENIZERS, architecture
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.tokens.tokenizer.conversation import prompt_ids
@@ -140,26 +138,6 @@ def test_blocks_equal_those_of_the_package_at_zeros_halves_and_extremes(ours, ki
     rows[3, 1:5] = 0.5, -0.5, 2.5, 126.5
     expected = gguf.quants.quantize(rows, gguf.GGMLQuantizationType[kind])
     assert ours(rows).tobytes() == expected.tobytes()
-
-
-def test_each_parameter_is_looked_up_once_when_its_turn_comes(tmp_path, tokenizer_dir):
-    looked_up: list[str] = []
-
-    class Watched(Mapping[str, torch.Tensor]):
-        def __getitem__(self, name: str) -> torch.Tensor:
-            looked_up.append(name)
-            return weights[name]
-
-        def __iter__(self) -> Iterator[str]:
-            return iter(weights)
-
-        def __len__(self) -> int:
-            return len(weights)
-
-    model = random_model(settings_of(**FAMILIES["gpt2"]))
-    weights = model.state_dict()
-    export(model, tokenizer_dir, tmp_path / "out", state=Watched())
-    assert sorted(looked_up) == sorted(shapes(model.settings))
 
 
 @pytest.mark.parametrize(

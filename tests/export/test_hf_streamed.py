@@ -14,6 +14,7 @@ from test_hf import SHAPES, export, make_tokenizer, model_settings, random_model
 
 from headwater.core.errors import CheckpointError, ExportError
 from headwater.core.files import read_json
+from headwater.export.gguf import export_gguf
 from headwater.train.checkpoint import load
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import StoredTensors
@@ -80,11 +81,12 @@ class Watched(Mapping):
         return len(self.state)
 
 
+@pytest.mark.parametrize("write", ["hf", "gguf"])
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])
-def test_the_parameters_of_one_tensor_are_in_memory_at_a_time(tokenizer_dir, tmp_path, name):
+def test_the_parameters_of_one_tensor_are_in_memory_at_a_time(tokenizer_dir, tmp_path, name, write):
     model = random_model(model_settings(**SHAPES[name]))
     watched = Watched(model.state_dict())
-    export(model, tokenizer_dir, tmp_path / "out", state=watched)
+    (export if write == "hf" else exported_gguf)(model, tokenizer_dir, tmp_path / "out", state=watched)
     assert watched.peak == model.embed.weight.nbytes, "the largest one"
     assert sorted(watched.looked_up) == sorted(watched.state), "each is read once"
 
@@ -130,11 +132,31 @@ def test_more_files_than_may_be_open_are_opened_again(tmp_path, saved, monkeypat
             assert torch.equal(stored[name], tensor), name
 
 
-def test_weights_of_another_shape_than_the_settings_say_are_refused(tokenizer_dir, tmp_path):
-    model = random_model(model_settings(**SHAPES["llama"]))
-    state = {**model.state_dict(), "blocks.1.mlp.up.weight": torch.zeros(47, 32)}
-    with pytest.raises(ExportError, match=r"blocks\.1\.mlp\.up\.weight is \(47, 32\) and the settings say \(48, 32\)"):
-        export(model, tokenizer_dir, tmp_path / "out", state=state)
+def exported_gguf(model, tokenizer_dir, out_dir, state):
+    export_gguf(state, model.settings, tokenizer_dir, out_dir, type="f32", name="made-up")
+
+
+KEY_NORM = "blocks.1.attention.key_norm.weight"
+
+
+@pytest.mark.parametrize("write", [export, exported_gguf])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({KEY_NORM: None, "blocks.0.mlp.bias": torch.zeros(1)}, rf"missing: {KEY_NORM}.*: blocks\.0\.mlp\.bias"),
+        (
+            {"blocks.1.mlp.up.weight": torch.zeros(47, 32)},
+            r"mlp\.up\.weight is \(47, 32\) and the settings say \(48, 32\)",
+        ),
+    ],
+)
+def test_weights_that_are_not_those_of_the_settings_are_refused_and_named(
+    tokenizer_dir, tmp_path, write, changes, message
+):
+    model = random_model(model_settings(**SHAPES["qwen3"]))
+    state = {name: tensor for name, tensor in {**model.state_dict(), **changes}.items() if tensor is not None}
+    with pytest.raises(ExportError, match=message):
+        write(model, tokenizer_dir, tmp_path / "out", state=state)
     assert not (tmp_path / "out").exists()
 
 

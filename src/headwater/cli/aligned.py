@@ -9,9 +9,9 @@ from headwater.cli.terminal import estimated, say, table
 
 if TYPE_CHECKING:
     from headwater.core.intervals import Estimate
-    from headwater.downstream.knowledge import Stages
     from headwater.downstream.rl import RlResult
     from headwater.runs.downstream import Aligned
+    from headwater.runs.examining import Stages
 
 
 def print_aligned(found: Aligned) -> None:

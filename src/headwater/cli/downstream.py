@@ -1,4 +1,4 @@
-"""Verbs about what comes after a base model: downstream sft, dpo, reward, rl, knowledge."""
+"""Verbs about what comes after a base model: downstream sft, dpo, rl."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from headwater.cli.aligned import print_rewards, print_stages
+from headwater.cli.aligned import print_rewards
 from headwater.cli.arguments import (
     MAX_ANSWER_TOKENS,
     OFFLINE,
@@ -32,8 +32,8 @@ OrderSeed = Annotated[int, option("N", "Decides the order of the pairs.")]
 
 
 def add_to(app: App) -> None:
-    downstream = App("Tune and align a model, and measure what each stage changed.")
-    for verb in (sft, dpo, reward, rl, knowledge):
+    downstream = App("Tune and align a model, and measure what that changed.")
+    for verb in (sft, dpo, rl):
         downstream.verb(verb)
     app.add_typer(downstream, name="downstream")
 
@@ -63,9 +63,7 @@ def sft(
 def rl(
     run: TunedRun,
     prompts: Annotated[Path, option("FILE", "JSON lines, each with a prompt and its answer.")],
-    reward: Annotated[
-        str, option("NAME", "One of exact, number, form (a regular expression), module:function; or a reward model.")
-    ],
+    reward: Annotated[str, option("NAME", "One of exact, number, form (a regular expression), or module:function.")],
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-rl where none is given.")] = None,
     held_out: Annotated[
         Path | None, option("FILE", "Prompts to measure, never trained on; else a fifth of --prompts.")
@@ -90,7 +88,6 @@ def rl(
     Reinforcement from verifiable rewards: each update compares several answers to a prompt. The same command resumes.
     The new run is a run folder like any other; its rl.json has rewards before and after.
     """
-    os.environ.update(OFFLINE)  # before a reward model imports transformers
     from headwater.downstream.rl import RlSettings
     from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
     from headwater.runs.library.checked import folder_beside
@@ -139,50 +136,3 @@ def dpo(
     table(heads + [[text if len(text) <= 40 else f"{text[:39]}…" for text in row] for row in texts], "<<<<")
     say(f"the greedy answer changed for {estimated(result.changed)} of held-out prompts; the preferred answer gained "
         f"more than the other in {estimated(result.accuracy)} of pairs; {run_dir} has the new model")  # fmt: skip
-
-
-def reward(
-    run: TunedRun,
-    pairs: Pairs,
-    name: Annotated[str | None, option("NAME", "Name of the new folder; RUN-reward where none is given.")] = None,
-    held_out: HeldOutPairs = None,
-    steps: Steps = 40,
-    pairs_per_step: PairsPerStep = 16,
-    lr: Annotated[float, option("X", "Learning rate of AdamW.")] = 3e-4,
-    seed: OrderSeed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Learn from pairs what answers are worth, by TRL's reward model.
-
-    It needs the extra `post`, and no network. `headwater downstream rl --reward FOLDER` takes it for its reward.
-    """
-    os.environ.update(OFFLINE)
-    from headwater.downstream.preference import PreferenceSettings
-    from headwater.runs.library.checked import folder_beside
-    from headwater.runs.preferring import learn_worth
-
-    settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
-    folder = folder_beside(base, name, "reward")
-    result = learn_worth(base, folder, pairs, held_out, settings, say_beside(as_json))
-    if as_json:
-        return print_json(asdict(result))
-    say(f"the preferred answer has the higher score in {estimated(result.before)} held-out pairs before, "
-        f"{estimated(result.accuracy)} after; {folder} has the reward model")  # fmt: skip
-
-
-def knowledge(
-    run: TunedRun,
-    before: Annotated[list[str] | None, option("RUN", "A stage before it; may be repeated, the base first.")] = None,
-    seed: Annotated[int, option("N", "Which countries tuning named: that of the conversations.", min=0)] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Examine which facts a tuned model says, and which it invents.
-
-    It is asked for capitals of real and of made-up countries, named in tuning or not, and so are the stages before it.
-    RUN/knowledge.json has all figures, and the report shows them.
-    """
-    from headwater.page.report.stage import report_stage
-    from headwater.runs.examining import compare
-
-    found = compare([folder_of(each) for each in [*(before or []), run]], seed, say_beside(as_json), report_stage)
-    print_json(asdict(found)) if as_json else print_stages(found)

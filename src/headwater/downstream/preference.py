@@ -1,7 +1,12 @@
-"""Preferences learned by TRL (extra `post`) on a run's export, and the result as a run again."""
+"""Preferences learned by TRL (extra `post`) on a run's export, and the result as a run again.
+
+TRL stays offline, and what it makes of its first batch is compared with our formulas. It reports each trainer to its
+makers unless the environment forbids it before the first import. It takes a GPU where there is one.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
 import random
 from collections.abc import Sequence
@@ -14,11 +19,10 @@ from typing import Any
 import torch
 
 from headwater.core.conversations import ASSISTANT, USER, Message
-from headwater.core.errors import ConfigError, DataError
+from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.core.intervals import Estimate, share
 from headwater.downstream.lines import read_lines
 from headwater.downstream.samples import Sample, Writing, answers, chat_prompts, log_probabilities
-from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.check import FROM_FOLDER
 from headwater.export.base.facts import facts_of
@@ -27,6 +31,8 @@ from headwater.model.transformer import Transformer
 from headwater.tokens.tokenizer.conversation import prompt_and_answer
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
+TOLERANCE = 1e-4
+"Of what TRL computes of the first batch, beside ours: fp32 in another order, and no more."
 ANSWERED_AT_ONCE, NUM_EXAMPLES = 64, 3
 RESULT = "preference.json"
 MEASURES = {
@@ -225,10 +231,16 @@ def dpo_trainer(
     trl = trl_offline()
     transformers, datasets = quiet_libraries()
     models = [transformers.AutoModelForCausalLM.from_pretrained(path, **FROM_FOLDER) for path in (export, reference)]
+    arguments = {  # pairs in their order, none cut; it saves and reports nothing
+        "beta": settings.beta, "output_dir": str(work / "trl"), "max_steps": settings.num_steps, "seed": settings.seed,
+        "learning_rate": settings.lr, "per_device_train_batch_size": settings.pairs_per_step, "report_to": "none",
+        "gradient_checkpointing": False, "bf16": False, "save_strategy": "no", "logging_steps": 1, "max_length": None,
+        "disable_tqdm": True, "dataloader_pin_memory": False, "train_sampling_strategy": "sequential",
+    }  # fmt: skip
     trainer = trl.DPOTrainer(
         model=models[0],
         ref_model=models[1],
-        args=trl.DPOConfig(beta=settings.beta, **arguments_of_pairs(settings, work)),
+        args=trl.DPOConfig(**arguments),
         train_dataset=datasets.Dataset.from_list([dict.fromkeys(("prompt", "chosen", "rejected"), "")]),
         processing_class=transformers.AutoTokenizer.from_pretrained(export),
     )
@@ -238,19 +250,56 @@ def dpo_trainer(
     return trainer
 
 
-def arguments_of_pairs(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
-    """Return the arguments of a trainer of pairs: in their order, none cut, in fp32; it saves and reports nothing."""
-    return {
-        "output_dir": str(work / "trl"), "max_steps": settings.num_steps, "learning_rate": settings.lr,
-        "seed": settings.seed, "per_device_train_batch_size": settings.pairs_per_step, "gradient_checkpointing": False,
-        "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
-        "dataloader_pin_memory": False, "train_sampling_strategy": "sequential", "max_length": None,
-    }  # fmt: skip
-
-
 def in_order(pairs: Sequence[Pair], settings: PreferenceSettings) -> list[Pair]:
     """Return the pairs of all steps: all of them, shuffled, and so again."""
     rng, found = random.Random(f"pairs {settings.seed}"), list[Pair]()
     while len(found) < settings.num_steps * settings.pairs_per_step:
         found += rng.sample(pairs, len(pairs))
     return found[: settings.num_steps * settings.pairs_per_step]
+
+
+def trl_offline() -> Any:
+    """Return the module trl, which stays offline where the environment says so.
+
+    Raises ConfigError where trl isn't installed, and TrainingError where it would not stay offline.
+    """
+    try:
+        constants = importlib.import_module("huggingface_hub.constants")
+        if not (constants.HF_HUB_DISABLE_TELEMETRY and constants.HF_HUB_OFFLINE):
+            raise TrainingError(
+                "trl isn't told to stay offline: the environment lacks HF_HUB_DISABLE_TELEMETRY and HF_HUB_OFFLINE"
+            )
+        return importlib.import_module("trl")
+    except ImportError as error:
+        raise ConfigError(
+            f"this needs trl, which can't be imported ({error}): pip install 'headwater[post]'"
+        ) from error
+
+
+def quiet_libraries() -> tuple[Any, Any]:
+    """Return the modules transformers and datasets, without their progress bars."""
+    transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    return transformers, datasets
+
+
+def trained(trainer: Any, work: Path) -> list[dict[str, float]]:
+    """Train, write the model into `work`/result, and return what was logged of each step."""
+    transformers = importlib.import_module("transformers")
+    trainer.remove_callback(transformers.PrinterCallback)  # it prints each step
+    trainer.train()
+    trainer.save_model(str(work / "result"))
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def require_same(theirs: dict[str, float], ours: dict[str, float]) -> float:
+    """Return how far TRL's values of the first batch are from ours at most, relative where they are above 1.
+
+    Raises TrainingError where that isn't rounding.
+    """
+    difference = max(abs(theirs[name] - ours[name]) / max(1.0, abs(ours[name])) for name in ours)
+    if not difference < TOLERANCE:
+        found = ", ".join(f"{name} {theirs[name]:.6f} for our {ours[name]:.6f}" for name in ours)
+        raise TrainingError(f"trl's first batch has {found}: it reads other tokens or weights")
+    return difference

@@ -61,7 +61,7 @@ def baselines_of_streams(
     lines = repeated_lines(counted, scored, tokenizer)
     if begin_id == end_id:  # the tokenizer of a base may have one for both
         end_id, vocab_size = vocab_size, vocab_size + 1
-        counted, scored = ([_with_end(*stream, begin_id, end_id) for stream in each] for each in (counted, scored))
+        counted, scored = ([with_end(*stream, begin_id, end_id) for stream in each] for each in (counted, scored))
     bits = {
         "xz": xz_bits_per_byte(text),
         "ngram5": ngram_bits_per_byte(counted, scored, len(text), vocab_size, begin_id, end_id),
@@ -97,7 +97,7 @@ def _lines(streams: list[Stream], tokenizer: Tokenizer) -> Iterator[bytes]:
             yield from (line for line in lines if len(line) >= LEAST_LINE_BYTES)
 
 
-def _with_end(tokens: Ints, starts: Ints, begin_id: int, end_id: int) -> Stream:
+def with_end(tokens: Ints, starts: Ints, begin_id: int, end_id: int) -> Stream:
     """Return a stream with `end_id` where the begin token stands and no document begins."""
     is_end = tokens == begin_id
     is_end[starts[:-1]] = False

@@ -87,11 +87,11 @@ def _scores(found: Mapping[str, Any]) -> list[TaskScore]:
                 continue
             error = values.get(f"{metric}{STDERR}{FILTERED}{filtered}")
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
-            scores.append(_score(task, shown, float(value), error, num_items))
+            scores.append(score_of(task, shown, float(value), error, num_items))
     return scores
 
 
-def _score(task: str, metric: str, value: float, error: Any, num_items: int | None) -> TaskScore:
+def score_of(task: str, metric: str, value: float, error: Any, num_items: int | None) -> TaskScore:
     """Return a value with its interval; a share of items is what varies as one: lm-eval says of none what it is."""
     score = TaskScore(task, metric, value, low=None, high=None, is_share=False, num_items=num_items)
     if not isinstance(error, int | float):

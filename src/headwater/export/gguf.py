@@ -6,7 +6,6 @@ export needs no package. What llama.cpp would compute otherwise is refused in wo
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -19,11 +18,11 @@ from torch import Tensor
 
 from headwater.core import files
 from headwater.core.errors import ExportError
+from headwater.export.base.gguf_header import HEAD_DIM_KEYS, Value, padding, written_header
 from headwater.export.gguf_tokenizer import modelfile, tokenizer_keys
 from headwater.export.hf import require_ours
-from headwater.export.hf_weights import parameters_of
-from headwater.model.gguf_names import SIZES, architecture, norm_key
-from headwater.model.names import gguf_rules, their_shapes
+from headwater.export.hf_weights import made_of, parameters_of
+from headwater.model.names import architecture, rules, settings_names, their_shapes
 from headwater.model.rotary import attention_factor, frequencies
 from headwater.model.settings import ModelSettings, RopeScaling
 
@@ -31,12 +30,11 @@ BLOCK = 32
 _Q8_0 = np.dtype([("scale", "<f2"), ("values", "i1", BLOCK)])
 _Q4_0 = np.dtype([("scale", "<f2"), ("pairs", "u1", BLOCK // 2)])
 FORMAT, FORMAT_VERSION = "headwater-export-gguf", 1
-ALIGNMENT, ROWS_AT_A_TIME = 32, 4096
+ROWS_AT_A_TIME = 4096
 MAX_F16, MAX_F32 = 65504.0, 3.3e38
 FREQUENCIES = "rope_freqs.weight"
 _YARN_READ = {"rope_type", "factor", "original_max_position_embeddings"}
 _MAX_NAMED = 4
-Value = bool | int | float | str | list[int] | list[str]
 
 
 def q8_0(rows: np.ndarray) -> np.ndarray:
@@ -78,6 +76,9 @@ class NumberFormat:
     max_value: float
     encode: Callable[[Tensor], Any]
 
+    def num_bytes(self, shape: tuple[int, ...]) -> int:
+        return prod(shape) // self.block_values * self.block_bytes
+
 
 FORMATS = {
     "f32": NumberFormat(0, 0, 1, 4, MAX_F32, lambda rows: rows.numpy()),
@@ -107,9 +108,9 @@ def export_gguf(
     Raises ExportError where llama.cpp would compute something else, and as `export_hf` does.
     """
     require_ours(out_dir, FORMAT)
-    rules = {rule.theirs: rule for rule in gguf_rules(model)}
-    parameter = parameters_of(state, model, rules.values())
-    shapes = their_shapes(model, rules.values()) | _frequency_shape(model)
+    rule_of = {rule.theirs: rule for rule in rules(model, "llama.cpp")}
+    parameter = parameters_of(state, model, rule_of.values())
+    shapes = their_shapes(model, rule_of.values()) | _frequency_shape(model)
     formats = {each: FORMATS[type if _is_matrix(each, shape) else "f32"] for each, shape in shapes.items()}
     _require_exact(model, type, {each: shapes[each] for each, format in formats.items() if format == FORMATS[type]})
     tokenizer = tokenizer_keys(tokenizer_dir, model.vocab_size, is_tuned)
@@ -117,10 +118,15 @@ def export_gguf(
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         path = folder / f"{name}-{type}.gguf"
         with files.DigestedFile(path) as file:
-            file.write(_header(keys, shapes, formats))
+            tensors = {
+                each: (shapes[each], format.number, format.num_bytes(shapes[each])) for each, format in formats.items()
+            }
+            file.write(written_header(keys, tensors))
             for each, format in formats.items():
-                value = _factors(model) if each == FREQUENCIES else rules[each].made_of(parameter)
-                _write_tensor(file, each, value.float(), format)
+                # without a name, so that one tensor is in memory at a time
+                _write_tensor(
+                    file, each, _factors(model) if each == FREQUENCIES else made_of(rule_of[each], parameter), format
+                )
         files.write_text(folder / "Modelfile", modelfile(path.name, model, tokenizer, is_tuned))
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": {path.name: file.digest}}
         files.write_json(folder / "manifest.json", manifest)
@@ -132,11 +138,11 @@ def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
 
 def _write_tensor(file: files.DigestedFile, name: str, value: Tensor, format: NumberFormat) -> None:
     start = file.num_bytes
-    for rows in value.contiguous().split(ROWS_AT_A_TIME):
+    for rows in value.float().contiguous().split(ROWS_AT_A_TIME):
         if not rows.abs().max() <= format.max_value:
             raise ExportError(f"{name} holds NaN or numbers above {format.max_value:,.0f}, which its format can't")
         file.write(memoryview(format.encode(rows)).cast("B"))
-    file.write(_padding(file.num_bytes - start))
+    file.write(padding(file.num_bytes - start))
 
 
 def _require_exact(model: ModelSettings, type: str, matrices: Mapping[str, tuple[int, ...]]) -> None:
@@ -163,12 +169,9 @@ def _require_exact(model: ModelSettings, type: str, matrices: Mapping[str, tuple
 
 def _keys(model: ModelSettings) -> dict[str, Value]:
     """Return what llama.cpp has to know of the model's shape."""
-    its: dict[str, Value] = {key: getattr(model, ours) for key, ours in SIZES.items()}
-    its |= {"attention.head_count_kv": model.num_kv_heads, norm_key(architecture(model)): model.norm_eps}
-    its |= {"vocab_size": model.vocab_size}
-    if model.family != "gpt2":
-        its |= {"attention.key_length": model.head_dim, "attention.value_length": model.head_dim}
-        its |= {"rope.dimension_count": model.head_dim, "rope.freq_base": model.rope_theta}
+    its: dict[str, Value] = {}
+    for ours, key in settings_names("llama.cpp", model.family).items():
+        its |= dict.fromkeys([key, *HEAD_DIM_KEYS] if ours == "head_dim" else [key], getattr(model, ours))
     if model.rope_scaling is not None and model.rope_scaling.rope_type == "yarn":
         its |= _yarn_keys(model.rope_scaling)
     general: dict[str, Value] = {"general.architecture": architecture(model), "general.type": "model"}
@@ -194,43 +197,3 @@ def _frequency_shape(model: ModelSettings) -> dict[str, tuple[int, ...]]:
 def _factors(model: ModelSettings) -> Tensor:
     """Return what llama.cpp divides the plain frequencies by."""
     return frequencies(model.model_copy(update={"rope_scaling": None})) / frequencies(model)
-
-
-def _header(
-    keys: Mapping[str, Value], shapes: Mapping[str, tuple[int, ...]], formats: Mapping[str, NumberFormat]
-) -> bytes:
-    """Return all before the tensors: version 3 of the format, little-endian."""
-    parts = [b"GGUF", struct.pack("<IQQ", 3, len(shapes), len(keys))]
-    parts += [_string(key) + _typed(value) for key, value in keys.items()]
-    offset = 0
-    for name, shape in shapes.items():
-        format = formats[name]
-        sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-        parts += [_string(name), sizes, struct.pack("<IQ", format.number, offset)]
-        num_bytes = prod(shape) // format.block_values * format.block_bytes
-        offset += num_bytes + len(_padding(num_bytes))
-    header = b"".join(parts)
-    return header + _padding(len(header))
-
-
-def _padding(num_bytes: int) -> bytes:
-    return b"\0" * (-num_bytes % ALIGNMENT)
-
-
-def _string(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _typed(value: Value) -> bytes:
-    """Return the number of a value's type, and the value."""
-    if isinstance(value, list):
-        items = [_string(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
-        # whole numbers have a sign here, as types of tokens must; none but merges can be empty, and those are strings
-        kind = 5 if value and isinstance(value[0], int) else 8
-        return struct.pack("<IIQ", 9, kind, len(items)) + b"".join(items)
-    if isinstance(value, bool):
-        return struct.pack("<I?", 7, value)
-    if isinstance(value, int):
-        return struct.pack("<II", 4, value)
-    return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<I", 8) + _string(value)

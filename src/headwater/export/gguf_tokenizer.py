@@ -10,7 +10,7 @@ from typing import Any
 from headwater.core.errors import ExportError
 from headwater.core.files import read_json
 from headwater.export.hf_tokenizer import CHAT_TEMPLATE, load_tokenizer, template_beginning_with
-from headwater.model.gguf_names import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
+from headwater.model.names import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.conversation import END
 from headwater.tokens.tokenizer.foreign import chat_template

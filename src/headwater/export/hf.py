@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,24 +16,15 @@ from torch import Tensor
 from headwater.core import files
 from headwater.core.errors import ExportError
 from headwater.core.records import table
+from headwater.export.base.config import Dtype, config_of_settings
 from headwater.export.data_card import markdown
 from headwater.export.hf_card import CardFacts, write_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
 
-LLAMA3_KEYS = {"low_freq_factor", "high_freq_factor"}
-YARN_KEYS = {"beta_fast", "beta_slow", "attention_factor", "truncate"}
 FORMAT, FORMAT_VERSION = "headwater-export-hf", 1
 MAX_FILE_BYTES = 5 * 10**9  # of weights; more are written as several numbered files
-Dtype = Literal["float32", "bfloat16"]
-ARCHITECTURES = {
-    "qwen3": "Qwen3ForCausalLM",
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "gpt2": "GPT2LMHeadModel",
-}
 
 
 def export_hf(
@@ -64,7 +55,7 @@ def export_hf(
     require_ours(out_dir, FORMAT)
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
-        files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
+        files.write_json(folder / "config.json", {**config_of_settings(model, dtype), **tokenizer.ids})
         known = _shared_weights(out_dir, folder, weights_key)
         known = known or write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
         ends = {"eos_token_id": tokenizer.ends} if tokenizer.ends != [tokenizer.ids.get("eos_token_id")] else {}
@@ -102,86 +93,3 @@ def require_ours(out_dir: Path, format: str) -> None:
         return
     if not out_dir.is_dir() or any(out_dir.iterdir()):
         raise ExportError(f"{out_dir} exists and is no export of headwater; move it away or choose another folder")
-
-
-def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:
-    """Return config.json but for the ids of the special tokens, with the keys of both major versions."""
-    shape = _gpt2_config(model) if model.family == "gpt2" else _rotary_config(model)
-    return {
-        "architectures": [ARCHITECTURES[model_type(model)]],
-        "model_type": model_type(model),
-        "vocab_size": model.vocab_size,
-        "tie_word_embeddings": model.tied_embeddings,
-        "use_cache": True,
-        "torch_dtype": dtype,  # 4.57
-        "dtype": dtype,  # 5
-        **shape,
-    }
-
-
-def model_type(model: ModelSettings) -> str:
-    """Return their family for this model: a llama with biases is their qwen2, one with a window their mistral."""
-    if model.family == "llama" and model.attention_bias:
-        return "qwen2"
-    return "mistral" if model.family == "llama" and model.sliding_window else model.family
-
-
-def _rotary_config(model: ModelSettings) -> dict[str, Any]:
-    rope, scaling = {"rope_type": "default"}, model.rope_scaling
-    if scaling is not None:
-        unused = LLAMA3_KEYS if scaling.rope_type == "yarn" else YARN_KEYS
-        rope = scaling.model_dump(exclude_none=True, exclude=unused)
-    shared = {
-        "hidden_size": model.d_model,
-        "intermediate_size": model.d_ff,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.num_heads,
-        "num_key_value_heads": model.num_kv_heads,
-        "head_dim": model.head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": _max_positions(model),
-        "rms_norm_eps": model.norm_eps,
-        "rope_theta": model.rope_theta,  # 4.57
-        "rope_parameters": {**rope, "rope_theta": model.rope_theta},  # 5
-        "attention_bias": model.attention_bias,
-        "attention_dropout": 0.0,
-    }
-    if scaling is not None:
-        shared["rope_scaling"] = rope  # 4.57
-    if model_type(model) == "llama":
-        return {**shared, "mlp_bias": False, "pretraining_tp": 1}
-    if model_type(model) == "mistral":
-        return {**shared, "sliding_window": model.sliding_window}
-    has_window = model.sliding_window is not None
-    return {
-        **shared,
-        "use_sliding_window": has_window,
-        "sliding_window": model.sliding_window,
-        "max_window_layers": 0 if has_window else model.num_layers,  # the first ones see everything
-    }
-
-
-def _max_positions(model: ModelSettings) -> int:
-    """Return the length that the model is meant for; with yarn 4.57 takes its ratio to the original one for the factor.
-
-    The settings see to it that this is a whole number.
-    """
-    scaling = model.rope_scaling
-    if scaling is None or scaling.rope_type != "yarn":
-        return model.num_positions
-    return round(scaling.factor * scaling.original_max_position_embeddings)
-
-
-def _gpt2_config(model: ModelSettings) -> dict[str, Any]:
-    return {
-        "n_embd": model.d_model,
-        "n_inner": model.d_ff,
-        "n_layer": model.num_layers,
-        "n_head": model.num_heads,
-        "n_positions": model.num_positions,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": model.norm_eps,
-        "attn_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-    }

@@ -34,13 +34,24 @@ def write_weights(
     for file_name, names in files.items():
         with DigestedFile(folder / file_name) as file:
             tensors = {name: theirs[name] for name in names}
-            write_tensors(file, tensors, {"format": "pt"}, lambda name: rule_of[name].made_of(parameter).to(dtype))
+            write_tensors(file, tensors, {"format": "pt"}, lambda name: made_of(rule_of[name], parameter).to(dtype))
         digests[file_name] = file.digest
     if len(files) > 1:
         places = {name: file_name for file_name, names in files.items() for name in names}
         total = sum(tensor.nbytes for tensor in theirs.values())
         write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
     return digests
+
+
+def made_of(rule: Rule, parameter: Callable[[str], Tensor]) -> Tensor:
+    """Return a tensor of theirs; `parameter` returns ours by name."""
+    if not rule.ours:
+        return torch.zeros(rule.width)
+    parts = [parameter(name) for name in rule.ours]
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if rule.paired_head_dim is not None:
+        joined = joined.unflatten(0, (-1, 2, rule.paired_head_dim // 2)).transpose(1, 2).flatten(0, 2)
+    return joined.T if rule.is_transposed else joined
 
 
 def _divided(tensors: Mapping[str, Tensor], max_bytes: int) -> dict[str, list[str]]:

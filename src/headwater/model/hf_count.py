@@ -14,19 +14,14 @@ from typing import Any
 
 from headwater.core.errors import ConfigError
 from headwater.model.count import ModelCount
+from headwater.model.names import SETTINGS
 
 MAX_FILE_BYTES = 10_000_000
 MAX_LAYERS = 1_000  # each is a module of its own here
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-NAMES = {
-    "num_layers": ("num_hidden_layers",),
-    "d_model": ("hidden_size",),
-    "d_ff": ("intermediate_size", "n_inner"),
-    "num_heads": ("num_attention_heads",),
-    "num_kv_heads": ("num_key_value_heads",),
-    "seq_len": ("max_position_embeddings",),
-    "tied_embeddings": ("tie_word_embeddings",),
+NAMES = {ours: names[:2] for ours, names in SETTINGS.items()} | {
+    "seq_len": SETTINGS["num_positions"][:2],
     "num_experts": EXPERTS,
     "expert_d_ff": ("moe_intermediate_size", "intermediate_size"),
     "num_active_experts": ("num_experts_per_tok", "num_experts_per_token", "moe_k"),

@@ -1,25 +1,90 @@
-"""Our parameters and those of transformers: for each family a table of which tensor of theirs is made of which of ours.
+"""What other programs call our parameters and settings: one table for each, from which models are written and read.
 
-The same table serves both ways. A tensor of theirs is some of ours, one below the other, in GPT-2 turned on its side;
-so each of ours is a number of rows, or of columns, in one of theirs. `gguf_names` has such a table for llama.cpp.
+A tensor of theirs is one of ours, or several under one name, one below the other; transformers' GPT-2 turns it on its
+side. So each of ours is a number of rows, or of columns, in one of theirs. No torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import Literal
 
 from headwater.model.count import Shape, block_shapes, outside_shapes
-from headwater.model.gguf_names import MODULES, architecture
-from headwater.model.settings import ModelSettings
+from headwater.model.settings import Family, ModelSettings
+
+Program = Literal["transformers", "llama.cpp"]
+# by ours, what transformers calls it, what its GPT-2 does, and the same two of llama.cpp
+SETTINGS = {
+    "num_layers": ("num_hidden_layers", "n_layer", "block_count", "block_count"),
+    "d_model": ("hidden_size", "n_embd", "embedding_length", "embedding_length"),
+    "d_ff": ("intermediate_size", "n_inner", "feed_forward_length", "feed_forward_length"),
+    "num_heads": ("num_attention_heads", "n_head", "attention.head_count", "attention.head_count"),
+    "num_positions": ("max_position_embeddings", "n_positions", "context_length", "context_length"),
+    "num_kv_heads": ("num_key_value_heads", "", "attention.head_count_kv", "attention.head_count_kv"),
+    "norm_eps": (
+        *("rms_norm_eps", "layer_norm_epsilon"),
+        *("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"),
+    ),
+    "vocab_size": ("vocab_size", "vocab_size", "vocab_size", "vocab_size"),
+    "head_dim": ("head_dim", "", "attention.key_length", ""),
+    "rope_theta": ("rope_theta", "", "rope.freq_base", ""),
+    "tied_embeddings": ("tie_word_embeddings", "tie_word_embeddings", "", ""),
+}
+OUTSIDE = {
+    "embed": ("model.embed_tokens", "transformer.wte", "token_embd", "token_embd"),
+    "positions": ("", "transformer.wpe", "", "position_embd"),
+    "final_norm": ("model.norm", "transformer.ln_f", "output_norm", "output_norm"),
+    "head": ("lm_head", "lm_head", "output", "output"),
+}
+IN_BLOCK = {
+    "attention_norm": ("input_layernorm", "ln_1", "attn_norm", "attn_norm"),
+    "attention.query": ("self_attn.q_proj", "attn.c_attn", "attn_q", "attn_qkv"),
+    "attention.key": ("self_attn.k_proj", "attn.c_attn", "attn_k", "attn_qkv"),
+    "attention.value": ("self_attn.v_proj", "attn.c_attn", "attn_v", "attn_qkv"),
+    "attention.out": ("self_attn.o_proj", "attn.c_proj", "attn_output", "attn_output"),
+    "mlp_norm": ("post_attention_layernorm", "ln_2", "ffn_norm", "ffn_norm"),
+    "mlp.gate": ("mlp.gate_proj", "", "ffn_gate", ""),
+    "mlp.up": ("mlp.up_proj", "mlp.c_fc", "ffn_up", "ffn_up"),
+    "mlp.down": ("mlp.down_proj", "mlp.c_proj", "ffn_down", "ffn_down"),
+    "attention.query_norm": ("self_attn.q_norm", "", "attn_q_norm", ""),
+    "attention.key_norm": ("self_attn.k_norm", "", "attn_k_norm", ""),
+}
+BLOCKS = {"transformers": ("model.layers", "transformer.h"), "llama.cpp": ("blk", "blk")}
+ARCHITECTURES: dict[str, Family] = {"llama": "llama", "qwen2": "llama", "qwen3": "qwen3", "gpt2": "gpt2"}
+"Families by llama.cpp's names."
+PRE_TOKENIZERS = {
+    "gpt2": "gpt-2",
+    "smollm": "smollm",
+    "qwen2": "qwen2",
+    "llama3": "llama-bpe",
+    "deepseek-llm": "deepseek-llm",
+    "deepseek-coder": "deepseek-coder",
+    "deepseek-v3": "deepseek-v3",
+}
+"llama.cpp's, by the names of tokenizer.foreign.PATTERNS."
+ROLES = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding"}
+"llama.cpp's names of special tokens, by those of transformers."
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # llama.cpp's types of tokens
+
+
+def architecture(model: ModelSettings) -> str:
+    """Return llama.cpp's name for the model: a llama with biases is their qwen2."""
+    return "qwen2" if model.family == "llama" and model.attention_bias else model.family
+
+
+def settings_names(program: Program, family: Family) -> dict[str, str]:
+    """Return by our name of a setting theirs, where they have one."""
+    return {ours: names[at] for at in [_column(program, family)] for ours, names in SETTINGS.items() if names[at]}
+
+
+def _column(program: Program, family: Family) -> int:
+    return 2 * (program == "llama.cpp") + (family == "gpt2")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One tensor of theirs, and how it is made of ours; of none: `width` zeros."""
+    """One tensor of theirs, and of which it is made of ours; of none: `width` zeros."""
 
     theirs: str
     ours: tuple[str, ...]
@@ -29,20 +94,10 @@ class Rule:
     paired_head_dim: int | None = None
     "Of heads whose rotary pairs are neighbouring rows there, where ours are half a head apart."
 
-    def made_of(self, parameter: Callable[[str], Tensor]) -> Tensor:
-        """Return their tensor; `parameter` returns ours by name."""
-        if not self.ours:
-            return torch.zeros(self.width)
-        parts = [parameter(name) for name in self.ours]
-        joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if self.paired_head_dim is not None:
-            joined = joined.unflatten(0, (-1, 2, self.paired_head_dim // 2)).transpose(1, 2).flatten(0, 2)
-        return joined.T if self.is_transposed else joined
-
 
 @dataclass(frozen=True)
 class Place:
-    """Where a parameter of ours lies in theirs: its rows begin at `first_row` of that tensor, or of its transpose."""
+    """Where a parameter of ours is in theirs: its rows begin at `first_row` of that tensor, or of its transpose."""
 
     theirs: str
     first_row: int
@@ -67,18 +122,57 @@ def _in_block(name: str) -> str:
     return f"mlp.{name}" if module in ("gate", "up", "down") else f"attention.{name}"
 
 
-def rules(model: ModelSettings) -> list[Rule]:
-    """Return a rule for every tensor of the transformers model."""
-    block_rules = _gpt2_block if model.family == "gpt2" else _rotary_block
-    top_rules = _gpt2_top if model.family == "gpt2" else _rotary_top
-    found = [*top_rules(), *(rule for i in range(model.num_layers) for rule in block_rules(i, model))]
-    if not model.tied_embeddings:
-        found.append(Rule("lm_head.weight", ("head.weight",)))
+def rules(model: ModelSettings, program: Program = "transformers") -> list[Rule]:
+    """Return a rule for every tensor that the program has for the model, in the order of its files."""
+    parts: dict[str, list[str]] = {}
+    all_shapes = shapes(model)
+    in_order = sorted(all_shapes, key=lambda ours: _order(ours, model)) if program == "transformers" else all_shapes
+    for ours in in_order:
+        parts.setdefault(_their_name(ours, program, model), []).append(ours)
+    is_paired = program == "llama.cpp" and architecture(model) == "llama"
+    is_turned = program == "transformers" and model.family == "gpt2"
+    found = []
+    for theirs, joined in parts.items():
+        *modules, _ = joined[0].split(".")
+        is_transposed = is_turned and modules[0] == "blocks" and len(all_shapes[joined[0]]) == 2
+        head_dim = model.head_dim if is_paired and modules[-1] in ("query", "key") else None
+        found.append(Rule(theirs, tuple(joined), is_transposed, paired_head_dim=head_dim))
+        if (
+            program == "transformers"
+            and model.family == "qwen3"
+            and model.attention_bias
+            and theirs.endswith("v_proj.bias")
+        ):  # theirs has a fourth one, where ours has none
+            found.append(Rule(theirs.replace("v_proj", "o_proj"), (), width=model.d_model))
     return found
 
 
+def _split(ours: str) -> tuple[int, str, str]:
+    """Return the number of its block, -1 outside, its module, and whether it is a weight or a bias."""
+    first, *rest = ours.split(".")
+    return (int(rest[0]), ".".join(rest[1:-1]), rest[-1]) if first == "blocks" else (-1, first, rest[-1])
+
+
+def _their_name(ours: str, program: Program, model: ModelSettings) -> str:
+    block, module, kind = _split(ours)
+    at = _column(program, model.family)
+    if block < 0:
+        return f"{OUTSIDE[module][at]}.{kind}"
+    return f"{BLOCKS[program][at % 2]}.{block}.{IN_BLOCK[module][at]}.{kind}"
+
+
+def _order(ours: str, model: ModelSettings) -> tuple[bool, int, int, int]:
+    """Return what puts the head last; in a block of GPT-2 what is fused and the norms first, in others biases last."""
+    block, module, kind = _split(ours)
+    is_bias, at = int(kind == "bias"), [*OUTSIDE, *IN_BLOCK].index(module)
+    if model.family == "gpt2" and block >= 0:
+        group = 0 if module in ("attention.query", "attention.key", "attention.value") else 1 + ("norm" not in module)
+        return False, block, group * 100 + (at if group else is_bias), is_bias if group else at
+    return module == "head", block, is_bias, at
+
+
 def places(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, Place]:
-    """Return where each of our parameters lies in theirs."""
+    """Return where each of our parameters is in theirs."""
     ours = shapes(model)
     return {name: place for rule in rules for name, place in _places_in(rule, ours)}
 
@@ -98,73 +192,3 @@ def _places_in(rule: Rule, ours: dict[str, Shape]) -> Iterator[tuple[str, Place]
     for name in rule.ours:
         yield name, Place(rule.theirs, first_row, rule.is_transposed, rule.paired_head_dim)
         first_row += ours[name][0]
-
-
-def _rotary_top() -> list[Rule]:
-    return [Rule("model.embed_tokens.weight", ("embed.weight",)), Rule("model.norm.weight", ("final_norm.weight",))]
-
-
-def _rotary_block(i: int, model: ModelSettings) -> list[Rule]:
-    """Qwen3 and Llama. Our rotary positions have their half-split layout, so query and key need no permutation."""
-    names = {
-        "attention_norm": "input_layernorm",
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.out": "self_attn.o_proj",
-        "mlp_norm": "post_attention_layernorm",
-        "mlp.gate": "mlp.gate_proj",
-        "mlp.up": "mlp.up_proj",
-        "mlp.down": "mlp.down_proj",
-    }
-    if model.family == "qwen3":
-        names |= {"attention.query_norm": "self_attn.q_norm", "attention.key_norm": "self_attn.k_norm"}
-    there, here = f"model.layers.{i}", f"blocks.{i}"
-    found = [Rule(f"{there}.{theirs}.weight", (f"{here}.{ours}.weight",)) for ours, theirs in names.items()]
-    if model.attention_bias:
-        biased = [name for name in names if name in ("attention.query", "attention.key", "attention.value")]
-        found += [Rule(f"{there}.{names[ours]}.bias", (f"{here}.{ours}.bias",)) for ours in biased]
-    if model.attention_bias and model.family == "qwen3":  # theirs has a fourth one, where ours has none
-        found.append(Rule(f"{there}.self_attn.o_proj.bias", (), width=model.d_model))
-    return found
-
-
-def _gpt2_top() -> list[Rule]:
-    return [
-        Rule("transformer.wte.weight", ("embed.weight",)),
-        Rule("transformer.wpe.weight", ("positions.weight",)),
-        Rule("transformer.ln_f.weight", ("final_norm.weight",)),
-        Rule("transformer.ln_f.bias", ("final_norm.bias",)),
-    ]
-
-
-def _gpt2_block(i: int, model: ModelSettings) -> list[Rule]:
-    theirs, ours = f"transformer.h.{i}", f"blocks.{i}"
-    projections = [f"{ours}.attention.{name}" for name in ("query", "key", "value")]
-    found = [
-        Rule(f"{theirs}.attn.c_attn.weight", tuple(f"{name}.weight" for name in projections), is_transposed=True),
-        Rule(f"{theirs}.attn.c_attn.bias", tuple(f"{name}.bias" for name in projections)),
-    ]
-    for their_norm, our_norm in (("ln_1", "attention_norm"), ("ln_2", "mlp_norm")):
-        found += [Rule(f"{theirs}.{their_norm}.{kind}", (f"{ours}.{our_norm}.{kind}",)) for kind in ("weight", "bias")]
-    for their_map, our_map in (("attn.c_proj", "attention.out"), ("mlp.c_fc", "mlp.up"), ("mlp.c_proj", "mlp.down")):
-        found.append(Rule(f"{theirs}.{their_map}.weight", (f"{ours}.{our_map}.weight",), is_transposed=True))
-        found.append(Rule(f"{theirs}.{their_map}.bias", (f"{ours}.{our_map}.bias",)))
-    return found
-
-
-def gguf_rules(model: ModelSettings) -> list[Rule]:
-    """Return a rule for every tensor that llama.cpp has for the model; its llama turns neighbouring channels."""
-    found, fused = list[Rule](), ("attention.query", "attention.key", "attention.value")
-    for ours in shapes(model):
-        *modules, kind = ours.split(".")
-        block = f"blk.{modules[1]}." if modules[0] == "blocks" else ""
-        inner = ".".join(modules[2:] if block else modules)
-        if model.family == "gpt2" and inner in fused:
-            parts = tuple(ours.replace(inner, each) for each in fused)
-            found += [Rule(f"{block}attn_qkv.{kind}", parts)] if inner == fused[0] else []
-            continue
-        is_paired = architecture(model) == "llama" and inner in fused[:2]
-        head_dim = model.head_dim if is_paired else None
-        found.append(Rule(f"{block}{MODULES[inner]}.{kind}", (ours,), paired_head_dim=head_dim))
-    return found

@@ -11,13 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from headwater.core.errors import ConfigError
 from headwater.downstream.derived import make_derived_run, save_model
-from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
-from headwater.downstream.preference import Pair, read_pairs
+from headwater.downstream.preference import Pair, read_pairs, trl_offline
 from headwater.downstream.rewards import (
-    BUILT_IN,
     Question,
     Reward,
     read_questions,
@@ -27,7 +24,6 @@ from headwater.downstream.rewards import (
 )
 from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing, chat_prompts, plain_prompts
-from headwater.downstream.trl_harness import trl_offline
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
 from headwater.runfile.paths import Say, write_kept
@@ -95,24 +91,14 @@ class RewardedPrompts:
     max_tokens: int = MAX_ANSWER_TOKENS
 
     def __post_init__(self) -> None:
-        if _reward_model(self.reward) is None:
-            _reward_of(self.reward)
+        _reward_of(self.reward)
         require_answers(self.reward, [*self.trained, *self.measured])
 
     def task(self, tokenizer: Tokenizer) -> Task:
         made = plain_prompts(tokenizer) if self.plain else chat_prompts(tokenizer)
-        model = _reward_model(self.reward)
-        worth = _reward_of(self.reward) if model is None else learned_reward(model, tokenizer)
-        return Task(self.trained, self.measured, worth, made.ids_of, Writing(self.max_tokens, made.ends))
-
-
-def _reward_model(name: str) -> Path | None:
-    """Return where a reward that is learned has its model; None of one that is a name, or a function."""
-    if name in BUILT_IN or not Path(name).is_dir():
-        return None
-    if not (model := Path(name, MODEL)).is_dir():
-        raise ConfigError(f"{name} has no reward model; `headwater downstream reward` makes one")
-    return model
+        return Task(
+            self.trained, self.measured, _reward_of(self.reward), made.ids_of, Writing(self.max_tokens, made.ends)
+        )
 
 
 def _reward_of(name: str) -> Reward:

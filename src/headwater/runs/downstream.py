@@ -8,7 +8,6 @@ from pathlib import Path
 from headwater.core.errors import ConfigError
 from headwater.core.records import no_owner
 from headwater.corpus.samples.almanac.questions import rewarded, split_countries
-from headwater.downstream.knowledge import Stages
 from headwater.downstream.rewards import Question, reward_named
 from headwater.downstream.rl import RlResult, RlSettings
 from headwater.runfile.downstream_settings import CAPITALS
@@ -16,7 +15,7 @@ from headwater.runfile.init import base_of
 from headwater.runfile.paths import Require, Say
 from headwater.runfile.run_config import NAME_RULE, RunConfig, config_of_run, is_run_name
 from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
-from headwater.runs.examining import compare, keep_stages, require_names_apart
+from headwater.runs.examining import Stages, compare, keep_stages, require_names_apart
 from headwater.runs.stages import Report, no_report
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.train.checkpoint.layout import DERIVED, list_checkpoints

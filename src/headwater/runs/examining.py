@@ -1,14 +1,16 @@
-"""Opens runs and has their models examined; what an earlier call found of the same weights isn't measured again."""
+"""What each stage of `[downstream]` changed: the base, the tuned run and the aligned one, examined and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.core.errors import ConfigError, HeadwaterError, TokenizerError
+from headwater.core.intervals import Estimate
 from headwater.core.records import no_owner
-from headwater.downstream import preference, rl
-from headwater.downstream.knowledge import VERSION, Knowledge, Stages, compared, examine
+from headwater.downstream.knowledge import QUESTIONS, examine
+from headwater.downstream.rl import RESULT
 from headwater.downstream.samples import chat_prompts
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
@@ -21,13 +23,57 @@ from headwater.runs.stages import Report, no_report
 from headwater.train.checkpoint.layout import checkpoint_of
 from headwater.train.checkpoint.verify import model_digest
 
-KEPT = "knowledge.json"
-MADE_BY = {rl.RESULT: "aligned by rewards", preference.RESULT: "aligned by preferences"}
+KEPT, VERSION = "knowledge.json", 3  # 2: shares of sampled answers and of refusals, too
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one model said; `model` is the digest of its weights, bits per byte are of the first run's held-out text."""
+
+    run: str
+    stage: str
+    model: str
+    seed: int
+    shares: dict[str, Estimate]
+    bits_per_byte: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure in every stage, None where it wasn't measured."""
+
+    measure: str
+    values: list[Estimate | None]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Several models, the one before first, and what changed from one to the next as a table."""
+
+    stages: list[Stage]
+    table: list[Row]
+    version: int = VERSION
 
 
 def compare(folders: Sequence[Path], seed: int, say: Say, report: Report = no_report) -> Stages:
-    """Examine a run and the stages before it, and keep what was found in the run's folder, and in its report."""
-    found = compared(_examined(folders, seed, say))
+    """Examine runs, the last one's stages before it first; keep what was found in its folder, and in its report.
+
+    Weights that an earlier call examined aren't examined again.
+    """
+    names = require_names_apart(folders)
+    kept = [each for folder in folders for each in _kept(folder / KEPT)]
+    evaluator, stages = _evaluator(folders[0], say), []
+    for folder, name in zip(folders, names, strict=True):
+        digest = model_digest(checkpoint_of(folder))
+        known = next((each for each in kept if (each.model, each.seed, each.run) == (digest, seed, name)), None)
+        if known is None:
+            say(f"examining {name}")
+            with sleep_under_load():
+                known = _examine(folder, name, digest, seed, evaluator)
+        stages.append(known)
+    measures = [*(f"{each}{of}" for each in QUESTIONS for of in ("", ": wrong answers")), *stages[0].shares]
+    table = [Row(each, [stage.shares.get(each) for stage in stages]) for each in dict.fromkeys(measures)]
+    found = Stages(stages, table)
     keep_stages(found, folders[-1], report)
     return found
 
@@ -40,22 +86,6 @@ def require_names_apart(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _examined(folders: Sequence[Path], seed: int, say: Say) -> list[Knowledge]:
-    """Return what the models of these runs know, the bits per byte those of the first one's held-out text."""
-    names = require_names_apart(folders)
-    kept = [each for folder in folders for each in _kept(folder / KEPT)]
-    evaluator, found = _evaluator(folders[0], say), []
-    for folder, name in zip(folders, names, strict=True):
-        digest = model_digest(checkpoint_of(folder))
-        known = next((each for each in kept if (each.model, each.seed, each.run) == (digest, seed, name)), None)
-        if known is None:
-            say(f"examining {name}")
-            with sleep_under_load():
-                known = _examine(folder, name, digest, seed, evaluator)
-        found.append(known)
-    return found
-
-
 def keep_stages(found: Stages, folder: Path, report: Report, require_owner: Require = no_owner) -> None:
     """Write what was found into a run's folder, and into its report if it has one."""
     write_kept(folder / KEPT, found, require_owner)
@@ -63,12 +93,12 @@ def keep_stages(found: Stages, folder: Path, report: Report, require_owner: Requ
         report(config_of_run(folder), ignore, require_owner, RunFolder(folder))
 
 
-def _kept(path: Path) -> list[Knowledge]:
+def _kept(path: Path) -> list[Stage]:
     found = read_kept(path, Stages)
     return [] if found is None or found.version != VERSION else found.stages
 
 
-def _examine(folder: Path, name: str, digest: str, seed: int, evaluator: RunEvaluator | None) -> Knowledge:
+def _examine(folder: Path, name: str, digest: str, seed: int, evaluator: RunEvaluator | None) -> Stage:
     model, tokenizer = load_model(folder)
     try:
         chat = chat_prompts(tokenizer)
@@ -78,7 +108,10 @@ def _examine(folder: Path, name: str, digest: str, seed: int, evaluator: RunEval
     if evaluator is not None and evaluator.tokenizer.digest == tokenizer.digest:
         measured = evaluator.validate(model)
         bits = measured.get("bits_per_byte_real_text", measured["bits_per_byte"]["all"])
-    return examine(name, stage_of(folder), digest, Scorer(model), tokenizer, chat, seed, bits)
+    config = config_of_run(folder)
+    stage = "tuned" if config.is_tuned else "base" if config.init is None else "trained on"
+    stage = "aligned by rewards" if (folder / RESULT).exists() else stage
+    return Stage(name, stage, digest, seed, examine(Scorer(model), tokenizer, chat, seed), bits)
 
 
 def _evaluator(folder: Path, say: Say) -> RunEvaluator | None:
@@ -87,14 +120,3 @@ def _evaluator(folder: Path, say: Say) -> RunEvaluator | None:
     except HeadwaterError as error:
         say(f"bits per byte are not measured: {error}")
         return None
-
-
-def stage_of(folder: Path) -> str:
-    """Return what was done to a run's model last, as its folder tells."""
-    made = next((stage for file, stage in MADE_BY.items() if (folder / file).exists()), None)
-    if made is not None:
-        return made
-    config = config_of_run(folder)
-    if config.is_tuned:
-        return "tuned"
-    return "base" if config.init is None else "trained on"

@@ -1,16 +1,14 @@
-"""What pairs of answers teach, by TRL: a run that prefers some of them, and a model of what answers are worth."""
+"""What pairs of answers teach, by TRL: a run that prefers some of them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
 
-from headwater.core.errors import ConfigError
 from headwater.downstream import preference
-from headwater.downstream.derived import copy_files, require_unused
-from headwater.downstream.learned_reward import MODEL, RewardResult, learn_reward
+from headwater.downstream.derived import require_unused
 from headwater.downstream.preference import PreferenceResult, PreferenceSettings
-from headwater.runfile.paths import Say, write_kept
+from headwater.runfile.paths import Say
 from headwater.runs.aligning import begin_derived, keep_derived, learning
 from headwater.train.checkpoint.origins import Origin
 
@@ -25,17 +23,4 @@ def prefer(
         identity = {"start": given.digest, "dpo": asdict(settings)}
         begin_derived(base, run_dir, settings.num_steps, Origin("", "preferences"), given.pairs)
         keep_derived(run_dir / preference.RESULT, result, model, settings.num_steps, identity)
-    return result
-
-
-def learn_worth(
-    base: Path, folder: Path, pairs: Path, held_out: Path | None, settings: PreferenceSettings, say: Say
-) -> RewardResult:
-    """Make a folder with a reward model, which `reinforce` takes for its reward, and return how well it tells pairs."""
-    if (folder / MODEL).exists():
-        raise ConfigError(f"{folder} has a reward model already; choose another --name")
-    with learning(base, folder, pairs, held_out, settings.seed, say) as given:
-        result = learn_reward(*given.start, *given.pairs, settings, given.work)
-        write_kept(folder / "reward.json", result)
-        copy_files(given.work / "result", folder / MODEL)
     return result

@@ -11,20 +11,10 @@ from their_models import CONFIGS, save_their_model, their_logits, token_ids
 
 from headwater.core.errors import ConfigError
 from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS, settings_of_config
-from headwater.export.base.facts import facts_of
 from headwater.export.base.folder import INDEX_FILE, licence_of, read_object
 from headwater.export.base.folder_weights import FolderValues
-from headwater.export.base.tokenizer import tokenizer_of
-from headwater.export.base.weights import open_values
-from headwater.export.hf import export_hf, hf_config
-from headwater.export.hf_weights import write_weights
-from headwater.model.init import initialise_
 from headwater.model.names import shapes
-from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import train_tokenizer
 
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "headwater[hf]"')
 transformers.logging.disable_progress_bar()
@@ -73,43 +63,6 @@ def test_a_part_of_a_parameter_is_the_same_as_in_the_whole(theirs, name):
         for part in ((slice(3, 7),), (slice(None), slice(2, 30)), (slice(1, 2), slice(5, None)), (slice(8, 8),)):
             cut = part[: len(shape)]
             assert torch.equal(values.value(ours, shape, cut), whole[cut]), (ours, cut)
-
-
-ROTARY = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 16}
-SCALING = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
-OURS = {
-    "qwen3": {**ROTARY, "family": "qwen3"},
-    "qwen3-untied": {**ROTARY, "family": "qwen3", "tied_embeddings": False},
-    "qwen3-biases-window": {**ROTARY, "family": "qwen3", "attention_bias": True, "sliding_window": 9},
-    "llama": {**ROTARY, "family": "llama", "max_positions": 256},
-    "llama-untied": {**ROTARY, "family": "llama", "tied_embeddings": False, "norm_eps": 1e-5},
-    "llama-yarn": {**ROTARY, "family": "llama", "rope_scaling": SCALING},
-    "qwen2": {**ROTARY, "family": "llama", "attention_bias": True},
-    "qwen2-window": {**ROTARY, "family": "llama", "attention_bias": True, "sliding_window": 5},
-    "mistral": {**ROTARY, "family": "llama", "sliding_window": 6},
-    "gpt2": {"family": "gpt2", "num_heads": 4, "num_kv_heads": 4, "head_dim": 8, "max_positions": 128},
-    "gpt2-untied": {"family": "gpt2", "num_heads": 2, "num_kv_heads": 2, "head_dim": 16, "tied_embeddings": False},
-}
-
-
-@pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("max_file_bytes", [10**9, 20_000])
-def test_what_was_exported_comes_back_to_the_bit(tmp_path, name, max_file_bytes):
-    settings = ModelSettings(vocab_size=320, num_layers=2, d_model=32, d_ff=48, seq_len=64, **OURS[name])
-    model = Transformer(settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(generator=generator)
-    state = model.state_dict()
-    write_weights(tmp_path, state, settings, torch.float32, max_file_bytes)
-    config = hf_config(settings, "float32")
-    found = settings_of_config(config)
-    longest = 128 if name == "llama-yarn" else settings.num_positions
-    assert found == settings.model_copy(update={"seq_len": longest, "max_positions": longest})
-    values = FolderValues(tmp_path, settings)
-    for ours, tensor in state.items():
-        assert torch.equal(values.value(ours, tensor.shape), tensor), ours
 
 
 # ---- what isn't understood
@@ -351,22 +304,6 @@ def test_a_broken_folder_is_refused(theirs, tmp_path):
     refused("can't be read|No such file", INDEX_FILE, b'{"weight_map": {"a": "gone.safetensors"}}')
     refused("is wrong about a, lm_head.weight, model.embed", INDEX_FILE, b'{"weight_map": {"a": "model.safetensors"}}')
     assert config == read_object(folder / "config.json")
-
-
-def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_path):
-    texts = ["The river starts at its headwater, in 1,234 steps.\n\nIt's über <|im_end|> 中文."] * 3
-    train_tokenizer({"text": texts}, TokenizerSettings(vocab_size=310), tmp_path / "tokenizer", "", lambda line: None)
-    own = Tokenizer.load(tmp_path / "tokenizer")
-    settings = ModelSettings(vocab_size=320, num_layers=1, d_model=32, d_ff=48, seq_len=64, **OURS["qwen3"])
-    model = Transformer(settings)
-    initialise_(model, 0)
-    export_hf(model.state_dict(), settings, tmp_path / "tokenizer", tmp_path / "hf")
-    base = facts_of(str(tmp_path / "hf"))
-    tokenizer = tokenizer_of(base)
-    assert tokenizer.markers == own.markers and tokenizer.special == own.special
-    assert tokenizer.encode_many(texts) == own.encode_many(texts)
-    with open_values(base) as value:
-        assert all(torch.equal(value(name, tensor.shape), tensor) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

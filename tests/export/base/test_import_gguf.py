@@ -124,16 +124,7 @@ def test_settings_and_weights_come_back_to_the_bit(tmp_path, architecture):
         assert torch.equal(values.value(name, tensor.shape, part), tensor[part]), name
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("F16", 2e-3), ("BF16", 2e-2), ("Q8_0", 2e-2), ("Q4_0", 0.4)])
-def test_quantised_weights_are_near_those_they_were_made_of(tmp_path, kind, tolerance):
-    weights = write_gguf(tmp_path / "m.gguf", "llama", gguf.GGMLQuantizationType[kind])
-    values = GgufValues(GgufFile(tmp_path / "m.gguf"))
-    name = "blocks.1.attention.key.weight"
-    found = values.value(name, weights[name].shape)
-    assert 0 < (found - weights[name]).abs().max() < tolerance
-
-
-@pytest.mark.parametrize("kind", [None, "F16", "BF16", "Q8_0", "Q4_1"])
+@pytest.mark.parametrize("kind", [None, "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
 def test_a_file_is_read_as_the_package_reads_it(tmp_path, kind):
     write_gguf(tmp_path / "m.gguf", "qwen3", None if kind is None else gguf.GGMLQuantizationType[kind])
     ours, theirs = GgufFile(tmp_path / "m.gguf"), gguf.GGUFReader(tmp_path / "m.gguf")
@@ -186,7 +177,7 @@ def test_its_tokenizer_gives_the_same_ids(tmp_path):
         ({"rope.dimension_count": 4}, "llama.rope.dimension_count=4, where 8 is understood"),
         ({"rope_freqs.weight": 1}, "rope_freqs.weight stretches its positions"),
         ({"split.count": 2}, "one of several files"),
-        ({"blk.1.ffn_up.weight": None}, "blk.1.ffn_up.weight is missing"),
+        ({"blk.1.ffn_up.weight": None}, "missing: blk.1.ffn_up.weight"),
         (
             {"blk.1.ffn_up.weight": np.ones((63, 32))},
             r"blk.1.ffn_up.weight is \(63, 32\) and the keys make it \(64, 32\)",

@@ -1,4 +1,6 @@
-"""A `config.json` of Hugging Face as our settings: exactly, or one error that names every key that isn't understood.
+"""A `config.json` of Hugging Face, written from our settings and read as them: exactly, or not at all.
+
+One error names every key that isn't understood.
 
 What a family's class in transformers takes for a key that isn't there is taken here, too. A key that changes what the
 model computes is accepted with the values that our model computes the same for, and refused with all others; one that
@@ -9,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError
 from headwater.core.manifests import is_count
+from headwater.model.names import settings_names
 from headwater.model.settings import Family, ModelSettings, RopeScaling
 
 
@@ -61,6 +64,11 @@ ROPE_KEYS = {
     },
 }
 
+Dtype = Literal["float32", "bfloat16"]
+WRITTEN = {"hidden_act": "silu", "activation_function": "gelu_new"}
+"What a key says of every model of ours."
+
+# each kind's keys, in the order in which they are written
 _ROTARY_KEYS = {
     "vocab_size": COUNT,
     "hidden_size": COUNT,
@@ -69,11 +77,11 @@ _ROTARY_KEYS = {
     "num_attention_heads": COUNT,
     "num_key_value_heads": COUNT_OR_NONE,
     "head_dim": COUNT_OR_NONE,
+    "hidden_act": _one_of("silu"),
     "max_position_embeddings": COUNT,
     "rms_norm_eps": NUMBER,
-    "hidden_act": _one_of("silu"),
-    "tie_word_embeddings": FLAG,
     "rope_theta": NUMBER,
+    "tie_word_embeddings": FLAG,
     "rope_scaling": TABLE_OR_NONE,
     "rope_parameters": TABLE_OR_NONE,
     "partial_rotary_factor": _one_of(1.0, 1, None),
@@ -131,12 +139,12 @@ KINDS = {
         {
             "vocab_size": COUNT,
             "n_embd": COUNT,
+            "n_inner": COUNT_OR_NONE,
             "n_layer": COUNT,
             "n_head": COUNT,
             "n_positions": COUNT,
-            "n_inner": COUNT_OR_NONE,
-            "layer_norm_epsilon": NUMBER,
             "activation_function": _one_of("gelu_new"),
+            "layer_norm_epsilon": NUMBER,
             "tie_word_embeddings": FLAG,
             "scale_attn_weights": _one_of(True),
             "scale_attn_by_inverse_layer_idx": _one_of(False),
@@ -197,7 +205,7 @@ def settings_of_config(config: Mapping[str, Any]) -> ModelSettings:
     if problems:
         raise ConfigError(f"this {model_type} can't be imported, or it would be another model: " + "; ".join(problems))
     try:
-        return _gpt2(config) if kind.family == "gpt2" else _rotary(config, str(model_type), kind, rope or {})
+        return _settings(config, str(model_type), kind.family, rope or {})
     except ValidationError as error:
         found = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
         raise ConfigError(f"this {model_type} can't be imported: {found}") from None
@@ -224,53 +232,28 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _gpt2(config: Mapping[str, Any]) -> ModelSettings:
-    width, heads = config["n_embd"], config["n_head"]
-    if width % heads:
-        raise ConfigError(f"n_embd={width} must be a multiple of n_head={heads}")
+def _settings(config: Mapping[str, Any], model_type: str, family: Family, rope: dict[str, Any]) -> ModelSettings:
+    names, is_gpt2 = settings_names("transformers", family), family == "gpt2"
+    found = {ours: config[theirs] for ours, theirs in names.items() if config.get(theirs) is not None}
+    width, heads, num_positions = found["d_model"], found["num_heads"], found.pop("num_positions")
+    if "head_dim" not in found and width % heads:
+        or_give = "" if is_gpt2 else "; or give head_dim"
+        raise ConfigError(f"{names['d_model']}={width} must be a multiple of {names['num_heads']}={heads}{or_give}")
+    usual = {"d_ff": 4 * width, "num_kv_heads": heads, "head_dim": width // heads, "tied_embeddings": is_gpt2}
+    usual["norm_eps"] = 1e-5 if is_gpt2 else 1e-6
     return ModelSettings(
-        family="gpt2",
-        vocab_size=config["vocab_size"],
-        num_layers=config["n_layer"],
-        d_model=width,
-        d_ff=config.get("n_inner") or 4 * width,
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_dim=width // heads,
-        seq_len=config["n_positions"],
-        max_positions=config["n_positions"],
-        tied_embeddings=config.get("tie_word_embeddings", True),
-        norm_eps=config.get("layer_norm_epsilon", 1e-5),
-    )
-
-
-def _rotary(config: Mapping[str, Any], model_type: str, kind: Kind, rope: dict[str, Any]) -> ModelSettings:
-    width, heads = config["hidden_size"], config["num_attention_heads"]
-    head_dim = config.get("head_dim")
-    if head_dim is None and width % heads:
-        raise ConfigError(f"hidden_size={width} must be a multiple of num_attention_heads={heads}; or give head_dim")
-    return ModelSettings(
-        family=kind.family,
-        vocab_size=config["vocab_size"],
-        num_layers=config["num_hidden_layers"],
-        d_model=width,
-        d_ff=config["intermediate_size"],
-        num_heads=heads,
-        num_kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=head_dim or width // heads,
-        seq_len=config["max_position_embeddings"],
-        max_positions=config["max_position_embeddings"],
+        **{**usual, **found, **rope},
+        family=family,
+        seq_len=num_positions,
+        max_positions=num_positions,
         attention_bias=model_type == "qwen2" or config.get("attention_bias", False),
         sliding_window=_window(config, model_type),
-        tied_embeddings=config.get("tie_word_embeddings", False),
-        norm_eps=config.get("rms_norm_eps", 1e-6),
-        **rope,
     )
 
 
 def _window(config: Mapping[str, Any], model_type: str) -> int | None:
     """Return the window of all layers, None for none; raise ConfigError where layers differ."""
-    if model_type == "llama":
+    if model_type in ("llama", "gpt2"):
         return None
     size, layer_types = config.get("sliding_window", 4096), config.get("layer_types")
     num_layers = config["num_hidden_layers"]
@@ -329,3 +312,55 @@ def _rope(config: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     except ValidationError as error:
         problems += [f"rope's {'.'.join(map(str, each['loc'])) or 'limits'}: {each['msg']}" for each in error.errors()]
         return {}
+
+
+def config_of_settings(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:
+    """Return config.json but for the ids of the special tokens, with the keys of transformers 4.57 and 5."""
+    theirs = model_type(model)
+    values = {name: getattr(model, ours) for ours, name in settings_names("transformers", model.family).items()}
+    head = {
+        "architectures": [KINDS[theirs].architecture],
+        "model_type": theirs,
+        "vocab_size": model.vocab_size,
+        "tie_word_embeddings": model.tied_embeddings,
+        "use_cache": True,
+        "torch_dtype": dtype,  # 4.57
+        "dtype": dtype,  # 5
+    }
+    values |= WRITTEN | {"max_position_embeddings": _max_positions(model)}
+    shape = {key: values[key] for key in KINDS[theirs].keys if key in values and key not in head}
+    if model.family == "gpt2":
+        return {**head, **shape, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+    rope, scaling = {"rope_type": "default"}, model.rope_scaling
+    if scaling is not None:
+        rope = scaling.model_dump(exclude_none=True, include={"rope_type", *ROPE_KEYS[scaling.rope_type]})
+    shape |= {
+        "rope_parameters": {**rope, "rope_theta": model.rope_theta},  # 5; 4.57 has the two beside
+        "attention_bias": model.attention_bias,
+        "attention_dropout": 0.0,
+        **({} if scaling is None else {"rope_scaling": rope}),
+    }
+    window = {"sliding_window": model.sliding_window}
+    has_window = model.sliding_window is not None
+    # the first max_window_layers see everything
+    of_qwen = {"use_sliding_window": has_window, **window, "max_window_layers": 0 if has_window else model.num_layers}
+    of_kind: dict[str, Any] = {"llama": {"mlp_bias": False, "pretraining_tp": 1}, "mistral": window}
+    return {**head, **shape, **of_kind.get(theirs, of_qwen)}
+
+
+def model_type(model: ModelSettings) -> str:
+    """Return their family for this model: a llama with biases is their qwen2, one with a window their mistral."""
+    if model.family == "llama" and model.attention_bias:
+        return "qwen2"
+    return "mistral" if model.family == "llama" and model.sliding_window else model.family
+
+
+def _max_positions(model: ModelSettings) -> int:
+    """Return the length that the model is meant for; with yarn 4.57 takes its ratio to the original one for the factor.
+
+    The settings see to it that this is a whole number.
+    """
+    scaling = model.rope_scaling
+    if scaling is None or scaling.rope_type != "yarn":
+        return model.num_positions
+    return round(scaling.factor * scaling.original_max_position_embeddings)

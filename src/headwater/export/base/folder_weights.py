@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from headwater.core.errors import ConfigError
 from headwater.export.base.folder import INDEX_FILE, weight_files, weight_map
+from headwater.model.count import Shape
 from headwater.model.init import WHOLE, Part
-from headwater.model.names import places, rules, their_shapes
+from headwater.model.names import Place, places, rules, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.train.checkpoint.tensor_file import TensorEntry, copy_box_, read_header
 
@@ -49,14 +50,46 @@ class _Found:
     entry: TensorEntry
 
 
-class FolderValues:
-    """Our parameters from the safetensors files of a folder; each tensor there has its place here, or it is refused."""
+class ForeignValues:
+    """Our parameters from tensors of another program, each in its place, in parts where they are wanted."""
+
+    def __init__(self, path: Path, places: Mapping[str, Place]) -> None:
+        self._path, self._places = path, places
+
+    def value(self, name: str, shape: Sequence[int], part: Part = WHOLE) -> Tensor:
+        """Return our parameter `name` of `shape`, or a part of it, in float32: what the file holds, to the bit."""
+        place = self._places[name]
+        bounds = [slice(*cut.indices(size)) for cut, size in zip((*part, *[slice(None)] * len(shape)), shape)]
+        offsets = [cut.start for cut in bounds]
+        sizes = [max(0, cut.stop - cut.start) for cut in bounds]
+        if place.paired_head_dim is not None:
+            pairs = self._read(place.theirs, [0] * len(shape), shape)
+            halves = pairs.unflatten(0, (-1, place.paired_head_dim // 2, 2)).transpose(1, 2).flatten(0, 2)
+            target = halves[tuple(bounds)]
+        else:
+            offsets[0] += place.first_row
+            turn = -1 if place.is_transposed else 1
+            target = self._read(place.theirs, offsets[::turn], sizes[::turn])
+        if not torch.isfinite(target).all():
+            raise ConfigError(f"{self._path}: {place.theirs} holds values that are not finite; the file is damaged")
+        return (target.T if place.is_transposed else target).contiguous()
+
+    def _read(self, theirs: str, offsets: Sequence[int], sizes: Sequence[int]) -> Tensor:
+        """Return the box of these sizes at these offsets of a tensor of theirs, in float32."""
+        raise NotImplementedError
+
+    def _refused(self, problems: list[str]) -> ConfigError:
+        more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
+        return ConfigError(f"{self._path} doesn't hold its model's weights: {'; '.join(problems[:_MAX_NAMED])}{more}")
+
+
+class FolderValues(ForeignValues):
+    """Those of the safetensors files of a folder; each tensor there has its place here, or it is refused."""
 
     def __init__(self, folder: Path, model: ModelSettings) -> None:
         """Raise ConfigError that names the tensors that are missing, left over, or of another shape or type."""
-        self._folder = folder
+        super().__init__(folder, places(model, rules(model)))
         self._tensors = _without_tables(_tensors(folder))
-        self._places = places(model, rules(model))
         expected = their_shapes(model, rules(model))
         if model.family == "gpt2" and not any(name.startswith("transformer.") for name in self._tensors):
             # GPT-2's first files hold the names of the inner module
@@ -66,20 +99,6 @@ class FolderValues:
                 for name, place in self._places.items()
             }
         self._check(expected, model)
-
-    def value(self, name: str, shape: Sequence[int], part: Part = WHOLE) -> Tensor:
-        """Return our parameter `name` of `shape`, or a part of it, in float32: what the file holds, to the bit."""
-        place = self._places[name]
-        bounds = [slice(*cut.indices(size)) for cut, size in zip((*part, *[slice(None)] * len(shape)), shape)]
-        offsets = [cut.start for cut in bounds]
-        sizes = [max(0, cut.stop - cut.start) for cut in bounds]
-        offsets[0] += place.first_row
-        if place.is_transposed:
-            offsets, sizes = offsets[::-1], sizes[::-1]
-        target = self._read(place.theirs, offsets, sizes)
-        if not torch.isfinite(target).all():
-            raise ConfigError(f"{self._folder}: {place.theirs} holds values that are not finite; the file is damaged")
-        return target.T.contiguous() if place.is_transposed else target
 
     def _read(self, theirs: str, offsets: Sequence[int], sizes: Sequence[int]) -> Tensor:
         target = torch.empty(tuple(sizes))
@@ -93,17 +112,16 @@ class FolderValues:
 
     def _check(self, expected: Mapping[str, tuple[int, ...]], model: ModelSettings) -> None:
         left_over = set(self._tensors) - set(expected)
-        problems = _named("missing", sorted(set(expected) - set(self._tensors)))
-        for name, shape in expected.items():
-            entry = self._tensors[name].entry if name in self._tensors else None
-            if entry is not None and entry.shape != shape:
-                problems.append(f"{name} is {entry.shape} and config.json makes it {shape}")
-            elif entry is not None and entry.dtype not in DTYPES:
-                problems.append(
-                    f"{name} is of type {str(entry.dtype).removeprefix('torch.')}, which float32 can't hold"
-                )
+        entries = {name: found.entry for name, found in self._tensors.items()}
+        shapes = {name: entry.shape for name, entry in entries.items()}
+        problems = problems_of_shapes(expected, shapes, "config.json makes")
+        problems += [
+            f"{name} is of type {str(entry.dtype).removeprefix('torch.')}, which float32 can't hold"
+            for name, entry in entries.items()
+            if name in expected and entry.dtype not in DTYPES
+        ]
         if problems:
-            raise self._error(problems)
+            raise self._refused(problems)
         embed = self._places["embed.weight"].theirs
         if model.tied_embeddings and "lm_head.weight" in left_over:
             left_over.remove("lm_head.weight")
@@ -111,26 +129,29 @@ class FolderValues:
                 problems.append(f"lm_head.weight differs from {embed}, where tie_word_embeddings makes them one")
         zeros = {name for name in left_over | set(expected) if _OUT_BIAS.fullmatch(name)}
         problems += [f"{name} is not zero, and headwater has no such bias" for name in zeros if self._whole(name).any()]
-        problems += _named("without a place here", sorted(left_over - zeros))
+        problems += named("without a place here", left_over - zeros)
         if problems:
-            raise self._error(problems)
-
-    def _error(self, problems: list[str]) -> ConfigError:
-        more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
-        return ConfigError(
-            f"{self._folder} doesn't hold the weights of its config.json: {'; '.join(problems[:_MAX_NAMED])}{more}"
-        )
+            raise self._refused(problems)
 
 
 def _are_equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool(torch.equal(first, second))
 
 
-def _named(what: str, names: Sequence[str]) -> list[str]:
+def problems_of_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape], says: str) -> list[str]:
+    """Return what tensors are missing, or of another shape than a config `says`."""
+    others = [name for name in expected if found.get(name, expected[name]) != expected[name]]
+    return named("missing", set(expected) - set(found)) + [
+        f"{name} is {found[name]} and {says} it {expected[name]}" for name in others
+    ]
+
+
+def named(what: str, names: Collection[str]) -> list[str]:
+    """Return one problem that names the first of many tensors; none where there are none."""
     if not names:
         return []
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return [f"{what}: {', '.join(names[:_MAX_NAMED])}{more}"]
+    return [f"{what}: {', '.join(sorted(names)[:_MAX_NAMED])}{more}"]
 
 
 def _without_tables(tensors: dict[str, _Found]) -> dict[str, _Found]:

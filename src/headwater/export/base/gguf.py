@@ -16,16 +16,20 @@ import numpy as np
 from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError
-from headwater.export.base.gguf_header import TensorPlace, read_header
-from headwater.model.gguf_names import CONTROL, FAMILIES, PRE_TOKENIZERS, SIZES, UNUSED, USER_DEFINED, norm_key
+from headwater.export.base.gguf_header import HEAD_DIM_KEYS, TensorPlace, read_header
+from headwater.model.names import (
+    ARCHITECTURES,
+    CONTROL,
+    PRE_TOKENIZERS,
+    ROLES,
+    UNUSED,
+    USER_DEFINED,
+    settings_names,
+)
 from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.foreign import table_of
 
-_KEYS = {
-    *SIZES,
-    *("attention.head_count_kv", "attention.key_length", "attention.value_length", "vocab_size"),
-    *("rope.freq_base", "rope.dimension_count"),
-}
+_SIZES = ("num_layers", "d_model", "d_ff", "num_heads", "num_positions")  # which no file lacks
 _PATTERN_OF = {pre: pattern for pattern, pre in PRE_TOKENIZERS.items()} | {"llama-v3": "llama3", "llama3": "llama3"}
 
 
@@ -54,16 +58,16 @@ class GgufFile:
     def settings(self) -> ModelSettings:
         """The model's settings; raises ConfigError that names every key that isn't understood."""
         name = self.get("general.architecture")
-        if name not in FAMILIES:
+        if name not in ARCHITECTURES:
             raise ConfigError(
-                f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(FAMILIES)}"
+                f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(ARCHITECTURES)}"
             )
         found = {key.removeprefix(f"{name}."): self.get(key) for key in self.keys if key.startswith(f"{name}.")}
-        problems = [
-            f"{name}.{key}={found[key]!r:.60} isn't understood"
-            for key in sorted(found.keys() - _KEYS - {norm_key(name)})
-        ]
-        problems += [f"{name}.{key} is missing" for key in SIZES if key not in found]
+        # some writers give GPT-2 the keys of other families, too
+        theirs = settings_names("llama.cpp", "llama") | settings_names("llama.cpp", ARCHITECTURES[name])
+        known = {*theirs.values(), *HEAD_DIM_KEYS}
+        problems = [f"{name}.{key}={found[key]!r:.60} isn't understood" for key in sorted(found.keys() - known)]
+        problems += [f"{name}.{theirs[ours]} is missing" for ours in _SIZES if theirs[ours] not in found]
         if (self.get("split.count") or 1) > 1:
             problems.append("it is one of several files; join them with llama-gguf-split --merge")
         if "rope_freqs.weight" in self.tensors:
@@ -73,30 +77,25 @@ class GgufFile:
         if problems:
             raise ConfigError(f"{self.path} can't be imported, or it would be another model: {'; '.join(problems)}")
         try:
-            return self._settings(name, found)
+            return self._settings(name, {ours: found[key] for ours, key in theirs.items() if key in found}, found)
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
             raise ConfigError(f"{self.path} can't be imported: {'; '.join(problems)}") from None
 
-    def _settings(self, name: str, found: Mapping[str, Any]) -> ModelSettings:
-        sizes = {ours: found[theirs] for theirs, ours in SIZES.items()}
-        num_positions = sizes.pop("num_positions")
-        head_dim = found.get("attention.key_length", sizes["d_model"] // max(1, sizes["num_heads"]))
-        vocab_size = int(self.tensors["token_embd.weight"].shape[1])
-        equal = {"attention.value_length": head_dim, "rope.dimension_count": head_dim, "vocab_size": vocab_size}
-        for key, expected in equal.items():
+    def _settings(self, name: str, ours: dict[str, Any], found: Mapping[str, Any]) -> ModelSettings:
+        num_positions = ours.pop("num_positions")
+        head_dim = ours.setdefault("head_dim", ours["d_model"] // max(1, ours["num_heads"]))
+        ours["vocab_size"] = vocab_size = int(self.tensors["token_embd.weight"].shape[1])
+        for key, expected in {**dict.fromkeys(HEAD_DIM_KEYS, head_dim), "vocab_size": vocab_size}.items():
             if found.get(key, expected) != expected:
                 raise ConfigError(f"{self.path}: {name}.{key}={found[key]}, where {expected} is understood")
+        usual = {"rope_theta": 10_000.0, "norm_eps": 1e-6}
+        rounded = {each: _shortest(ours.get(each, value)) for each, value in usual.items()}
         return ModelSettings(
-            family=FAMILIES[name],
-            vocab_size=vocab_size,
-            **sizes,
+            family=ARCHITECTURES[name],
+            **{"num_kv_heads": ours["num_heads"], **ours, **rounded},
             seq_len=num_positions,
             max_positions=num_positions,
-            num_kv_heads=found.get("attention.head_count_kv", sizes["num_heads"]),
-            head_dim=head_dim,
-            rope_theta=_shortest(found.get("rope.freq_base", 10_000.0)),
-            norm_eps=_shortest(found.get(norm_key(name), 1e-6)),
             attention_bias="blk.0.attn_q.bias" in self.tensors,
             tied_embeddings="output.weight" not in self.tensors,
         )
@@ -144,7 +143,7 @@ class GgufFile:
             pattern,
             ignores_merges=pattern == "llama3",
         )
-        ids = {role: self.get(f"tokenizer.ggml.{name}_token_id") for role, name in _ROLES.items()}
+        ids = {role: self.get(f"tokenizer.ggml.{name}_token_id") for role, name in ROLES.items()}
         config = {role: tokens[id] for role, id in ids.items() if id is not None and 0 <= id < len(tokens)}
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         config |= {"add_bos_token": bool(self.get("tokenizer.ggml.add_bos_token", False))}
@@ -152,9 +151,6 @@ class GgufFile:
             config["chat_template"] = template
         files = {"tokenizer.json": table, "tokenizer_config.json": config}
         return {name: json.dumps(content, ensure_ascii=False).encode() for name, content in files.items()}
-
-
-_ROLES = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding"}
 
 
 def _shortest(value: float) -> float:

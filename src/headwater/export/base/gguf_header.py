@@ -1,4 +1,6 @@
-"""What a GGUF file says of itself: its keys, and where its tensors are. Nothing is believed before it is known to fit.
+"""What a GGUF file says of itself, written and read: its keys, and where its tensors are.
+
+Nothing that is read is believed before it is known to fit.
 
 The package `gguf` takes any length on trust, and a map of the file for each of 100,000 strings: eleven seconds.
 """
@@ -6,6 +8,7 @@ The package `gguf` takes any length on trust, and a map of the file for each of 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +17,12 @@ from headwater.core.errors import ConfigError
 
 MAX_STRING = 1 << 24  # bytes: a chat template has thousands
 MAX_ITEMS = 8_000_000  # keys, tensors and what lists hold together: tokens, types and merges of a large vocabulary
+ALIGNMENT = 32  # bytes, where no key says another
+HEAD_DIM_KEYS = ("attention.value_length", "rope.dimension_count")
+"Keys that say of our models what attention.key_length does."
+Value = bool | int | float | str | list[int] | list[str]
 _FORMS = dict(enumerate(("B", "b", "H", "h", "I", "i", "f", "?"))) | {10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
+_BOOL, _INT, _FLOAT, _SIGNED, _STRING, _ARRAY = 7, 4, 6, 5, 8, 9
 _ALIGNMENT = "general.alignment"
 
 
@@ -63,7 +70,7 @@ class _Reader:
             num_sizes = self._counted(self._number("I"))
             shape = struct.unpack(f"<{num_sizes}Q", self._bytes(8 * num_sizes))
             places[name] = shape, self._number("I"), self._number("Q")
-        step = keys.get(_ALIGNMENT, 32)
+        step = keys.get(_ALIGNMENT, ALIGNMENT)
         if not isinstance(step, int) or step < 1:
             raise ValueError(f"its {_ALIGNMENT} is {step!r:.40}")
         first = -(-self._file.tell() // step) * step
@@ -100,3 +107,38 @@ class _Reader:
         if self._file.tell() + num > self._size:
             raise ValueError("it ends within its header")
         return self._file.read(num)
+
+
+def written_header(keys: Mapping[str, Value], tensors: Mapping[str, tuple[tuple[int, ...], int, int]]) -> bytes:
+    """Return all before the tensors, little-endian: version 3; of each tensor (sizes, number of its type, bytes)."""
+    parts = [struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(keys))]
+    parts += [_string(key) + _typed(value) for key, value in keys.items()]
+    offset = 0
+    for name, (shape, kind, num_bytes) in tensors.items():
+        sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        parts += [_string(name), sizes, struct.pack("<IQ", kind, offset)]
+        offset += num_bytes + len(padding(num_bytes))
+    header = b"".join(parts)
+    return header + padding(len(header))
+
+
+def padding(num_bytes: int) -> bytes:
+    return b"\0" * (-num_bytes % ALIGNMENT)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _typed(value: Value) -> bytes:
+    """Return the number of a value's type, and the value."""
+    if isinstance(value, str):
+        return struct.pack("<I", _STRING) + _string(value)
+    if isinstance(value, list):
+        items = [_string(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
+        # whole numbers have a sign here, as types of tokens must; none but merges can be empty, and those are strings
+        kind = _SIGNED if value and isinstance(value[0], int) else _STRING
+        return struct.pack("<IIQ", _ARRAY, kind, len(items)) + b"".join(items)
+    kind = _BOOL if isinstance(value, bool) else _INT if isinstance(value, int) else _FLOAT
+    return struct.pack(f"<I{_FORMS[kind]}", kind, value)

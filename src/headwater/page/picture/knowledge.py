@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from headwater.core.numbers import percent, whole
 from headwater.core.records import Object, amount, entries
-from headwater.page.picture.blocks import Block, Words, card, chart_text, data_table, mark, section, series, text
-from headwater.page.picture.charts import Spec, chart, layout, line
+from headwater.page.picture.blocks import Block, Words, card, data_table, mark, section, text
 from headwater.runs.run_data import RunData
 
-SHOWN = (
-    "known facts as prose",
-    "known facts never named, new phrasings",
-    "made-up facts never named",
-    "made-up facts never named: wrong answers",
-)
-"Rows of the table that the picture has, too."
 _LEAD = (
     "Capitals asked as a user asks: of real countries, which the base has read of, and of made-up ones, of which no "
     "text tells. Tuning may name those of one half of each, and never those of the other. In brackets the interval of "
@@ -29,8 +19,7 @@ def knowledge(run: RunData) -> Block | None:
     stages, rows = entries(run.knowledge, "stages"), entries(run.knowledge, "table")
     if not stages or not rows:
         return None
-    parts = [text("lead", _LEAD), _picture(stages, rows), _table(stages, rows)]
-    return section("knowledge", "What each stage changed", parts)
+    return section("knowledge", "What each stage changed", [text("lead", _LEAD), _table(stages, rows)])
 
 
 def _values(row: Object, num_stages: int) -> list[Object]:
@@ -52,31 +41,3 @@ def _cell(value: Object) -> Words:
     if share is None or low is None or high is None or num is None:
         return "–"
     return [percent(share), " ", mark("where", f"({100 * low:.0f}–{100 * high:.0f}, {whole(num)})")]
-
-
-def _picture(stages: list[Object], rows: list[Object]) -> Block:
-    by_measure = {str(row.get("measure")): row for row in rows}
-    traces: list[Spec] = []
-    for index, measure in enumerate(name for name in SHOWN if name in by_measure):
-        values = _values(by_measure[measure], len(stages))
-        known = [(at, each) for at, each in enumerate(values) if amount(each, "value") is not None]
-        curve = [(float(at), amount(each, "value") or 0.0) for at, each in known]
-        ends = {name: [abs((amount(each, "value") or 0.0) - (amount(each, name) or 0.0)) for _, each in known]
-                for name in ("high", "low")}  # fmt: skip
-        bars: Any = {"type": "data", "array": ends["high"], "arrayminus": ends["low"], "symmetric": False}
-        marks: Spec = {"mode": "lines+markers", "marker": {"size": 7, "color": f"@{series(index)}"}, "error_y": bars}
-        traces.append(line(measure, curve, series(index), hovertemplate="%{y:.1%}", **marks))
-    names = [chart_text(str(stage.get("stage"))) for stage in stages]
-    axis = {
-        "tickmode": "array",
-        "tickvals": list(range(len(names))),
-        "ticktext": names,
-        "range": [-0.3, len(names) - 0.7],
-        "fixedrange": True,
-    }
-    axes = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
-    axes["xaxis"] = axes["xaxis"] | axis
-    last = ", ".join(f"{trace['name']} {trace['y'][-1]:.0%}" for trace in traces if trace["y"])
-    summary = f"Facts by stage, shares of right answers; after the last: {last}."
-    note = "Later stages change what is said, not what is known."
-    return chart("Facts by stage", note, summary, traces, axes, "medium") | {"key": "knowledge"}
