@@ -14,8 +14,7 @@ from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
 from headwater.core.numbers import count, duration, plural, significant
 from headwater.machine.parallel.settings import fewest_ranks
-from headwater.plan.budget_search import SearchOptions, search_budget, searched_config
-from headwater.plan.forecast.budget import BudgetChoice, BudgetPlan, Query
+from headwater.plan.budget import BudgetChoice, BudgetPlan, Query, SearchOptions, search_budget, searched_config
 from headwater.plan.forecast.device import read_devices
 from headwater.plan.hardware import Costs
 from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, most_epochs, says_of
@@ -78,7 +77,6 @@ def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
         "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
         "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
         "loss": {"unit": plan.loss_unit, "how": plan.losses_how},
-        "by_law_of_repetition": [asdict(each) for each in plan.by_repetition],
         "searched": {"sizes": plan.num_sizes, "sizes_that_fit": plan.num_fitting},
         "notes": notes_of(plan),
     }
@@ -97,11 +95,9 @@ def notes_of(plan: BudgetPlan) -> list[str]:
         is_last = plan.largest == "searched"
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
         found.append(f"{larger} might be better")
-    if plan.by_repetition:
+    if choice.epochs > 1 and NAME in plan.losses_how:
         useful = says_of(most_epochs(choice.params, unique))
         found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {useful}")
-        if len({each.params for each in plan.by_repetition}) > 1:
-            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
     epochs, density = choice.epochs, choice.params / unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
@@ -142,8 +138,6 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     unlimited = query.unique == float("inf")
     text = "taken as unlimited: no --text-bytes" if unlimited else f"{count(query.unique)} tokens: {query.text_how}"
     lines += [("text", text), ("loss", plan.losses_how)]
-    for each in plan.by_repetition:
-        lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
     lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))
     lines += [("note", note) for note in notes_of(plan)]
     return [*lines, ("below", "medians, and in brackets P10 to P90")]
