@@ -24,7 +24,7 @@ from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.device import WITHOUT_BF16, Accelerator
 from headwater.plan.forecast.result import Band, DeviceGroup, Spread
 from headwater.plan.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of
-from headwater.plan.loss import law_of
+from headwater.plan.loss_outlook import law_of
 from headwater.plan.rungs import ladder_runs
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import NATS, OwnRuns, PublishedLaw

@@ -14,7 +14,7 @@ from known_laws import isoflop_runs, runs_of
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import OwnRuns
-from headwater.plan.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
+from headwater.plan.scaling.repetition import OWN, USUAL, Strength, penalty
 from headwater.plan.scaling.table import Runs
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -164,7 +164,7 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
         if not 2 <= epochs <= 14:
             continue
         params = float(run["num_params"].removesuffix("B")) * 1e9
-        forecast = float(PUBLISHED.log_cost(np.array(params), np.array(tokens), tokens / epochs))
+        forecast = float(Strength(0.0045, 0.5).log_cost(np.array(params), np.array(tokens), tokens / epochs))
         off.append(forecast - math.log(float(run["loss"]) / once[run["data"], run["num_params"]]))
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005
