@@ -35,7 +35,7 @@ KEYS = {
     "watch": "folder runs",
     "plan mine.toml": f"{PLAN} missing_text notes resume",
     "plan first-light --ranks 2": f"{PLAN} ranks missing_text notes",
-    " ".join(BUDGET): "name budget text choice loss by_law_of_repetition searched notes next seconds",
+    " ".join(BUDGET): "name budget text choice loss searched notes next seconds",
     "plan count --family llama num_layers=4 vocab_size=1000": "params active_params embedding_params matmul_params seq_len flops_per_token",
     "ladder --table runs.csv --at 1e9,1e11": "A B E alpha beta num_points seconds objective repetition exponent_intervals "
     "interval_levels backtest warnings forecasts optimum",

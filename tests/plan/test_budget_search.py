@@ -12,7 +12,8 @@ from small_run import write_run_file, write_texts
 
 from headwater.core.errors import ConfigError, DataError, LayoutError
 from headwater.machine.ranks.place import Place
-from headwater.plan import budget_search, hardware
+from headwater.plan import budget as module
+from headwater.plan import hardware
 from headwater.plan.forecast.device import COLUMNS, find_device, read_devices
 from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.plan.hardware import Costs
@@ -28,7 +29,7 @@ MONEY = {"budget": "$10k", "hardware": "8xH100", "text_bytes": "40G"}
 
 
 def searched(budget, **given):
-    return budget_fields(budget_search.search_budget(search_options(budget, **given)))
+    return budget_fields(module.search_budget(search_options(budget, **given)))
 
 
 @pytest.fixture(autouse=True)
@@ -132,37 +133,25 @@ def test_with_enough_text_the_first_choice_spends_the_money():
 
 
 def test_tokens_are_what_the_speed_gives_in_the_hours(answer):
-    for choice in [answer["choice"]]:
-        seconds = choice["tokens"] / choice["tokens_per_second"]
-        assert seconds < 3600 * choice["hours"]["p50"] < 1.05 * seconds  # the rest is evaluation and saves
-        assert choice["num_steps"] * choice["settings"]["train.batch_tokens"] == choice["tokens"]
-        assert choice["epochs"] == pytest.approx(choice["tokens"] / (40e9 / 4.5))
+    choice = answer["choice"]
+    seconds = choice["tokens"] / choice["tokens_per_second"]
+    assert seconds < 3600 * choice["hours"]["p50"] < 1.05 * seconds  # the rest is evaluation and saves
+    assert choice["num_steps"] * choice["settings"]["train.batch_tokens"] == choice["tokens"]
+    assert choice["epochs"] == pytest.approx(choice["tokens"] / (40e9 / 4.5))
 
 
 def test_every_quantity_has_its_interval_and_its_reason(answer):
-    for choice in [answer["choice"]]:
-        for name in ("loss", "hours", "money", "energy_kwh", "memory_gb"):
-            band = choice[name]
-            assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
-        assert choice["memory_gb"]["p90"] <= choice["memory_limit_gb"] * 1.001
+    choice = answer["choice"]
+    for name in ("loss", "hours", "money", "energy_kwh", "memory_gb"):
+        band = choice[name]
+        assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+    assert choice["memory_gb"]["p90"] <= choice["memory_limit_gb"] * 1.001
     assert "published law of arXiv:2305.16264" in answer["loss"]["how"]
-
-
-def test_both_sizes_are_shown_where_laws_of_repeated_text_disagree(answer):
-    ours, theirs = (each["params"] for each in answer["by_law_of_repetition"])
-    assert max(ours / theirs, theirs / ours) > 1.25
-    assert any("laws of repeated text disagree on the size" in note for note in answer["notes"])
 
 
 def test_what_nobody_measured_is_said():
     found = searched("$10k", hardware="8xH100", text_bytes="4G")
     assert any("measured up to 0.7 parameters a unique token" in note for note in found["notes"])
-
-
-def test_a_dearer_price_buys_less():
-    options = {"hardware": "8xH100", "text_bytes": "4T"}
-    one, double = (searched("$10k", costs=Costs(price_per_hour=usd), **options) for usd in (2.0, 4.0))
-    assert one["budget"]["hours"] == pytest.approx(2 * double["budget"]["hours"])
 
 
 def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
@@ -224,7 +213,7 @@ def test_a_processor_is_searched_in_the_dtype_given():
 
 
 def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(budget_search, "ladder_runs", lambda config: read_runs(table(tmp_path / "runs.csv")))
+    monkeypatch.setattr(module, "ladder_runs", lambda config: read_runs(table(tmp_path / "runs.csv")))
     result = searched("2min", run=str(run_file))
     assert result["loss"]["unit"] == "bits_per_byte"
 

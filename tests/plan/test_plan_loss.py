@@ -11,7 +11,7 @@ from made_ladder import law, leave_ladder
 from small_run import write_run_file, write_texts
 
 from headwater.plan import rungs
-from headwater.plan.loss import law_of, loss_outlook
+from headwater.plan.loss_outlook import law_of, loss_outlook
 from headwater.plan.rungs import ladder_runs, read_ladder, rung_of
 from headwater.plan.scaling.repetition import OWN
 from headwater.runfile.run_config import load_run

@@ -17,9 +17,9 @@ from headwater.core.records import no_owner, read_records
 from headwater.machine.host.load import LoadMeter
 from headwater.machine.ranks.place import Place
 from headwater.plan import hardware, times
-from headwater.plan.budget_search import Trials
 from headwater.plan.hardware import RUN_TO_RUN, hardware_of
-from headwater.plan.times import MIN_TIMED_STEPS, keep_times, mean_step, speed_here
+from headwater.plan.sizes import fastest
+from headwater.plan.times import MIN_TIMED_STEPS, around_steps, keep_times, mean_step, speed_here
 from headwater.runfile.paths import Folders
 from headwater.runfile.rules import rows_of_batch
 from headwater.runfile.run_config import load_run
@@ -229,9 +229,15 @@ def test_files_of_others_say_nothing(config, text):
     assert "earlier" not in needs_of(config).step_how
 
 
+def searched(config, model, most_tokens, seconds):
+    around = around_steps(config, float(config.train.batch_tokens))
+    medians = {name: part.median for name, part in around.items()}
+    return fastest(config, Place(), hardware_of(config), model, most_tokens, seconds, medians)
+
+
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return Trials(hardware_of(config), Place(), config, 60.0).fastest(config.model, 1e6)
+        return searched(config, config.model, 1e6, 60.0)
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
@@ -248,7 +254,7 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = Trials(hardware_of(config), Place(), config, SEARCHED).fastest(long, math.inf)
+    found = searched(config, long, math.inf, SEARCHED)
     num_tokens = SEARCHED / found.seconds_per_token
     assert found.batch_tokens == rows_of_batch(num_tokens, long.seq_len) * long.seq_len
     assert found.batch_tokens < rows_of_batch(8 * num_tokens, long.seq_len) * long.seq_len

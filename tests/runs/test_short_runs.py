@@ -5,7 +5,7 @@ import math
 import pytest
 
 from headwater.core.intervals import Z_P90
-from headwater.plan.loss import new_text_after, old_text_after
+from headwater.plan.loss_outlook import new_text_after, old_text_after
 
 SHORT = [1e6, 2e6, 4e6]
 

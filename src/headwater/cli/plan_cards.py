@@ -156,10 +156,6 @@ def _budget_card(result: dict[str, Any]) -> Lines:
         ("budget", f"{_cost(given, 1)}, of one run whose text is prepared"),
         ("text", known),
         ("loss", result["loss"]["how"]),
-        *(
-            ("", f"text read again, by {each['law']}: {count(each['params'])} × {each['epochs']:.1f} epochs")
-            for each in result["by_law_of_repetition"]
-        ),
         ("searched", sizes),
         *(("note", note) for note in result["notes"]),
         ("below", "medians, and in brackets P10 to P90"),

@@ -7,7 +7,7 @@ import re
 
 from headwater.core.errors import ConfigError
 from headwater.machine.ranks.place import Place
-from headwater.plan.forecast.budget import Budget
+from headwater.plan.budget import Budget
 from headwater.plan.forecast.device import Accelerator, find_device
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}

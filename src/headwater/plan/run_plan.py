@@ -122,12 +122,12 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
     """Return what the table says, without one the run's own ladder; or why there is no loss."""
     runs_csv = options.runs
     if config.init is not None:
-        from headwater.plan.loss import outlook_from_base
+        from headwater.plan.loss_outlook import outlook_from_base
 
         return outlook_from_base(config, runs_csv, options.loss_unit)
     if runs_csv is None and not config.folders.ladder.is_dir():
         return LossOutlook(None, NO_RUNS)
-    from headwater.plan.loss import loss_outlook  # a law: without rows nothing of it is loaded
+    from headwater.plan.loss_outlook import loss_outlook  # a law: without rows nothing of it is loaded
 
     return loss_outlook(config, runs_csv) or LossOutlook(None, NO_RUNS)
 

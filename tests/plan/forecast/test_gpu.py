@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
-from headwater.plan.forecast.budget import DIAL, model_of
-from headwater.plan.forecast.device import batches, find_device, read_devices
+from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.exchange import Exchange, exchange_seconds, exchanges
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import Work, checkpoint_bytes
+from headwater.plan.sizes import DIAL, model_of
 from headwater.runfile.rules import rows_of_batch
 
 DEVICES = read_devices()
@@ -109,20 +107,6 @@ def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
 
 def gpu_layer():
     return 2 * (4 * MODEL.d_model + 6 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
-
-
-@pytest.mark.parametrize("num_devices", [1, 6, 8, 64])
-def test_the_batch_is_the_nearest_to_the_rules_with_the_largest_microbatch(num_devices):
-    wanted, found = rows_of_batch(2e10, 2048), {}
-    for micro in (1, 2, 4, 8, 16, 32):
-        rows = num_devices * micro * max(1, round(wanted / (num_devices * micro)))
-        if rows <= 2 * wanted:
-            found[micro, rows] = abs(math.log(rows / wanted)), -micro
-    assert batches(num_devices, wanted, 2048) == sorted(found, key=found.get)
-
-
-def test_a_batch_500_times_too_big_is_none():
-    assert batches(4096, 8, 2048) == []
 
 
 def test_sizes_grow_along_the_dial_and_have_the_rules_shape():

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from headwater.core.intervals import Z_P90
+from headwater.model.count import ParameterCount
 from headwater.plan.scaling.published import PublishedLaw
+
+
+def of_size(params: float) -> ParameterCount:
+    return ParameterCount(total=int(params), embedding=0, matmul=int(params))
 
 
 @pytest.mark.parametrize(
@@ -26,16 +31,17 @@ from headwater.plan.scaling.published import PublishedLaw
     ],
 )
 def test_losses_of_other_texts_lie_in_its_band(params, tokens, loss):
-    middle, deviation = PublishedLaw().expected(params, params, tokens)
-    assert middle == pytest.approx(
-        math.exp(PublishedLaw().log_loss(np.array(params), np.array(params), np.array(tokens)))
-    )
+    size = of_size(params)
+    middle, deviation = PublishedLaw().expected(size, tokens)
+    assert middle == pytest.approx(math.exp(PublishedLaw().log_loss(size, np.array(tokens))))
     assert abs(math.log(loss / middle)) <= Z_P90 * deviation
 
 
 @pytest.mark.parametrize(("params", "tokens"), [(4e6, 4e6), (3e6, 3e8), (1e7, 1e9), (1e7, 6e9)])
 def test_far_below_its_rows_there_is_no_level(params, tokens):
     """A budget of a laptop's hours showed 5.9 to 6.6 nats by a law of another recipe."""
-    assert PublishedLaw().expected(params, params, tokens) is None
-    assert f"from 4e+17 to 1e+26 FLOPs, and {6 * params * tokens:.2g} lie" in PublishedLaw().how(params, tokens)
-    assert PublishedLaw().expected(1e8, 1e8, 1e9) is not None
+    assert PublishedLaw().expected(of_size(params), tokens) is None
+    assert f"from 4e+17 to 1e+26 FLOPs, and {6 * params * tokens:.2g} lie" in PublishedLaw().how(
+        of_size(params), tokens
+    )
+    assert PublishedLaw().expected(of_size(1e8), 1e9) is not None

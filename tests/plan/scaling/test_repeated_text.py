@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from known_laws import isoflop_runs, runs_of
 
+from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import OwnRuns
-from headwater.plan.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
+from headwater.plan.scaling.repetition import OWN, USUAL, Strength, penalty
 from headwater.plan.scaling.table import Runs
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -163,7 +164,7 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
         if not 2 <= epochs <= 14:
             continue
         params = float(run["num_params"].removesuffix("B")) * 1e9
-        forecast = float(PUBLISHED.log_cost(np.array(params), np.array(tokens), tokens / epochs))
+        forecast = float(Strength(0.0045, 0.5).log_cost(np.array(params), np.array(tokens), tokens / epochs))
         off.append(forecast - math.log(float(run["loss"]) / once[run["data"], run["num_params"]]))
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005
@@ -175,10 +176,13 @@ def test_the_strength_counts_once_in_what_own_runs_say():
     runs = with_epochs(isoflop_runs(noise=0.003), epochs)
     own = OwnRuns(ScalingLaw(runs), Path("runs.csv"))
     found = own.law.predict(2e8, tokens, unique_tokens=tokens / epochs)
-    assert own.expected(2e8, 2e8, tokens, tokens / epochs) == (found.median[0], found.log_deviation[0])
+    assert own.expected(ParameterCount(int(2e8), 0, 0), tokens, tokens / epochs) == (
+        found.median[0],
+        found.log_deviation[0],
+    )
 
 
 def test_own_runs_say_the_warning_of_a_far_target_beside_its_interval():
-    own = OwnRuns(ScalingLaw(isoflop_runs(noise=0.003)), Path("runs.csv"))
-    assert "not sure" not in own.how(1e9, 2e10)
-    assert "not sure: the target" in own.how(1e9, 1e13)
+    own, size = OwnRuns(ScalingLaw(isoflop_runs(noise=0.003)), Path("runs.csv")), ParameterCount(10**9, 0, 0)
+    assert "not sure" not in own.how(size, 2e10)
+    assert "not sure: the target" in own.how(size, 1e13)

@@ -17,10 +17,9 @@ from headwater.core.errors import CheckpointError, StorageError
 from headwater.core.files import read_json
 from headwater.train.checkpoint import save as saving
 from headwater.train.checkpoint import tensor_file as module
-from headwater.train.checkpoint.checked_file import CheckedFile
 from headwater.train.checkpoint.layout import checkpoint_of, list_checkpoints, tensor_file
 from headwater.train.checkpoint.tensor_digest import SALTS, tensor_digest
-from headwater.train.checkpoint.tensor_file import copy_box_, read_header, write_tensors
+from headwater.train.checkpoint.tensor_file import CheckedTensors, copy_box_, read_header, write_tensors
 
 MASK = (1 << 64) - 1
 
@@ -153,7 +152,7 @@ def test_reads_of_a_checked_file_are_its_bytes_in_any_order(tmp_path, seed, star
         saver.close()
     path, generator = folder / "model.safetensors", np.random.default_rng(seed)
     stored = path.read_bytes()
-    with CheckedFile(path, read_json(folder / "manifest.json")) as file:
+    with CheckedTensors(path, read_json(folder / "manifest.json")) as file:
         assert file.num_bytes == len(stored)
         for start in starts:
             count = int(generator.integers(1, min(200_000, len(stored) - start)))

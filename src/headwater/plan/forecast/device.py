@@ -29,10 +29,6 @@ HOURS_HOW = (
 )
 HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION = 0.2686, 0.0356, 0.0898
 "Of the logarithm: P10 to P90 hold 80 % of the published ones; memory's was that of a model of clusters (decision 38)."
-MAX_MICROBATCH_TOKENS = 65_536
-MAX_BATCH_FACTOR = 2.0
-"""A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law
-(arXiv:2503.04715), 17 cells of about 110 runs."""
 
 
 @dataclass(frozen=True)
@@ -136,18 +132,6 @@ def device_of_driver(name: str, devices: dict[str, Accelerator]) -> Accelerator 
     alias = max(known, key=len)
     device, gib = devices[alias], re.search(r"(\d+) ?GB", name)
     return device if gib is None else replace(device, memory_bytes=min(device.memory_bytes, int(gib[1]) * 2.0**30))
-
-
-def batches(num_devices: int, wanted: int, seq_len: int) -> list[tuple[int, int]]:
-    """Return rows of a microbatch and of a batch, a multiple of devices × microbatch, the best first.
-
-    With the batch nearest to that of the rule, then the largest microbatch.
-    """
-    micros = [2**power for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length())]
-    units = [num_devices * micro for micro in micros]
-    found = [(micro, unit * max(1, round(wanted / unit))) for micro, unit in zip(micros, units, strict=True)]
-    near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
-    return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))
 
 
 def _key(name: str) -> str:

@@ -39,8 +39,7 @@ from headwater.runs.library.checked import (
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 
 if TYPE_CHECKING:  # the plan of a run loads no search
-    from headwater.plan.budget_search import SearchOptions
-    from headwater.plan.forecast.budget import BudgetPlan
+    from headwater.plan.budget import BudgetPlan, SearchOptions
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
@@ -169,7 +168,7 @@ def search_options(
 ) -> SearchOptions:
     """Return what is searched for, of what was typed; raise ConfigError for what is no amount."""
     from headwater.plan.amounts import parse_amount, parse_budget, parse_devices
-    from headwater.plan.budget_search import SearchOptions, searched_config
+    from headwater.plan.budget import SearchOptions, searched_config
     from headwater.plan.forecast.device import read_devices
 
     words, costs = tuple(map(_word, overrides)), costs or Costs()
@@ -181,7 +180,7 @@ def search_options(
 
 
 def _of_budget(options: SearchOptions, without_run: list[str]) -> dict[str, Any]:
-    from headwater.plan.budget_search import search_budget
+    from headwater.plan.budget import search_budget
 
     started_at = time.perf_counter()
     found = search_budget(options)
@@ -202,7 +201,6 @@ def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
         "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
         "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
         "loss": {"unit": plan.loss_unit, "how": plan.losses_how},
-        "by_law_of_repetition": [asdict(each) for each in plan.by_repetition],
         "searched": {"sizes": plan.num_sizes, "sizes_that_fit": plan.num_fitting},
         "notes": notes_of(plan),
     }
@@ -223,11 +221,9 @@ def notes_of(plan: BudgetPlan) -> list[str]:
         is_last = plan.largest == "searched"
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
         found.append(f"{larger} might be better")
-    if plan.by_repetition:
+    if choice.epochs > 1 and NAME in plan.losses_how:
         useful = says_of(most_epochs(choice.params, unique))
         found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {useful}")
-        if len({each.params for each in plan.by_repetition}) > 1:
-            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
     epochs, density = choice.epochs, choice.params / unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
