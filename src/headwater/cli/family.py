@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from headwater.core.config import RawSettings, Settings, apply_override
+from headwater.core.config import Settings
 from headwater.core.errors import ConfigError
-from headwater.core.validation import missing_settings, require_sound, validate
 from headwater.model.settings import ModelSettings
-from headwater.runfile.rules import RULES, apply_rules_
+from headwater.runfile.checking import missing_settings
+from headwater.runfile.given import Decided, Given
+from headwater.runfile.resolve import resolve
+from headwater.runfile.rules import RULES, by_rules
 
 
 class _ModelAlone(Settings):
@@ -20,15 +22,17 @@ def own_family(family: str, overrides: list[str]) -> ModelSettings:
 
     Raises ConfigError for an unknown setting, a missing one that no rule makes, or a shape that can't be.
     """
-    raw = RawSettings({"model": {"family": family, "seq_len": 1024}}, {})
+    given = Given({"model": {"family": family, "seq_len": 1024}})
     for override in overrides:
-        apply_override(raw, f"model.{override.removeprefix('model.')}")
-    heads, d_model = raw.get("model.num_heads"), raw.get("model.d_model")
-    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not raw.has("model.head_dim"):
-        raw.set_("model.head_dim", d_model // heads, "heads that fill the width")
-    require_sound(_ModelAlone, raw, RULES)
-    if missing := missing_settings(_ModelAlone, raw, RULES):
-        names = ", ".join(name.removeprefix("model.") for name in missing)
-        raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
-    apply_rules_(raw)
-    return validate(_ModelAlone, RawSettings({"model": raw.get("model")}, raw.origins), RULES).model
+        given = given.with_override(f"model.{override.removeprefix('model.')}")
+    heads, d_model = given.get("model.num_heads"), given.get("model.d_model")
+    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not given.has("model.head_dim"):
+        given = given.with_value("model.head_dim", d_model // heads, "heads that fill the width")
+
+    def of_model(given: Given) -> Decided:
+        if missing := missing_settings(_ModelAlone, given, RULES):
+            names = ", ".join(name.removeprefix("model.") for name in missing)
+            raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
+        return {name: found for name, found in by_rules(given).items() if name.startswith("model.")}
+
+    return resolve(_ModelAlone, given, [of_model], RULES)[0].model

@@ -159,9 +159,9 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     from typing import get_args
 
     from headwater.cli.family import own_family
-    from headwater.core.config import RawSettings, apply_override
     from headwater.model.count import count_model
     from headwater.model.settings import Family
+    from headwater.runfile.given import Given
 
     if family in get_args(Family):
         return count_model(own_family(family, changes))
@@ -169,10 +169,10 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
 
     if folders:
         return count_hf_file(Path(folders[0]))
-    raw = RawSettings({}, {})
+    given = Given()
     for change in changes:
-        apply_override(raw, change)
-    return count_hf_family(family, raw.table)
+        given = given.with_override(change)
+    return count_hf_family(family, dict(given.table))
 
 
 def _print_count(fields: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from headwater.model.count import count_parameters
 from headwater.page.report.stage import report_stage
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
 from headwater.runs.result import RunResult

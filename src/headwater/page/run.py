@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import InstanceOf
 
-from headwater.core.config import Override
 from headwater.core.validation import wanted
 from headwater.page.report.stage import report_stage
+from headwater.runfile.given import Override
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import load_run
 from headwater.runs import running

@@ -29,7 +29,7 @@ from headwater.plan.text_size import epochs_of
 from headwater.plan.times import around_steps
 from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.paths import of_split, read_kept
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, made_for
 
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]

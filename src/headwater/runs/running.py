@@ -16,7 +16,7 @@ from headwater.machine.ranks.place import Place
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore, require_run_dir
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.measures import computed_twice, seconds_lost
 from headwater.runs.outcome import forecast_error, outcomes_of

@@ -28,7 +28,7 @@ from headwater.corpus.load import discard_work
 from headwater.export.base.tokenizer import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.tokens.format import REBUILD

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headwater.core.config import RawSettings
 from headwater.core.errors import ConfigError
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
@@ -21,7 +20,8 @@ from headwater.plan.forecast.result import Band, DeviceGroup, Spread
 from headwater.plan.scaling.published import OwnRuns, PublishedLaw
 from headwater.plan.scaling.repetition import NAME, PUBLISHED
 from headwater.plan.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
-from headwater.runfile.rules import apply_rules_
+from headwater.runfile.given import Given
+from headwater.runfile.rules import by_rules
 
 MAX_HOURS = 87_660
 "Ten years: beyond it a plan is arithmetic. Machines are replaced sooner, and published runs took months."
@@ -101,9 +101,8 @@ class Candidate:
 def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:
     """Return the shape that the rules give where nothing but its number of layers is set."""
     given = {"num_layers": num_layers, "family": family, "vocab_size": vocab_size, "seq_len": seq_len}
-    raw = RawSettings({"model": dict(given)}, {})
-    apply_rules_(raw)
-    return ModelSettings.model_validate(raw.get("model"))
+    shape = Given({"model": given})
+    return ModelSettings.model_validate(shape.with_decided(by_rules(shape)).get("model"))
 
 
 class Field:
