@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headwater.page.run import run
+    from headwater.page.run import dry_run, run
     from headwater.plan.scaling.estimator import ScalingLaw
     from headwater.runs.library.corpus import Corpus
     from headwater.runs.library.model import Model
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Corpus", "Model", "Records", "ScalingLaw", "run"]
+__all__ = ["Corpus", "Model", "Records", "ScalingLaw", "dry_run", "run"]
 
 _MODULES = {
     "Corpus": "headwater.runs.library.corpus",
     "Model": "headwater.runs.library.model",
     "Records": "headwater.runs.library.records",
     "ScalingLaw": "headwater.plan.scaling.estimator",
+    "dry_run": "headwater.page.run",
     "run": "headwater.page.run",
 }
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from pydantic import InstanceOf
 
 from headwater.core.validation import wanted
-from headwater.page.report.stage import report_stage
+from headwater.page.report.stage import is_shown, report_stage
 from headwater.runfile.given import Override
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import load_run
 from headwater.runs import running
+from headwater.runs.dry_run import DryRun
+from headwater.runs.dry_run import dry_run as dry_run_of
 from headwater.runs.library.checked import checked
 from headwater.runs.result import RunResult
 from headwater.runs.running import Call
@@ -35,6 +37,12 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     config, reasons = load_run(str(name), overrides_of(settings))
     keep_local(config.train.trackers, os.environ)
     return running.run(config, reasons, say=say, call=Call(report=report_stage))
+
+
+@checked
+def dry_run(name: Named, /, **settings: Any) -> DryRun:
+    """Return what `run` would do, stage by stage and why, what it would cost, what is refused; nothing is written."""
+    return dry_run_of(load_run(str(name), overrides_of(settings))[0], is_shown=is_shown)
 
 
 def overrides_of(settings: Mapping[str, Any]) -> list[Override]:
