@@ -41,11 +41,11 @@ def train(job: Job, watch: Watch) -> None:
 
 def make_plan(job: Job) -> TrainPlan:
     """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
-    from headwater.core.config import RawSettings
     from headwater.machine.device.settings import MachineSettings
     from headwater.model.optim.settings import OptimSettings, ScheduleSettings
     from headwater.model.settings import ModelSettings
-    from headwater.runfile.rules import apply_rules_
+    from headwater.runfile.given import Given
+    from headwater.runfile.rules import by_rules
     from headwater.tokens.batches.settings import MixtureSettings
     from headwater.train.settings import TrainPlan, TrainSettings
 
@@ -59,15 +59,15 @@ def make_plan(job: Job) -> TrainPlan:
     }
     train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_probes": 0}
     train |= {"half_length_fraction": 0.0}  # every step has the requested shape
-    raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
-    apply_rules_(raw)
+    given = Given({"model": model, "train": train, "optim": {}, "schedule": {}})
+    whole = given.with_decided(by_rules(given))
     return TrainPlan(
         seed=1,
         mixture=MixtureSettings(),
-        model=ModelSettings(**raw.table["model"]),
-        optim=OptimSettings(**raw.table["optim"]),
-        schedule=ScheduleSettings(**raw.table["schedule"]),
-        train=TrainSettings(**raw.table["train"]),
+        model=ModelSettings(**whole.table["model"]),
+        optim=OptimSettings(**whole.table["optim"]),
+        schedule=ScheduleSettings(**whole.table["schedule"]),
+        train=TrainSettings(**whole.table["train"]),
         machine=MachineSettings.model_validate({"dtype": job.mode}),
     )
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater.page.run import evaluate, run, tune
+    from headwater.page.run import dry_run, evaluate, run, tune
     from headwater.page.serve.serving import serve
     from headwater.plan.scaling.estimator import ScalingLaw
     from headwater.runs.library.corpus import Corpus
@@ -34,6 +34,7 @@ _MODULES = {
     "Model": "runs.library.model",
     "Records": "runs.library.records",
     "ScalingLaw": "plan.scaling.estimator",
+    "dry_run": "page.run",
     "evaluate": "page.run",
     "export": "runs.library.model",
     "ladder": "runs.library.ladder",
@@ -48,6 +49,7 @@ __all__ = [
     "Model",
     "Records",
     "ScalingLaw",
+    "dry_run",
     "evaluate",
     "export",
     "ladder",

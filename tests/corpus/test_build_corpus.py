@@ -372,9 +372,9 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
 
 
 def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
-    from headwater.core.config import RawSettings
-    from headwater.core.validation import validate
+    from headwater.runfile.checking import validate
+    from headwater.runfile.given import Given
 
-    raw = RawSettings({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1}, {})
+    given = Given({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1})
     with pytest.raises(ConfigError, match="did you mean validation_fraction"):
-        validate(CorpusSettings, raw)
+        validate(CorpusSettings, given)

@@ -8,7 +8,7 @@ from few_parameters import FewParameters
 
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import FusedUpdates, PlainUpdates
+from headwater.model.optim.update_rules import FusedUpdates, PlainUpdates
 
 
 @pytest.mark.parametrize("rule", ["muon", "adamw"])

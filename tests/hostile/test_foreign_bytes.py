@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreign_formats import TARGETS as FOREIGN
-from headwater.core.config import MAX_DEPTH, MAX_VALUES
 from headwater.core.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, json_bytes, read_json
 from headwater.core.manifests import seal
 from headwater.model.hf_count import MAX_LAYERS, count_hf_file
 from headwater.plan.scaling.table import read_runs
+from headwater.runfile.given import MAX_DEPTH, MAX_VALUES
 from headwater.runfile.run_config import load_run
 from headwater.tokens.format import manifest_digest
 from headwater.tokens.read import TokenStore, open_stores

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headwater.core.config import RawSettings, Settings
+from headwater.core.config import Settings
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.runfile.rules import MEASURED, RULES, apply_rules_
+from headwater.runfile.given import Given
+from headwater.runfile.rules import MEASURED, RULES, by_rules
 from headwater.train.settings import TrainSettings
 
 TABLES: dict[str, type[Settings]] = {
@@ -21,9 +22,10 @@ TABLES: dict[str, type[Settings]] = {
 GIVEN = {"model": {"num_layers": 6, "vocab_size": 1000, "seq_len": 128}, "train": {"num_steps": 300}}
 
 
-def ruled(**tables) -> tuple[RawSettings, dict[str, str]]:
-    raw = RawSettings({name: dict(table) for name, table in (GIVEN | tables).items()}, {})
-    return raw, apply_rules_(raw)
+def ruled(**tables) -> tuple[Given, dict[str, str]]:
+    """Return settings with what rules make of them, and why."""
+    decided = by_rules(raw := Given(GIVEN | tables))
+    return raw.with_decided(decided), {name: why for name, (_, why) in decided.items()}
 
 
 def test_every_rule_is_for_a_setting_that_exists():
@@ -48,10 +50,8 @@ def test_a_rule_leaves_what_is_set_and_says_why_for_what_it_sets():
 
 
 def test_a_rule_without_what_it_needs_sets_nothing():
-    raw = RawSettings({"model": {"d_model": "wide"}}, {})
-    reasons = apply_rules_(raw)
-    assert "model.head_dim" not in reasons
-    assert not raw.has("model.num_heads")
+    decided = by_rules(Given({"model": {"d_model": "wide"}}))
+    assert not {"model.head_dim", "model.num_heads"} & set(decided)
 
 
 @st.composite

@@ -64,7 +64,7 @@ def test_a_call_with_nothing_but_a_run_prints_its_steps(finished_copy, capsys):
 
 
 def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
-    stopped = run_in(finished_copy, "name=again", display=stop_at_step_3)
+    stopped = run_in(finished_copy, "name=again", make_display=lambda config: stop_at_step_3)
     assert (stopped.status, stopped.step, stopped.evaluation) == ("stopped", 3, {})
     whole = run_in(finished_copy, "name=again")
     assert (whole.status, whole.step) == ("finished", 8)
@@ -75,7 +75,10 @@ def test_a_run_that_resumes_with_other_blocks_recomputed_keeps_its_forecast(fini
     said: list[str] = []
     with monkeypatch.context() as memory:
         memory.setattr("headwater.plan.layout.layout_here", lambda *_: Layout(recompute=1.0))
-        assert run_in(finished_copy, "name=again", display=stop_at_step_3, say=said.append).status == "stopped"
+        assert (
+            run_in(finished_copy, "name=again", make_display=lambda config: stop_at_step_3, say=said.append).status
+            == "stopped"
+        )
     forecast = (finished_copy / "runs/again/forecast.json").read_bytes()
     assert run_in(finished_copy, "name=again", say=said.append).status == "finished"
     assert (finished_copy / "runs/again/forecast.json").read_bytes() == forecast, said

@@ -165,7 +165,7 @@ def refused(*arguments, **named):
 
 def test_training_text_that_cannot_be_opened_is_said_before_a_rank_joins_the_others(prepare, monkeypatch):
     joined: list[object] = []
-    monkeypatch.setattr("headwater.runs.text.open_batches", refused)
+    monkeypatch.setattr("headwater.runs.running.open_batches", refused)
     monkeypatch.setattr("headwater.machine.ranks.rendezvous.join_ranks", lambda place, **named: joined.append(place))
     with quick(), pytest.raises(StoreError, match="damaged"):
         train_run(prepare(name="text", train__num_steps=4).config, say=lambda line: None)

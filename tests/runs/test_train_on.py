@@ -140,7 +140,7 @@ def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp
 
     with chdir(folder), quick():
         with pytest.raises(Killed):
-            run(*load_run("on.toml"), display=kill, say=silent)
+            run(*load_run("on.toml"), make_display=lambda config: kill, say=silent)
         shutil.rmtree("runs/mine")  # base and old text
         assert headwater.run("on.toml", say=silent).status == "finished"
     assert final_weights(folder / "runs/on") == final_weights(trained_on / "runs/on")

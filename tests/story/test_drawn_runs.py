@@ -193,10 +193,10 @@ def template(tmp_path_factory) -> Path:
     return folder
 
 
-def drawing(share: int) -> settings:
-    """Draw a share of what the profile draws, as each is several runs; the first one found tells enough."""
+def drawing(in_suite: int, by_make: int) -> settings:
+    """Draw few in the suite, as each is several runs, and many by `make drawn-runs`; the first one found tells enough."""
     phases = [Phase.explicit, Phase.generate]
-    most = max(1, settings().max_examples // share)
+    most = in_suite if settings().max_examples < 1000 else by_make
     return settings(max_examples=most, phases=phases, suppress_health_check=list(HealthCheck))
 
 
@@ -221,7 +221,7 @@ def new_runs(template: Path, drawn: Drawn) -> Runs:
     return runs
 
 
-@drawing(5)
+@drawing(6, 500)
 @example(Drawn(ODD, (Stop(13, "step", "SIGTERM"),), 30))
 @given(drawn_runs())
 def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(template, drawn):
@@ -234,7 +234,7 @@ def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(t
     lengthen(runs, drawn)
 
 
-@drawing(20)
+@drawing(2, 125)
 @given(drawn_runs(num_ranks=2))
 def test_two_ranks_that_are_stopped_have_the_bits_of_two_that_were_not(template, drawn):
     runs = new_runs(template, drawn)

@@ -22,9 +22,8 @@ from headwater.machine.device.settings import FORMATS
 from headwater.machine.ranks.place import place_of
 from headwater.model.count import count_parameters
 from headwater.page.report.stage import report_stage
-from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
 from headwater.runs.result import RunResult
@@ -55,7 +54,6 @@ def do_stages(
     """
     config, reasons = load_run(name, overrides)
     here = RunFolder(config.run_dir)
-    config, reasons = with_kept(config, reasons, here)
     keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
@@ -67,7 +65,7 @@ def do_stages(
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
     """Bring the stages of a run up to date and print what came of it; of a signal, what it stopped."""
     try:
-        result = run(config, reasons, _display(config), say, call)
+        result = run(config, reasons, _display, say, call)
     except KeyboardInterrupt as stop:  # the command itself says how to resume
         for note in getattr(stop, "__notes__", ()):
             say_aside(note)

@@ -25,6 +25,9 @@ StopWithin = Annotated[
         "SECONDS", "Seconds allowed after SIGTERM; if a checkpoint can't be written in time, exit without one.", min=0
     ),
 ]
+DryRun = Annotated[
+    bool, flag("--dry-run", "Say what each stage would do, and why, and what the run would cost; write nothing.")
+]
 Replay = Annotated[bool, flag("--replay", "Train the finished part of the run a second time, and compare every bit.")]
 
 
@@ -33,12 +36,20 @@ def run(
     overrides: Overrides = None,
     takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run every stage from text to report that is not up to date.
 
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report; and what the file's
     [downstream] asks for. Run the same command to resume.
     """
+    if dry_run:
+        from headwater.cli.dry_run import show_dry_run
+
+        return show_dry_run(run, overrides or [], as_json)
+    if as_json:
+        raise ConfigError("--json is for --dry-run; `headwater report RUN --json` prints what a run came to")
     from headwater.cli.running import do_stages
 
     do_stages(run, overrides or [], takeover, stop_within)

@@ -27,7 +27,7 @@ from headwater.model.kernels.convert import convert_
 from headwater.model.kernels.int8 import multiplies_int8_exactly
 from headwater.model.kernels.library import kernels_work, load_kernels
 from headwater.model.kernels.updates import KernelUpdates
-from headwater.model.optim.updates import FusedUpdates, PlainUpdates
+from headwater.model.optim.update_rules import FusedUpdates, PlainUpdates
 from headwater.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -12,9 +12,11 @@ from pydantic import InstanceOf
 
 from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
-from headwater.page.report.stage import refresh_report, report_stage
+from headwater.page.report.stage import is_shown, refresh_report, report_stage
 from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs import running
+from headwater.runs.dry_run import DryRun
+from headwater.runs.dry_run import dry_run as dry_run_of
 from headwater.runs.finish import evaluate_stage
 from headwater.runs.library.checked import (
     AnyPath,
@@ -51,6 +53,12 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     config, reasons = load_run(str(name), overrides_of(settings))
     keep_local(config.train.trackers, os.environ)
     return running.run(config, reasons, say=say, call=Call(report=report_stage))
+
+
+@checked
+def dry_run(name: Named, /, **settings: Any) -> DryRun:
+    """Return what `run` would do, stage by stage and why, what it would cost, what is refused; nothing is written."""
+    return dry_run_of(load_run(str(name), overrides_of(settings))[0], is_shown=is_shown)
 
 
 @checked

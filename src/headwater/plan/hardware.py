@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from headwater.core.config import Settings, read_settings
+from headwater.core.config import Settings
 from headwater.core.errors import ConfigError
 from headwater.core.numbers import plural
-from headwater.core.validation import validate
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.host.facts import (
     cpu_flags,
@@ -39,6 +38,8 @@ from headwater.plan.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
 from headwater.plan.forecast.work import PeakBytes, Work
 from headwater.plan.text_size import synthetic_sources
 from headwater.plan.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
+from headwater.runfile.checking import validate
+from headwater.runfile.given import read_settings
 from headwater.runfile.run_config import RunConfig
 from headwater.train.settings import even_microbatch, fraction_repeated, recompute_of
 
@@ -303,7 +304,8 @@ def read_costs(path: Path | None) -> Costs:
     """Return the costs of a TOML file, the defaults without one; raise ConfigError for what can't be one."""
     if path is None:
         return Costs()
-    raw = read_settings(path, [], lambda name: None)
-    if raw.has("hardware"):  # beside the file
-        raw.set_("hardware", str(path.parent / os.path.expanduser(str(raw.get("hardware")))), str(path))
-    return validate(Costs, raw)
+    given = read_settings(path, [], lambda name: None)
+    if given.has("hardware"):  # beside the file
+        table = path.parent / os.path.expanduser(str(given.get("hardware")))
+        given = given.with_value("hardware", str(table), str(path))
+    return validate(Costs, given)

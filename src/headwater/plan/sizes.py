@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from headwater.core.config import RawSettings
 from headwater.core.errors import LayoutError
 from headwater.machine.parallel.settings import meshes_of
 from headwater.machine.ranks.mesh import DATA_AXES, SAME_ROWS_AXES
@@ -19,7 +18,8 @@ from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.plan.hardware import Gpus, Hardware, work_of
 from headwater.plan.layout import RECOMPUTED, layout_here
 from headwater.plan.rungs import scaled_shapes
-from headwater.runfile.rules import apply_rules_, rows_of_batch
+from headwater.runfile.given import Given
+from headwater.runfile.rules import by_rules, rows_of_batch
 from headwater.runfile.run_config import RunConfig
 from headwater.train.settings import even_microbatch, fraction_repeated
 
@@ -64,9 +64,8 @@ class Candidate:
 def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:
     """Return the shape that the rules give where nothing but its number of layers is set."""
     given = {"num_layers": num_layers, "family": family, "vocab_size": vocab_size, "seq_len": seq_len}
-    raw = RawSettings({"model": dict(given)}, {})
-    apply_rules_(raw)
-    return ModelSettings.model_validate(raw.get("model"))
+    shape = Given({"model": given})
+    return ModelSettings.model_validate(shape.with_decided(by_rules(shape)).get("model"))
 
 
 def models_of(config: RunConfig, *, is_run: bool) -> list[ModelSettings]:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.core.config import RawSettings, leaves
+from headwater.core.config import leaves
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json_or_none, read_manifest_or_none
 from headwater.core.records import table
+from headwater.runfile.given import Decided, Given
 from headwater.runfile.paths import Folders, read_kept
-from headwater.runfile.rules import ALMANAC, PAUSES, REPLAYED, apply_rules_
+from headwater.runfile.rules import ALMANAC, PAUSES, REPLAYED, by_rules
 from headwater.train.checkpoint.layout import list_checkpoints
 
 if TYPE_CHECKING:
@@ -50,41 +51,43 @@ def _facts_of(base: str) -> BaseFacts:
         raise ConfigError(f"init.from={error}") from None
 
 
-def apply_base_(raw: RawSettings) -> dict[str, str]:
-    """Set the shape of the model and the vocabulary of a run that has a base; return {setting: why}.
+def by_base(given: Given) -> Decided:
+    """Return what the base of a run makes of the model's shape, the vocabulary, and of how it is trained.
 
     Raises ConfigError where the file sets another value than the base's; a shorter `seq_len` may be chosen.
     """
-    folders = Folders(Path(raw.get("runs_dir", "runs"), raw.get("name")))
-    base = base_of(raw.get("init.from"), folders)
+    folders = Folders(Path(given.get("runs_dir", "runs"), given.get("name")))
+    base = base_of(given.get("init.from"), folders)
     assert base is not None
-    of_model = RawSettings({"model": base.model.model_dump(mode="json", exclude_none=True)}, {})
-    values = {setting: of_model.get(setting) for setting in leaves(of_model.table)}
+    of_model = Given({"model": base.model.model_dump(mode="json", exclude_none=True)})
+    values = {setting: of_model.get(setting) for setting in leaves(dict(of_model.table))}
     values["tokenizer.vocab_size"] = base.vocab_size
-    whys, problems = {}, []
-    for setting, value in values.items():
-        if not raw.has(setting):
-            raw.set_(setting, value, "a rule")
-            whys[setting] = f"as in the base {base.path}"
-        elif raw.get(setting) != value and not (setting == "model.seq_len" and raw.get(setting) < value):
-            problems.append(f"  {setting}: {raw.get(setting)} is set, and the base has {value}")
-    if raw.get("model.seq_len") != base.model.seq_len and not raw.has("model.max_positions"):
-        raw.set_("model.max_positions", base.model.num_positions, "a rule")
-        whys["model.max_positions"] = values["model.max_positions"] = f"what the base {base.path} is made for"
-    whys |= _train_as_base_(raw, base)
-    others = {setting: raw.get(setting) for setting in leaves({"model": raw.get("model")}) if setting not in values}
+    as_base = f"as in the base {base.path}"
+    decided = {setting: (value, as_base) for setting, value in values.items() if not given.has(setting)}
+    problems = [
+        f"  {setting}: {given.get(setting)} is set, and the base has {value}"
+        for setting, value in values.items()
+        if setting not in decided
+        and given.get(setting) != value
+        and not (setting == "model.seq_len" and given.get(setting) < value)
+    ]
+    has_positions = "model.max_positions" in values or given.has("model.max_positions")
+    if given.get("model.seq_len", base.model.seq_len) != base.model.seq_len and not has_positions:
+        decided["model.max_positions"] = base.model.num_positions, f"what the base {base.path} is made for"
     problems += [
-        f"  {setting}: {value} is set, and the base has none"
-        for setting, value in others.items()
-        if value not in (None, "off")
+        f"  {setting}: {given.get(setting)} is set, and the base has none"
+        for setting in leaves({"model": given.get("model")} if given.get("model") else {})
+        if setting not in values and given.get(setting) not in (None, "off")
     ]
     if problems:
         lines = "\n".join(problems)
         raise ConfigError(f"a run from {base.path} has its shape and its vocabulary; leave these out:\n{lines}")
-    if raw.has("replay.run"):
-        found = sources_replayed(folders, str(raw.get("replay.run")))
-        whys |= apply_rules_(raw, {name: partial(rule, replayed=found) for name, rule in PAUSES.items()})
-    return whys
+    decided |= _train_as_base(given, base)
+    if given.has("replay.run"):
+        found = sources_replayed(folders, str(given.get("replay.run")))
+        rules = {name: partial(rule, replayed=found) for name, rule in PAUSES.items()}
+        decided |= by_rules(given.with_decided(decided), rules)
+    return decided
 
 
 def sources_replayed(folders: Folders, run: str) -> tuple[int, bool]:
@@ -102,15 +105,15 @@ def sources_replayed(folders: Folders, run: str) -> tuple[int, bool]:
     return (len(sources) + len(table(theirs, "weights")), has_almanac) if sources else REPLAYED
 
 
-def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
-    """Set optimizer, rates and batch as a base of ours was trained, where the file names no other optimizer."""
-    trained = RawSettings({name: base.trained.get(name, {}) for name in ("optim", "train")}, {})
-    if not base.trained or raw.get("optim.name", trained.get("optim.name")) != trained.get("optim.name"):
+def _train_as_base(given: Given, base: BaseFacts) -> Decided:
+    """Return optimizer, rates and batch as a base of ours was trained, where the file names no other optimizer."""
+    trained = Given({name: base.trained.get(name, {}) for name in ("optim", "train")})
+    if not base.trained or given.get("optim.name", trained.get("optim.name")) != trained.get("optim.name"):
         return {}
     wanted = ["train.batch_tokens", *leaves({"optim": trained.get("optim")})]
-    chosen = [name for name in wanted if not raw.has(name) and trained.get(name) is not None]
-    for name in chosen:
-        raw.set_(name, trained.get(name), "a rule")
     as_base = "as the base was trained"
     again = f"{as_base}; its peak rates are warmed up to again (arXiv:2403.08763)"
-    return {name: again if name.endswith("_lr") else as_base for name in chosen}
+    chosen = {name: trained.get(name) for name in wanted if not given.has(name)}
+    return {
+        name: (value, again if name.endswith("_lr") else as_base) for name, value in chosen.items() if value is not None
+    }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headwater.core.config import Override
 from headwater.core.errors import ConfigError
+from headwater.runfile.given import Override
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.rules import RULES, Reason
+from headwater.runfile.resolve import Reason
+from headwater.runfile.rules import RULES
 from headwater.runfile.run_config import RunConfig, load_run, saved, train_plan, with_values
 from headwater.train.checkpoint.layout import list_checkpoints
 

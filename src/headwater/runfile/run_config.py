@@ -7,34 +7,27 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from headwater.core.config import (
-    Override,
-    RawSettings,
-    Settings,
-    apply_override,
-    describe,
-    is_file,
-    leaves,
-    read_settings,
-)
+from headwater.core.config import Settings, is_file
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json, read_json_or_none
-from headwater.core.validation import require_sound, validate
 from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
+from headwater.runfile.checking import validate
 from headwater.runfile.downstream_settings import DownstreamSettings
+from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
-from headwater.runfile.rules import MEASURED, RULES, Reason, apply_rules_
+from headwater.runfile.resolve import RECIPES, Reason, resolve
+from headwater.runfile.rules import MEASURED, RULES, by_rules
 from headwater.tokens.batches.settings import MixtureSettings, ReplaySettings
 from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import TrainPlan, TrainSettings
@@ -42,7 +35,6 @@ from headwater.train.settings import TrainPlan, TrainSettings
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 "Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
-RECIPES = Path(str(resources.files("headwater.runfile") / "recipes"))
 MAX_NAMED = 8  # runs, where the one that is asked for isn't here
 
 
@@ -242,49 +234,58 @@ def _load_folder(folder: Path, overrides: Sequence[str | Override]) -> tuple[Run
     config, reasons = config_of_run(folder), saved(folder)[1]
     if not overrides:
         return config, reasons
-    raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
+    given = Given({"name": config.name, "runs_dir": config.runs_dir})
     for each in reasons:
-        if each.origin in ("user", "recipe") and not raw.has(each.setting):
+        if each.origin in ("user", "recipe") and not given.has(each.setting):
             recipe = find_recipe(each.where) if each.origin == "recipe" else None
-            raw.set_(each.setting, "off" if each.value is None else each.value, str(recipe or each.where))
+            value = "off" if each.value is None else each.value
+            given = given.with_value(each.setting, value, str(recipe or each.where))
     for override in overrides:
-        apply_override(raw, override)
-    return _resolved(raw, folder)
+        given = given.with_override(override)
+    return _resolved(given, folder)
 
 
 def config_of_text(text: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the settings of a run file that isn't written yet, with what rules make of it."""
-    raw = RawSettings(tomllib.loads(text), {})
+    given = Given(tomllib.loads(text))
     for override in overrides:
-        apply_override(raw, override)
-    return _resolved(raw, Path("run.toml"))[0]
+        given = given.with_override(override)
+    return _resolved(given, Path("run.toml"))[0]
 
 
-def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
+def _resolved(given: Given, path: Path) -> tuple[RunConfig, list[Reason]]:
     """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
-    require_sound(RunConfig, raw, BY_RULE)
-    whys = _apply_rules_of_the_file_(raw, path)
-    if raw.has("init.from"):
-        from headwater.runfile.init import apply_base_  # few runs have a base
+    if not given.has("init.from"):
+        return resolve(RunConfig, given, [partial(_by_file, path), _by_rules], BY_RULE, MEASURED)
+    from headwater.runfile.init import by_base  # few runs have a base
 
-        whys |= apply_base_(raw)
-    _require_whole_rows(raw)
-    whys |= apply_rules_(raw)
-    config = validate(RunConfig, raw, BY_RULE)
-    return config, explain(config, raw, whys)
+    # rules were measured from drawn weights
+    return resolve(RunConfig, given, [partial(_by_file, path), by_base, _by_rules], BY_RULE)
 
 
-def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
-    """Set the run's name and the model's vocabulary where the file doesn't; return {setting: why}."""
-    whys = {}
-    if not raw.has("name"):
-        raw.set_("name", path.stem, "a rule")
-        whys["name"] = "the name of the run file"
-    if not raw.has("model.vocab_size") and not raw.has("init.from"):
+def _by_file(path: Path, given: Given) -> Decided:
+    """Return the run's name, of its file, and the model's vocabulary, of its tokenizer."""
+    decided: Decided = {}
+    if not given.has("name"):
+        decided["name"] = path.stem, "the name of the run file"
+    if not given.has("model.vocab_size") and not given.has("init.from"):
         default = TokenizerSettings.model_fields["vocab_size"].default
-        raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size", default), "a rule")
-        whys["model.vocab_size"] = "the tokenizer's"
-    return whys
+        decided["model.vocab_size"] = given.get("tokenizer.vocab_size", default), "the tokenizer's"
+    return decided
+
+
+def _by_rules(given: Given) -> Decided:
+    """Return what rules make; raise ConfigError when a step or a microbatch isn't whole rows, on which they build."""
+    seq_len = given.get("model.seq_len")
+    for name in ("train.batch_tokens", "train.microbatch_tokens"):
+        tokens = given.get(name)
+        if isinstance(tokens, int) and isinstance(seq_len, int) and tokens % seq_len:
+            nearest = max(1, round(tokens / seq_len)) * seq_len
+            raise ConfigError(
+                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n"
+                f"      set in {given.origins.get(name, '')}"
+            )
+    return by_rules(given)
 
 
 def _no_such_run(name: str) -> str:
@@ -306,37 +307,6 @@ def _no_such_run(name: str) -> str:
     return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)}{here})"
 
 
-def _require_whole_rows(raw: RawSettings) -> None:
-    """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
-    seq_len = raw.get("model.seq_len")
-    for name in ("train.batch_tokens", "train.microbatch_tokens"):
-        tokens = raw.get(name)
-        if isinstance(tokens, int) and isinstance(seq_len, int) and tokens % seq_len:
-            nearest = max(1, round(tokens / seq_len)) * seq_len
-            raise ConfigError(
-                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n"
-                f"      set in {raw.origins.get(name, '')}"
-            )
-
-
-def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
-    """Return one reason for every setting, in the order of the settings."""
-    settings = RawSettings(config.model_dump(mode="json"), {})
-    measured = MEASURED if config.init is None else {}  # from drawn weights
-    names = leaves(settings.table)
-    return [_reason(name, settings.get(name), raw.origins.get(name), whys, measured) for name in names]
-
-
-def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str], measured: Mapping[str, str]) -> Reason:
-    if setting in whys:
-        return Reason(setting, value, "rule", "headwater.runfile.rules", whys[setting], measured.get(setting, ""))
-    if where is None:
-        return Reason(setting, value, "default", "", describe(RunConfig, setting))
-    if where.startswith(str(RECIPES)):
-        return Reason(setting, value, "recipe", Path(where).stem, f"the recipe {Path(where).stem} sets it")
-    return Reason(setting, value, "user", where, f"set in {where}")
-
-
 def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any]:
     """Return what is written to a run's config.json."""
     return {
@@ -351,7 +321,7 @@ def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
     settings, _ = saved(run_dir)
     try:
-        config = validate(RunConfig, RawSettings(settings, {}))
+        config = validate(RunConfig, Given(settings))
     except ConfigError as error:
         path = run_dir / "config.json"
         raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
@@ -363,10 +333,8 @@ def config_of_run(run_dir: Path) -> RunConfig:
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """Return the settings with other values, by their names with dots; raise ConfigError if they don't fit."""
-    raw = RawSettings(config.model_dump(mode="json"), {})
-    for name, value in values.items():
-        raw.set_(name, value, "a rule")
-    return validate(RunConfig, raw) if values else config
+    given = Given(config.model_dump(mode="json")).with_decided({name: (value, "") for name, value in values.items()})
+    return validate(RunConfig, given) if values else config
 
 
 def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[str, Any], list[Reason]]:

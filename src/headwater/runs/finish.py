@@ -16,7 +16,7 @@ from headwater.plan.text_size import synthetic_sources
 from headwater.runfile.paths import Require, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.card import card_of_run
-from headwater.runs.stages import Report, is_made, making
+from headwater.runs.stages import Decision, Report, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
@@ -24,6 +24,7 @@ from headwater.train.checkpoint.layout import MODEL
 
 if TYPE_CHECKING:  # a run with nothing to measure loads no torch
     from headwater.evaluate.evaluator import RunEvaluator
+    from headwater.export.hf_card import CardFacts
     from headwater.machine.ranks.exchange import Ranks
 
 EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
@@ -112,15 +113,34 @@ def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     return [store for name, store in stores.items() if name not in synthetic]
 
 
+def finish_due(config: RunConfig, here: RunFolder) -> list[Decision]:
+    """Return what `finish_run` does of evaluation and export for the checkpoint that is there."""
+    found = _kept_evaluation(here)
+    if found is None:
+        why = "the newest checkpoint isn't measured"
+        return [Decision("evaluation", "do", why), Decision("export", "do", "its card has what is measured")]
+    known = Decision("evaluation", "skip", "the newest checkpoint is measured")
+    if "baselines" not in found:
+        known = Decision("evaluation", "do", "the baselines aren't measured")
+    is_there = is_current(here.hf, _export_of(config, here)[0])
+    why = "the newest checkpoint is there, with what is known of it"
+    return [known, Decision("export", "skip", why) if is_there else Decision("export", "do", f"not {why}")]
+
+
+def _export_of(config: RunConfig, here: RunFolder) -> tuple[str, CardFacts, dict[str, Any] | None]:
+    """Return the key of an export, its card, and the data card."""
+    data_card, card = data_card_of_run(config, here), card_of_run(config, _kept_evaluation(here), here)
+    inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
+    return stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(here) | inputs), card, data_card
+
+
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder.
 
     Its card says what its model was made of and what was measured of it.
     """
     here = here or RunFolder(config.run_dir)
-    data_card, card = data_card_of_run(config, here), card_of_run(config, _kept_evaluation(here), here)
-    inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
-    key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(here) | inputs)
+    key, card, data_card = _export_of(config, here)
     weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": here.model_digest()})
 
     def write(*given: Any, **more: Any) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from headwater.core.config import Override
 from headwater.core.errors import ConfigError
 from headwater.core.files import link_folder, make_folder, remove_leftovers
 from headwater.core.numbers import duration
@@ -18,6 +17,7 @@ from headwater.core.records import read_records
 from headwater.plan import rungs
 from headwater.plan.forecast.result import Band
 from headwater.plan.run_plan import load_note
+from headwater.runfile.given import Override
 from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.paths import Folders, Say, write_kept
 from headwater.runfile.run_config import RunConfig, made_for, train_plan

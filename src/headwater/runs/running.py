@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,24 +16,36 @@ from headwater.machine.ranks.place import Place
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore, require_run_dir
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.measures import computed_twice, seconds_lost
 from headwater.runs.outcome import forecast_error, outcomes_of
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
-from headwater.runs.stages import Report, no_report, prepare_data, prepare_rows, resume_longer_run, write_config
+from headwater.runs.stages import (
+    Report,
+    no_report,
+    prepare_data,
+    prepare_rows,
+    resume_longer_run,
+    training_due,
+    write_config,
+)
+from headwater.runs.text import open_batches
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.lock import Owner, owned
-from headwater.train.resume import has_finished, is_trained
+from headwater.train.resume import has_finished
 from headwater.train.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
+    from headwater.machine.ranks.exchange import Ranks
     from headwater.runs.downstream import Aligned
     from headwater.train.loop import Replay
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
+MakeDisplay = Callable[[RunConfig], Display]
+"Of the settings that the run is trained with."
 
 
 @dataclass(frozen=True)
@@ -61,70 +73,90 @@ class Call:
 def run(
     config: RunConfig,
     reasons: Sequence[Reason] = (),
-    display: Display | None = None,
+    make_display: MakeDisplay | None = None,
     say: Say = print,
     call: Call | None = None,
 ) -> RunResult:
     """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export, report, [downstream].
 
-    In a notebook `headwater.run("first-light")` is this.
+    In a notebook `headwater.run("first-light")` is this. `dry_run` says what it would do.
 
-    `say` gets lines of progress, one every `train.log_every` steps among them unless `display` gets the records.
-    Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend
-    and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
+    `say` gets lines of progress, one every `train.log_every` steps among them unless `make_display` makes what gets the
+    records. Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person
+    can mend and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at, aligned = call or Call(), time.perf_counter(), None
     here = call.here or RunFolder(config.run_dir)
     config, reasons = with_kept(config, reasons, here)
-    find_trackers(config.train.trackers)
-    if config.downstream is not None:
-        from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
-
-        require_alignable(config)
-    seems_trained = call.place.world_size == 1 and has_finished(here.run, config.train.num_steps, here.attempts())
-    # what is refused leaves nothing behind, and no log
-    layout = Layout() if seems_trained else _layout(config, call.place)
-    with call.log():
+    require_possible(config)
+    layout = layout_to_train(config, call.place, here)
+    with call.log():  # what is refused before leaves nothing behind, and no log
         if call.place.rank:
-            is_done = _train(config, ignore, say, call, None, False, layout)
+            is_done = _follow(config, call)
             return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
         with call.own(config.run_dir) as owner:
             if owner.note:
                 say(owner.note)
-            if not seems_trained:
-                _require_memory(config, layout)
-            _check_base(config, say)
-            is_fresh = bool(prepare_data(config, say, owner.require, here=here))
-            if config.downstream is not None:
-                require_prompts_fit(config)
-            resume_longer_run(config, say, owner.require, here)
-            write_config(config, reasons, owner.require, here)
-            display = display or _lines_of_steps(config, say)
-            has_trained = is_trained(here.run, config.train.num_steps, here.attempts())
-            if seems_trained and not has_trained:  # its last checkpoint is damaged, or was put aside before the lock
-                layout = _layout(config, call.place)
-                _require_memory(config, layout)
-            is_done = _train(config, display, say, call, owner, is_fresh or not has_trained, layout)
+            is_new = prepare_text(config, reasons, say, owner, here)
+            if training_due(config, here, is_new).action == "skip":
+                say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+                is_done = call.place.world_size == 1 or _tell_others(config, call)
+            else:  # no layout: the last checkpoint is damaged, or was put aside before the lock
+                layout = layout or checked_layout(config, call.place)
+                is_done = _plan_and_train(config, layout, make_display, say, owner, call)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
                 finish_run(config, say, owner.require, call.report, here)
                 if config.downstream is not None:
+                    from headwater.runs.downstream import align_stage
+
                     aligned = align_stage(config, say, owner.require, call.report)
                     is_done = aligned is not None
         return _result(here, is_done, time.perf_counter() - started_at, aligned)
 
 
-def _layout(config: RunConfig, place: Place) -> Layout:
-    from headwater.plan.layout import layout_here  # the planner: nothing is planned of what is trained
+def require_possible(config: RunConfig) -> None:
+    """Raise HeadwaterError for what is missing here whatever the run's folder holds: a tracker, prompts, a reward."""
+    find_trackers(config.train.trackers)
+    if config.downstream is not None:
+        from headwater.runs.downstream import require_alignable
 
-    return layout_here(config, place)
+        require_alignable(config)
 
 
-def _require_memory(config: RunConfig, layout: Layout) -> None:
-    from headwater.plan.layout import require_memory_here
+def layout_to_train(config: RunConfig, place: Place, here: RunFolder) -> Layout | None:
+    """Return how the ranks lie, None where one process finds the run trained: nothing is planned of it."""
+    if place.world_size == 1 and has_finished(here.run, config.train.num_steps, here.attempts()):
+        return None
+    return checked_layout(config, place)
 
-    require_memory_here(config, layout)
+
+def checked_layout(config: RunConfig, place: Place) -> Layout:
+    """Return how the ranks lie; raise ConfigError where they don't fill the layout or this machine is too small."""
+    from headwater.plan.layout import layout_here, require_memory_here
+
+    layout = layout_here(config, place)
+    if not place.rank:
+        require_memory_here(config, layout)
+    return layout
+
+
+def prepare_text(config: RunConfig, reasons: Sequence[Reason], say: Say, owner: Owner, here: RunFolder) -> bool:
+    """Bring the text and the settings in the folder up to date; return whether any text was made.
+
+    Settings are compared with those of the checkpoints before anything is written (`prepare_data`); training compares
+    the rows.
+    """
+    _check_base(config, say)
+    made = prepare_data(config, say, owner.require, here=here)
+    if config.downstream is not None:
+        from headwater.runs.downstream import require_prompts_fit
+
+        require_prompts_fit(config)
+    resume_longer_run(config, say, owner.require, here)
+    write_config(config, reasons, owner.require, here)
+    return bool(made)
 
 
 def _check_base(config: RunConfig, say: Say) -> None:
@@ -134,6 +166,65 @@ def _check_base(config: RunConfig, say: Say) -> None:
         from headwater.export.base.check import check_base
 
         check_base(base, say)
+
+
+def _plan_and_train(
+    config: RunConfig, layout: Layout, make_display: MakeDisplay | None, say: Say, owner: Owner, call: Call
+) -> bool:
+    """Train with the other ranks, which the first one joins when it has the data open; return False if stopped.
+
+    The forecast is made when it is known what the run computes in, before its first step. Where only a stage before was
+    made again, nothing is left to train once the rows are found to be the checkpoint's.
+    """
+    prepare_rows(config, say, owner.require)
+    batches, trained = open_batches(config), config.with_layout(layout)
+    display = make_display(config) if make_display else _lines_of_steps(config, say)
+    settings = trained.model_dump(mode="json")
+    with _joined(config, call, layout) as (ranks, _):
+        from headwater.plan.run_plan import forecast_of_run
+        from headwater.runs.training import open_training
+
+        if layout.why:
+            say(f"layout: {layout.why}")
+        with (
+            tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
+            open_training(trained, batches, shown, say, owner.require, ranks, call.stop_within) as training,
+        ):
+            if training is None:
+                return True
+            begins_at, dtype = training.run.start.step, training.run.facts.dtype
+            forecast = forecast_of_run(config, begins_at, say, time.time, dtype, owner.require, layout)
+            return training.train(forecast, layout)
+
+
+def _follow(config: RunConfig, call: Call) -> bool:
+    """Train as another rank than the first, if that finds anything to train; return False if stopped."""
+    with _joined(config, call, None) as (ranks, layout):
+        if layout is None:
+            return True
+        from headwater.runs.training import follow_training
+
+        return follow_training(config.with_layout(layout), ranks, call.stop_within)
+
+
+def _tell_others(config: RunConfig, call: Call) -> bool:
+    """Tell the other ranks, who wait for the first, that there is nothing to train."""
+    with _joined(config, call, None):
+        return True
+
+
+@contextmanager
+def _joined(config: RunConfig, call: Call, layout: Layout | None) -> Iterator[tuple[Ranks, Layout | None]]:
+    """Yield the ranks, which lie as the `layout` of the first one has it, and that; None: nothing is trained."""
+    from headwater.machine.ranks.rendezvous import join_ranks  # torch
+
+    silence_seconds, device = config.parallel.silence_seconds, config.machine.device
+    with join_ranks(call.place, silence_seconds=silence_seconds, device=device) as ranks:
+        found = ranks.from_first(None if layout is None else [asdict(layout.mesh), layout.recompute])
+        if found is not None:
+            layout = Layout(Mesh(**found[0]), call.place.local_world_size, recompute=found[1])
+            ranks.lay_out_(layout.mesh)
+        yield ranks, layout
 
 
 def _lines_of_steps(config: RunConfig, say: Say) -> Display:
@@ -151,7 +242,6 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
 def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
     from headwater.export.base.weights import opener
-    from headwater.runs.text import open_batches
     from headwater.train.loop import replay_training
 
     require_run_dir(config.run_dir)
@@ -159,47 +249,6 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
         plan = train_plan(config)
         open_base = opener(kept_base(config.base, config.folders), plan.base)
         return replay_training(config.run_dir, plan, open_batches(config), display, say, open_base)
-
-
-def _train(
-    config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_wanted: bool, layout: Layout
-) -> bool:
-    """Train with the other ranks, where there is something to train; return False when a signal stopped it.
-
-    The first rank, which owns the run's folder, says whether that is wanted, and joins when it has the data open; its
-    `layout` is that of all. Where a stage was made again, training compares the rows with its checkpoint's, and ends
-    immediately.
-    """
-    up_to_date = f"training is up to date: {config.run_dir} has step {config.train.num_steps}"
-    if call.place.world_size == 1 and not is_wanted:
-        say(up_to_date)
-        return True
-    from headwater.machine.ranks.rendezvous import join_ranks  # torch
-
-    batches = None
-    if owner is not None and is_wanted:
-        from headwater.runs.text import open_batches
-
-        prepare_rows(config, say, owner.require)
-        batches = open_batches(config)
-    silence_seconds, device = config.parallel.silence_seconds, config.machine.device
-    with join_ranks(call.place, silence_seconds=silence_seconds, device=device) as ranks:
-        if ranks.from_first(batches is not None):
-            from headwater.runs.training import follow_training, train_stage
-
-            mesh, recompute = ranks.from_first([asdict(layout.mesh), layout.recompute])
-            ranks.lay_out_(Mesh(**mesh))
-            trained = config.with_layout(Layout(recompute=recompute))
-            if owner is None or batches is None:
-                return follow_training(trained, ranks, call.stop_within)
-            if layout.why:
-                say(f"layout: {layout.why}")
-            settings = trained.model_dump(mode="json")
-            with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
-                return train_stage(config, batches, display, say, owner.require, ranks, call.stop_within, layout)
-    if owner is not None:
-        say(up_to_date)
-    return True
 
 
 def _result(here: RunFolder, is_done: bool, seconds: float, aligned: Aligned | None) -> RunResult:

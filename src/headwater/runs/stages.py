@@ -10,8 +10,9 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from headwater.core.errors import CheckpointError, StoreError
 from headwater.core.files import (
@@ -28,15 +29,24 @@ from headwater.corpus.load import discard_work
 from headwater.export.base.tokenizer import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
-from headwater.runfile.rules import Reason
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.tokens.format import REBUILD
 from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
-from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
+from headwater.train.resume import is_lengthened, is_trained, newest_state, require_settings, resume_longer
 
 Report = Callable[[RunConfig, Say, Require, RunFolder], object]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a stage, and why."""
+
+    stage: str
+    action: Literal["do", "resume", "skip", "refuse"]
+    why: str
 
 
 def no_report(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:
@@ -65,10 +75,9 @@ def prepare_data(
         write_kept(here.base, base, require_owner)
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs, here):
-        if here.manifest(folder).get("key") == key:
+        if _data_due(config, folder, key, inputs, here).action == "skip":
             discard_work(folder)
         else:
-            _require_untrained(config, folder, inputs)
             with making(folder.name, config.run_dir, require_owner):
                 if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
@@ -82,6 +91,46 @@ def prepare_data(
         if folder.name == last:
             break
     return made
+
+
+def data_due(config: RunConfig, here: RunFolder) -> list[Decision]:
+    """Return what `prepare_data` would do of each stage, as far as what is there tells.
+
+    Raises CheckpointError and DataError as it does.
+    """
+    found, inputs = list[Decision](), corpus_inputs(config.corpus)
+    for folder, key in _data_stages(config, inputs, here):
+        if found and found[-1].action == "do":
+            why = f"{found[-1].stage} is made before it; skipped if that comes out as it was"
+            found.append(Decision(folder.name, "do", why))
+        else:
+            found.append(_data_due(config, folder, key, inputs, here))
+    return found
+
+
+def _data_due(config: RunConfig, folder: Path, key: str, inputs: dict[str, str], here: RunFolder) -> Decision:
+    """Return whether a data stage is made; raise CheckpointError where a model was trained on what it holds."""
+    before = here.manifest(folder).get("key")
+    if before == key:
+        return Decision(folder.name, "skip", "it is up to date with its settings and what it is made from")
+    _require_untrained(config, folder, inputs)
+    changed = "its settings, what it is made from or headwater's own rules changed since it was made"
+    return Decision(folder.name, "do", "it isn't made yet" if before is None else changed)
+
+
+def training_due(config: RunConfig, here: RunFolder, is_new: bool) -> Decision:
+    """Return what training does; `is_new`: some of the text was made again, so that rows have to be compared.
+
+    Raises CheckpointError where the checkpoints are of other settings.
+    """
+    num_steps = config.train.num_steps
+    if is_trained(here.run, num_steps, here.attempts()):
+        if is_new:
+            return Decision("training", "resume", "its text is made again, and compared with its checkpoint's")
+        return Decision("training", "skip", f"step {num_steps} is done and measured")
+    if step := require_settings(config.run_dir, train_plan(config), here.state):
+        return Decision("training", "resume", f"from step {step} of {num_steps}")
+    return Decision("training", "do", f"{num_steps} steps, and no checkpoint is there")
 
 
 def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) -> Iterator[tuple[Path, str]]:

@@ -1,10 +1,13 @@
-"""The training stage: the loop between the records of its beginning and of its end."""
+"""The training stage: the loop between the records of its beginning and of its end. What it costs is planned before."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import LockedError
 from headwater.core.records import audit_fields, memory_fields, no_owner, read_all, read_records
@@ -18,7 +21,7 @@ from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.forecast.rank_memory import division_of
 from headwater.plan.forecast.work import checkpoint_bytes
-from headwater.plan.run_plan import forecast_of_run, sizes_of
+from headwater.plan.run_plan import sizes_of
 from headwater.plan.times import keep_times, speed_here
 from headwater.runfile.init import kept_base
 from headwater.runfile.paths import Require, Say, ignore
@@ -34,10 +37,57 @@ from headwater.train.settings import fraction_repeated
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState, stop_requested
 
+if TYPE_CHECKING:
+    from headwater.evaluate.evaluator import RunEvaluator
+
 NOT_LEARNED = "forecasts are of an idle machine and don't learn from this run"
 
 
-def train_stage(
+@dataclass
+class Training:
+    """A run's training before its first step: what trains, measures and stops it; `is_done` once it came to its end."""
+
+    config: RunConfig
+    run: Run
+    evaluator: RunEvaluator
+    stop: StopRequest
+    display: Display
+    say: Say
+    require_owner: Require
+    is_done: bool = False
+
+    def train(self, forecast: dict[str, Any] | None = None, layout: Layout | None = None) -> bool:
+        """Train to the last step and return True, or save and return False after a signal.
+
+        `layout` is how the ranks lie, with its why; the display gets the `forecast`.
+        """
+        run, config, world_size = self.run, self.config, self.run.ranks.world_size
+        layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
+        _record_beginning(run, config, self.display, forecast, layout)
+        meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
+        energy = EnergyMeter(run.facts.num_threads * world_size, run.facts.device)
+        end = train(run, self.evaluator, self.display, self.stop)
+        seconds = time.perf_counter() - started_at
+        if end.step < config.train.num_steps:
+            return False
+        busy = meter.note()
+        beside = {} if busy is None else {"beside": busy}
+        self.display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
+        if busy is None and run.facts.device == "cpu" and world_size == 1:
+            _keep_times(run, config, self.say, self.require_owner)
+        elif busy:
+            self.say(f"{busy}: {NOT_LEARNED}")
+        run.records.close()
+        if stop_requested(run, self.stop):
+            name = self.stop.signal_name or "a signal to another rank"
+            self.say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
+            return False
+        self.is_done = True
+        return True
+
+
+@contextmanager
+def open_training(
     config: RunConfig,
     batches: BatchSource,
     display: Display,
@@ -45,53 +95,40 @@ def train_stage(
     require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
-    layout: Layout | None = None,
-) -> bool:
-    """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
+) -> Iterator[Training | None]:
+    """Yield what trains a run, by the lock's owner; None where it is trained, on the same rows.
 
     batches        the run's training text, open: what is wrong with it the first rank says before the others have come
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
-    layout         how the ranks lie; a forecast of it is made before the first step. None: as they are, and no forecast
     """
-    planned, config = config, config.with_layout(layout or Layout())
     evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
         run = _assembled(config, batches, say, require_owner, ranks)
+        training = Training(config, run, evaluator, stop, display, say, require_owner)
         try:
             # on the same rows: assembly has compared them
             if run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps):
-                return True
-            _require_space(run)
-            give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            dtype, forecast = run.facts.dtype, None
-            if layout is not None:
-                forecast = forecast_of_run(planned, run.start.step, say, time.time, dtype, require_owner, layout)
-            layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
-            _record_beginning(run, config, display, forecast, layout)
-            meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
-            energy = EnergyMeter(run.facts.num_threads * run.ranks.world_size, run.facts.device)
-            end = train(run, evaluator, display, stop)
-            seconds = time.perf_counter() - started_at
-            if end.step < config.train.num_steps:
-                return False
-            busy = meter.note()
-            beside = {} if busy is None else {"beside": busy}
-            display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
-            if busy is None and run.facts.device == "cpu" and run.ranks.world_size == 1:
-                _keep_times(run, config, say, require_owner)
-            elif busy:
-                say(f"{busy}: {NOT_LEARNED}")
+                yield None
+            else:
+                _require_space(run)
+                # of what the peaks were measured with, so that a step's own memory comes on top
+                give_back_freed_memory()
+                yield training
         finally:
             run.records.close()
-        if stop_requested(run, stop):
-            name = stop.signal_name or "a signal to another rank"
-            say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
-            return False
-    stop.pass_on()
-    return True
+    if training.is_done:
+        stop.pass_on()
+
+
+def train_stage(
+    config: RunConfig, batches: BatchSource, display: Display, say: Say, require_owner: Require = no_owner
+) -> bool:
+    """Train in one process and without a forecast, as a rung of a ladder is; return False after a signal."""
+    with open_training(config, batches, display, say, require_owner) as training:
+        return training is None or training.train()
 
 
 def _assembled(config: RunConfig, batches: BatchSource, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:

@@ -34,7 +34,7 @@ from headwater.evaluate.scorer import Scorer
 from headwater.model.init import drawn, initialise_
 from headwater.model.transformer import Transformer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import PlainUpdates
+from headwater.model.optim.update_rules import PlainUpdates
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.ranks.exchange import local
 from headwater.machine.parallel.prepare import optimizer_for, prepare

@@ -8,7 +8,7 @@ import torch
 from headwater.model.kernels.library import load_kernels
 from headwater.model.kernels.updates import KernelUpdates
 from headwater.model.optim import muon
-from headwater.model.optim.updates import Muon, PlainUpdates
+from headwater.model.optim.update_rules import Muon, PlainUpdates
 
 # (rows, columns, size of a block): wide and tall, in tiles of 32 and not, one block and several, deeper than a piece
 SHAPES = [(128, 768, 128), (768, 128, 64), (64, 1100, 32), (1100, 64, 32), (100, 500, 50), (501, 99, 33), (12, 61, 12)]

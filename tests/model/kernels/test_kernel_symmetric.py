@@ -5,7 +5,7 @@ import torch
 
 from headwater.model.kernels.updates import KernelUpdates
 from headwater.model.optim.muon import orthogonalise
-from headwater.model.optim.updates import PlainUpdates
+from headwater.model.optim.update_rules import PlainUpdates
 
 SHAPES = ((1, 1, 1), (2, 5, 7), (3, 32, 32), (2, 33, 31), (1, 70, 300), (5, 96, 64), (2, 129, 520))
 

@@ -17,7 +17,7 @@ from headwater.model.kernels.library import KernelError
 from headwater.model.kernels.updates import KernelUpdates
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import AdamW, PlainUpdates
+from headwater.model.optim.update_rules import AdamW, PlainUpdates
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 

@@ -13,7 +13,7 @@ from host_waits import HostWaits
 from headwater.machine.compute import MachineFacts, fastest_updates
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import AdamW, FusedUpdates, PlainUpdates
+from headwater.model.optim.update_rules import AdamW, FusedUpdates, PlainUpdates
 
 SHAPES = [(7,), (5, 3), (1, 1), (33, 65)]
 ADAMW = {"lr": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 1e-10, "weight_decay": 0.1}

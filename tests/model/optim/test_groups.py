@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwater.model.optim.owners import group_parameters
+from headwater.model.optim.groups import group_parameters
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from headwater.model.optim import muon
 from headwater.model.optim.muon import POLAR_EXPRESS, orthogonalise, orthogonalise_blocks, symmetric_product
 from headwater.model.optim.settings import gram_is_cheaper, orthogonalisation_flops, rows_of_block
-from headwater.model.optim.updates import Muon, PlainUpdates
+from headwater.model.optim.update_rules import Muon, PlainUpdates
 
 SHAPES = {
     "square": (24, 24),

@@ -35,7 +35,7 @@ from headwater.machine.ranks.exchange import ManyRanks, Ranks
 from headwater.machine.ranks.mesh import AXES, Mesh
 from headwater.machine.ranks.place import Place
 from headwater.model.init import drawn
-from headwater.model.optim.updates import FusedUpdates
+from headwater.model.optim.update_rules import FusedUpdates
 from headwater.model.transformer import Attention, Transformer
 from headwater.plan.forecast.work import Work
 from headwater.tokens.batches.assemble import Batch

@@ -1,4 +1,4 @@
-"""The thresholds of the quality rules, one set for each family of kinds of text. None ("off") switches a rule off.
+"""Thresholds of the rules of quality, a set for each family of texts; None is off. Rules of settings: `runfile.rules`.
 
 Sources: Gopher (Rae et al. 2021, arXiv 2112.11446, table A1 and section A.1.1), C4 (Raffel et al. 2020,
 arXiv 1910.10683, section 2.2), FineWeb (Penedo et al. 2024, arXiv 2406.17557, section 3.6), The Stack (Kocetkov et

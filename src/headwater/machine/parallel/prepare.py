@@ -30,7 +30,7 @@ from headwater.machine.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.model.init import FirstValue
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import PlainUpdates
+from headwater.model.optim.update_rules import PlainUpdates
 from headwater.model.transformer import Blocks, Transformer
 
 

@@ -2,7 +2,7 @@
 
 Muon needs a matrix whole. Each stack of matrices has an owner among the ranks that have its boxes: all send it theirs
 of the look-ahead, and get back theirs of its direction, in one exchange each way. Copies, along `replicate`, divide the
-parameters among one another as ranks with whole weights do (`optim.owners`): none repeats another's work.
+parameters among one another as ranks with whole weights do (`optim.groups`): none repeats another's work.
 
 N matrices of one shape · R rows · C columns
 """
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from headwater.machine.parallel.boxes import Box, box_of, whole_shape
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
 from headwater.machine.ranks.mesh import STATE_AXES
+from headwater.model.optim.groups import Exchange, Group, Part, owners_of
 from headwater.model.optim.optimizer import Optimizer
-from headwater.model.optim.owners import Exchange, Group, Part, owners_of
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import Muon, PlainUpdates
+from headwater.model.optim.update_rules import Muon, PlainUpdates
 
 
 class ShardedOptimizer(Optimizer):

@@ -11,7 +11,7 @@ from torch.autograd.graph import increment_version
 from headwater.model.kernels.calls import SUFFIX, Kernels
 from headwater.model.optim.muon import POLAR_EXPRESS
 from headwater.model.optim.settings import gram_is_cheaper
-from headwater.model.optim.updates import AdamW, PlainUpdates, Tensors
+from headwater.model.optim.update_rules import AdamW, PlainUpdates, Tensors
 
 LARGEST_BLOCK = 256  # rows: a thread takes a whole block, and packs of it what fits into its second cache
 

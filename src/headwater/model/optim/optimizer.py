@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import CheckpointError
-from headwater.model.optim.owners import Alone, Exchange, Group, Part, Shape, group_parameters, owners_of, parts_of
+from headwater.model.optim.groups import Alone, Exchange, Group, Part, Shape, group_parameters, owners_of, parts_of
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import AdamW, Muon, PlainUpdates
+from headwater.model.optim.update_rules import AdamW, Muon, PlainUpdates
 
 
 class Optimizer:

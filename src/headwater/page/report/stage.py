@@ -17,14 +17,22 @@ REPORT_VERSION = 7
 def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
     """Write report.html, unless it already shows all that the run's folder holds; return its path."""
     report, here = config.run_dir / "report.html", here or RunFolder(config.run_dir)
-    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir, here).digest})
-    if not (report.exists() and is_made("report", here, key)):
+    if not is_shown(here):
         from headwater.page.report.page import render_report  # loads the charts
 
-        with making("report", config.run_dir, require_owner, key):
+        with making("report", config.run_dir, require_owner, _key(here)):
             render_report(config.run_dir, require_owner)
         say(f"wrote {report}")
     return report
+
+
+def is_shown(here: RunFolder) -> bool:
+    """Return whether report.html shows all that a run's folder holds."""
+    return (here.run / "report.html").exists() and is_made("report", here, _key(here))
+
+
+def _key(here: RunFolder) -> str:
+    return stage_key("report", REPORT_VERSION, {}, {"shown": read_run(here.run, here).digest})
 
 
 def refresh_report(config: RunConfig) -> None:

@@ -12,9 +12,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
 
-from headwater.core.config import Override
 from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
+from headwater.runfile.given import Override
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import NAME_RULE, is_run_name, run_folder
 from headwater.runs.result import RunResult

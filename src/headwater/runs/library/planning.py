@@ -11,17 +11,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from headwater.core.config import Override, RawSettings, Settings, apply_override
+from headwater.core.config import Settings
 from headwater.core.errors import CheckpointError, ConfigError
-from headwater.core.validation import missing_settings, require_sound, validate
 from headwater.machine.parallel.settings import fewest_ranks
 from headwater.model.count import count_fields, count_model
 from headwater.model.settings import Family, ModelSettings
 from headwater.plan.forecast.result import RunLimits
 from headwater.plan.hardware import Costs, read_costs
 from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.runfile.checking import missing_settings
+from headwater.runfile.given import Decided, Given, Override
 from headwater.runfile.kept_settings import load_with_kept
-from headwater.runfile.rules import RULES, apply_rules_
+from headwater.runfile.resolve import resolve
+from headwater.runfile.rules import RULES, by_rules
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.library.checked import (
     AnyPath,
@@ -266,10 +268,10 @@ def counted(folder: Path | None, family: str, changes: Sequence[str], seq_len: i
     else:
         from headwater.model.hf_count import count_hf_family, count_hf_file
 
-        raw = RawSettings({}, {})
+        given = Given()
         for change in changes:
-            apply_override(raw, change)
-        model = count_hf_family(family, raw.table) if folder is None else count_hf_file(folder)
+            given = given.with_override(change)
+        model = count_hf_family(family, dict(given.table)) if folder is None else count_hf_file(folder)
     return count_fields(model if seq_len is None else replace(model, seq_len=seq_len))
 
 
@@ -278,15 +280,17 @@ def own_family(family: str, overrides: Sequence[str]) -> ModelSettings:
 
     Raises ConfigError for an unknown setting, a missing one that no rule makes, or a shape that can't be.
     """
-    raw = RawSettings({"model": {"family": family, "seq_len": 1024}}, {})
+    given = Given({"model": {"family": family, "seq_len": 1024}})
     for override in overrides:
-        apply_override(raw, f"model.{override.removeprefix('model.')}")
-    heads, d_model = raw.get("model.num_heads"), raw.get("model.d_model")
-    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not raw.has("model.head_dim"):
-        raw.set_("model.head_dim", d_model // heads, "heads that fill the width")
-    require_sound(_ModelAlone, raw, RULES)
-    if missing := missing_settings(_ModelAlone, raw, RULES):
-        names = ", ".join(name.removeprefix("model.") for name in missing)
-        raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
-    apply_rules_(raw)
-    return validate(_ModelAlone, RawSettings({"model": raw.get("model")}, raw.origins), RULES).model
+        given = given.with_override(f"model.{override.removeprefix('model.')}")
+    heads, d_model = given.get("model.num_heads"), given.get("model.d_model")
+    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not given.has("model.head_dim"):
+        given = given.with_value("model.head_dim", d_model // heads, "heads that fill the width")
+
+    def of_model(given: Given) -> Decided:
+        if missing := missing_settings(_ModelAlone, given, RULES):
+            names = ", ".join(name.removeprefix("model.") for name in missing)
+            raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
+        return {name: found for name, found in by_rules(given).items() if name.startswith("model.")}
+
+    return resolve(_ModelAlone, given, [of_model], RULES)[0].model

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import Field
 
-from headwater.core.config import RawSettings, Settings, apply_override, leaves
+from headwater.core.config import Settings, leaves
 from headwater.core.errors import ConfigError
-from headwater.core.validation import missing_settings, require_sound, validate
+from headwater.runfile.checking import missing_settings, require_sound, validate
+from headwater.runfile.given import Given
 from headwater.runfile.run_config import RunConfig, load_run
 
 
@@ -42,10 +43,10 @@ num_steps = 60
 """
 
 
-def raw_of(*overrides: str) -> RawSettings:
-    raw = RawSettings({}, {})
+def raw_of(*overrides: str) -> Given:
+    raw = Given()
     for override in overrides:
-        apply_override(raw, override)
+        raw = raw.with_override(override)
     return raw
 
 
@@ -135,9 +136,7 @@ def test_many_problems_are_counted_and_not_all_shown():
 def test_what_is_wrong_with_any_setting_is_said_in_our_words(value):
     """No sentence of pydantic's: each says what to give."""
     for setting in leaves(load_run("first-light")[0].model_dump(mode="json")):
-        raw = RawSettings({}, {})
-        raw.set_(setting, value, "here")
         try:
-            require_sound(RunConfig, raw, ())
+            require_sound(RunConfig, Given().with_value(setting, value, "here"), ())
         except ConfigError as error:
             assert "Input should" not in str(error), error

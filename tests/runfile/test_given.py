@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from headwater.core.config import RawSettings, Settings, apply_override, read_settings
+from headwater.core.config import Settings
 from headwater.core.errors import ConfigError
-from headwater.core.validation import validate
+from headwater.runfile.checking import validate
+from headwater.runfile.given import Given, read_settings
 
 
 class ModelTable(Settings):
@@ -59,8 +60,15 @@ def folder(tmp_path):
     return write
 
 
-def read(path: Path, *overrides: str, recipes: dict[str, Path] | None = None) -> RawSettings:
+def read(path: Path, *overrides: str, recipes: dict[str, Path] | None = None) -> Given:
     return read_settings(path, list(overrides), lambda name: (recipes or {}).get(name))
+
+
+def given_by(*overrides: str) -> Given:
+    found = Given()
+    for override in overrides:
+        found = found.with_override(override)
+    return found
 
 
 # ---- files that extend each other
@@ -154,16 +162,13 @@ def test_an_exponent_is_a_float_in_files_and_overrides(folder, text):
     ],
 )
 def test_an_override_reads_as_toml_and_else_as_a_word(text, value):
-    raw = RawSettings({}, {})
-    apply_override(raw, f"a.b={text}")
-    assert raw.table == {"a": {"b": value}}
+    assert Given().with_override(f"a.b={text}").table == {"a": {"b": value}}
 
 
 @given(st.text())
 def test_no_override_text_is_anything_but_a_value_or_a_clear_error(text):
-    raw = RawSettings({}, {})
     try:
-        apply_override(raw, text)
+        Given().with_override(text)
     except ConfigError as error:
         assert "override" in str(error)
     else:
@@ -172,8 +177,7 @@ def test_no_override_text_is_anything_but_a_value_or_a_clear_error(text):
 
 @given(st.text())
 def test_an_override_sets_one_value_whatever_its_text(text):
-    raw = RawSettings({}, {})
-    apply_override(raw, f"optim.name={text}")
+    raw = Given().with_override(f"optim.name={text}")
     assert list(raw.table) == ["optim"]
     assert list(raw.table["optim"]) == ["name"]
 
@@ -272,10 +276,7 @@ def test_off_is_none_where_none_is_allowed_and_a_word_elsewhere():
         part: Part = Part()
         parts: dict[str, Part] = {}
 
-    raw = RawSettings({}, {})
-    for override in ("part.limit=off", "part.mode=off", 'parts.a.limit="off"'):
-        apply_override(raw, override)
-    settings = validate(Whole, raw)
+    settings = validate(Whole, given_by("part.limit=off", "part.mode=off", 'parts.a.limit="off"'))
     assert settings.part.limit is None and settings.parts["a"].limit is None
     assert settings.part.mode == "off"
 
@@ -287,10 +288,7 @@ class Lists(Settings):
 
 
 def lists(*overrides: str) -> Lists:
-    raw = RawSettings({}, {})
-    for override in overrides:
-        apply_override(raw, override)
-    return validate(Lists, raw)
+    return validate(Lists, given_by(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -330,14 +328,13 @@ class Outer(Settings):
 
 @pytest.mark.parametrize("value", ["true", "5", '"some"'])
 def test_a_value_in_place_of_a_table_says_what_stands_in_it(value):
-    raw = RawSettings({}, {})
-    apply_override(raw, f"inner={value}")
+    raw = given_by(f"inner={value}")
     with pytest.raises(ConfigError, match=r"inner = .*: a table .* in it are words, .*; inner = {} takes all"):
         validate(Outer, raw)
 
 
 def test_a_table_that_needs_something_is_not_said_to_do_without():
-    raw = RawSettings({"model": 3}, {"model": "here"})
+    raw = Given({"model": 3}, {"model": "here"})
     with pytest.raises(ConfigError, match=r"in it are num_layers, d_model; num_layers needed"):
         validate(RunTable, raw)
 

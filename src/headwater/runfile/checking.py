@@ -1,0 +1,229 @@
+"""Settings checked against their declaration: every problem in one message, causes before what follows from them.
+
+A misspelt name or a wrong value leaves rules without their inputs, and what they would have set is missing then. So
+values are checked before rules compute with them, and of what is missing only that is said which nothing else explains.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Iterator
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from headwater.core.config import (
+    Settings,
+    field_at,
+    fields_of,
+    is_settings,
+    setting_names,
+    shown,
+    table_at,
+    table_of,
+)
+from headwater.core.errors import ConfigError
+from headwater.runfile.given import Given
+
+_SHOWN_NAMES = 8
+_SHOWN_PROBLEMS = 50
+_WANTED = {
+    "greater_than": "give a number above {gt:g}",
+    "greater_than_equal": "give {ge:g} or more",
+    "less_than": "give a number below {lt:g}",
+    "less_than_equal": "give {le:g} or less",
+    "int_type": "give a whole number",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_type": "give a number",
+    "float_parsing": "give a number",
+    "finite_number": "give a finite number",
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
+    "string_type": "give text, in quotes",
+    "literal_error": "give {expected}",
+    "list_type": "give a list",
+    "dict_type": "give a table, such as {{name = value}}",
+}
+"What to do about each kind of pydantic's problems, by what it says of them."
+
+S = TypeVar("S", bound=Settings)
+
+
+def require_sound(kind: type[Settings], given: Given, by_rule: Collection[str]) -> None:
+    """Raise ConfigError for unknown names and wrong values; what is missing alone is no error yet.
+
+    Called before rules compute with the values. `by_rule` are the settings that a rule makes where nobody sets them.
+    """
+    try:
+        kind.model_validate(_as_meant(kind, given.table))
+    except ValidationError as error:
+        found = error.errors()
+        if any(detail["type"] != "missing" for detail in found):
+            raise ConfigError(_report(kind, given, found, by_rule)) from None
+
+
+def validate(kind: type[S], given: Given, by_rule: Collection[str] = ()) -> S:
+    """Return the settings, or raise one ConfigError that lists every problem with where it was set.
+
+    TOML has no null: the word "off" stands for None wherever a setting admits it. A lone string where a list of strings
+    is wanted is a list of one. A setting `by_rule` that is missing follows from what its rule needs, and isn't said.
+    """
+    try:
+        return kind.model_validate(_as_meant(kind, given.table))
+    except ValidationError as error:
+        raise ConfigError(_report(kind, given, error.errors(), by_rule)) from None
+
+
+def missing_settings(kind: type[Settings], given: Given, by_rule: Collection[str]) -> list[str]:
+    """Return the settings that are needed, that nothing sets and no rule makes."""
+    try:
+        kind.model_validate(_as_meant(kind, given.table))
+    except ValidationError as error:
+        return _missing(kind, error.errors(), by_rule)
+    return []
+
+
+def _as_meant(kind: Any, value: Any) -> Any:
+    """Return `value`, a table of settings `kind` or a part of one, with None for "off" and lists for lone strings."""
+    if value == "off" and type(None) in get_args(kind):
+        return None
+    if isinstance(value, str) and value != "off" and _takes_strings(kind) and not _is_bracketed(value):
+        return [value]
+    if not isinstance(value, dict):
+        return value
+    table = table_of(kind)
+    if is_settings(table):
+        fields = fields_of(table)
+        return {name: _as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
+    inner = next((found for found in map(table_of, get_args(table)) if found is not None), None)
+    return {name: _as_meant(inner, v) for name, v in value.items()}
+
+
+def _takes_strings(annotation: Any) -> bool:
+    """Return whether an annotation is a list of strings, or of words to choose from, or that or None."""
+    if get_origin(annotation) is list:
+        (inner,) = get_args(annotation)
+        return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
+    return get_origin(annotation) in (Union, UnionType) and any(map(_takes_strings, get_args(annotation)))
+
+
+def _is_bracketed(text: str) -> bool:
+    """Return whether a string was to be a list: [FOLDER], whose quotes are missing or were removed by a shell."""
+    return text.startswith("[") and text.endswith("]")
+
+
+def _report(kind: type[Settings], given: Given, found: list[Any], by_rule: Collection[str]) -> str:
+    """Return all problems in words: unknown names, wrong values, and in one line what is missing besides."""
+    details = [detail for detail in found if detail["type"] != "missing"]
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    problems = [_problem(kind, given, detail) for detail in details]
+    meant = [place for detail in details if detail["type"] == "extra_forbidden" for place in _meant(kind, detail)]
+    missing = _missing(kind, found, by_rule) or ([] if details else _missing(kind, found, ()))
+    missing = [name for name in missing if not any(_is_part(name, place) for place in meant)]
+    if missing:
+        words = "is needed and nothing sets it" if len(missing) == 1 else "are needed and nothing sets them"
+        problems.append(f"  {', '.join(missing)}: {words}")
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    more = [f"  and {len(problems) - _SHOWN_PROBLEMS} more"] if len(problems) > _SHOWN_PROBLEMS else []
+    return f"the settings have {count}:\n" + "\n".join(problems[:_SHOWN_PROBLEMS] + more)
+
+
+def _missing(kind: type[Settings], found: list[Any], by_rule: Collection[str]) -> list[str]:
+    """Return what is missing by its full name, a table by what is needed in it, without what rules make."""
+    places = [[str(part) for part in detail["loc"]] for detail in found if detail["type"] == "missing"]
+    return [name for place in places for name in _needed(kind, place) if name not in by_rule]
+
+
+def _needed(kind: type[Settings], place: list[str]) -> Iterator[str]:
+    table = table_of(_annotation_at(kind, place))
+    fields = fields_of(table) if is_settings(table) else {}
+    needed = [name for name, field in fields.items() if field.is_required()]
+    if not needed:
+        yield ".".join(place)
+    for name in needed:
+        yield from _needed(kind, [*place, name])
+
+
+def _meant(kind: type[Settings], detail: Any) -> list[str]:
+    """Return the places that an unknown name may have been meant for: its own in another table, or near names."""
+    *parents, name = (str(part) for part in detail["loc"])
+    tables = [[], *([table] for table in setting_names(kind, []))]
+    elsewhere = [table for table in tables if table != parents and name in setting_names(kind, table)]
+    names = setting_names(kind, parents)
+    near = difflib.get_close_matches(name, names, n=2) or [each for each in names if name in each.split("_")]
+    found = [[*table, name] for table in elsewhere] or [[*parents, each] for each in near]
+    return [".".join(place) for place in found[:2]]
+
+
+def _short_of(place: str, parents: list[str]) -> str:
+    """Return a place as it is said beside `parents`: the name alone in the same table, all of it in another."""
+    return place.removeprefix(".".join([*parents, ""])) if parents else place
+
+
+def _problem(kind: type[Settings], given: Given, detail: Any) -> str:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join(location)
+    value = detail.get("input")
+    shown_value = "" if isinstance(value, dict) else f" = {shown(value)}"
+    hint = ""
+    if detail["type"] == "extra_forbidden":
+        # what stands under a name that is none of ours may be a key or a password
+        message, shown_value = "unknown setting", shown_value if isinstance(value, int | float) else ""
+        near = [_short_of(place, location[:-1]) for place in _meant(kind, detail)]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    elif detail["type"] == "list_type" and isinstance(value, str | int | float):
+        text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
+        message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
+    elif detail["type"] == "model_type":
+        message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
+    elif detail["type"] in _WANTED:
+        message = _WANTED[detail["type"]].format(**detail.get("ctx", {}))
+    else:
+        message = detail["msg"].removeprefix("Value error, ")
+    where = _where_set(given, path or _leading_name(message))
+    place = f"\n      set in {where}" if where else ""
+    return f"  {path}{shown_value}: {message}{hint}{place}" if path else f"  {message}{hint}{place}"
+
+
+def _leading_name(message: str) -> str:
+    """Return the setting that a problem of several tables, which has no place of its own, begins with."""
+    found = re.match(r"[\w.]+", message)
+    return found[0] if found else ""
+
+
+def _where_set(given: Given, path: str) -> str | None:
+    """Return where a setting was set: as a whole, or in parts, or as a part of what was set."""
+    return next(
+        (origin for name, origin in given.origins.items() if _is_part(name, path) or _is_part(path, name)), None
+    )
+
+
+def _hint_of_table(kind: type[Settings], location: list[str]) -> str:
+    """Return what stands in the table at a place, and that it may be empty where nothing in it is needed."""
+    table = table_at(kind, location)
+    fields = fields_of(table) if is_settings(table) else {}
+    names = list(fields)[:_SHOWN_NAMES] + ["…"] * (len(fields) > _SHOWN_NAMES)
+    needed = [name for name in fields if fields[name].is_required()]
+    how = f"{', '.join(needed)} needed" if needed else f"{'.'.join(location)} = {{}} takes all by rule"
+    return f"; in it are {', '.join(names)}; {how}"
+
+
+def _annotation_at(kind: type[Settings], path: list[str]) -> Any:
+    field = field_at(kind, path)
+    return None if field is None else field.annotation
+
+
+def _is_part(path: str, whole: str) -> bool:
+    return path == whole or path.startswith(whole + ".")
+
+
+def _list_of(value: str | int | float, of_strings: bool) -> str:
+    """Return a list in TOML of what was given where a list is wanted."""
+    text = str(value)
+    if _is_bracketed(text):
+        return json.dumps([part.strip(" \"'") for part in text[1:-1].split(",")], ensure_ascii=False)
+    return json.dumps([text if of_strings else value], ensure_ascii=False)
