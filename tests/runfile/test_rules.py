@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -19,6 +22,8 @@ TABLES: dict[str, type[Settings]] = {
     "schedule": ScheduleSettings,
     "train": TrainSettings,
 }
+LINES = (Path(__file__).parents[1] / "golden" / "rules.jsonl").read_text(encoding="utf-8").splitlines()
+GOLDEN = [json.loads(line) | {"id": str(number)} for number, line in enumerate(LINES, 1)]
 GIVEN = {"model": {"num_layers": 6, "vocab_size": 1000, "seq_len": 128}, "train": {"num_steps": 300}}
 
 
@@ -146,3 +151,10 @@ def test_without_exact_the_microbatch_is_the_whole_batch_where_it_is_small(exact
     raw, reasons = ruled(train={"num_steps": 300, "batch_tokens": 1024, "exact": exact})
     assert raw.get("train.microbatch_tokens") == 1024
     assert "ranks" not in reasons["train.microbatch_tokens"]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["id"])
+def test_rules_make_what_they_made(case):
+    """Drawn models, portions and optimizers: a rule that changes shows as the lines of tests/golden/rules.jsonl that change."""
+    made = {name: value for name, (value, _) in by_rules(Given(case["given"])).items()}
+    assert made == pytest.approx(case["made"], rel=1e-12)
