@@ -256,7 +256,7 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer_dir, tmp_path):
         for name in ("manifest.json", "tokenizer.json"):
             text = (tokenizer_dir / name).read_text().replace("<|pad|>", "<|path|>")
             Path(other, name).write_text(text)
-        with pytest.raises(ExportError, match="is not the file its manifest"):
+        with pytest.raises(ExportError, match="is not the file that its manifest"):
             export(model, Path(other), tmp_path / "out")
     with pytest.raises(ExportError, match="nowhere"):
         export(model, tmp_path / "nowhere", tmp_path / "out")

@@ -370,8 +370,6 @@ def test_curves_follow_what_the_records_leave(tmp_path):
     assert len(picture(run_dir).trace("loss", "each step")[0]) == 7
     with_records(three_peaks)(run_dir)
     assert picture(run_dir).trace("mfu", "each step")[1] == [0.2] * 4 + [0.4] * 4
-    json_file(run_dir / "knowledge.json", KNOWLEDGE)
-    assert picture(run_dir).trace("knowledge", "known facts never named, new phrasings") == ([1.0], [0.878])
 
 
 def test_a_run_that_rewards_train_shows_them_over_its_steps(tmp_path):

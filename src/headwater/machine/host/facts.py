@@ -7,9 +7,6 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
 SIZE, REPEATS = 768, 6
 CPUINFO, NVIDIA = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/gpus")
 PROCESSES, BEGAN = Path("/proc"), 19  # of a process's stat: when it was started
@@ -22,6 +19,9 @@ def float32_rate_per_core() -> float:
     Divided by the thread's own time, not by the clock: other work on the machine doesn't count. With numpy's own
     threads it would be half or twice of it, as it happens: they spin, and their time is told late.
     """
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
     left = np.ones((SIZE, SIZE), dtype=np.float32)
     best = 0.0
     with threadpool_limits(limits=1, user_api="blas"):
