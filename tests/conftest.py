@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Write what each folder's tests took, and each test of over five seconds: `make durations`."""
+    """Write what each folder's tests took, and each test of over five seconds, its cases together: `make durations`."""
     if not (path := os.environ.get("HEADWATER_DURATIONS")):
         return
     seconds: dict[str, Counter[str]] = {"folders": Counter(), "tests": Counter()}

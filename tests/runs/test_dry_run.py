@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_run import call, quick, write_run_file, write_texts
 
 import headwater
@@ -16,11 +18,11 @@ def contents(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def actions(folder: Path, *overrides: str, status: int = 0) -> dict[str, str]:
+def actions(folder: Path, *overrides: str, status: int | None = 0) -> dict[str, str]:
     """Return {stage: action} of a dry run by the command, after which everything is as it was."""
     before = contents(folder)
     said = call("run", "mine.toml", *overrides, "--dry-run", "--json", cwd=folder)
-    assert said.status == status, said
+    assert status is None or said.status == status, said
     assert contents(folder) == before
     return {each["stage"]: each["action"] for each in said.json["stages"]}
 
@@ -82,3 +84,12 @@ def test_a_run_that_has_not_begun_is_planned_and_leaves_no_folder(tmp_path):
 def test_text_that_is_not_there_is_refused(tmp_path):
     write_run_file(tmp_path / "mine.toml")
     assert actions(tmp_path, status=2) == {"corpus": "refuse"}
+
+
+@given(steps=st.integers(1, 40))
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_another_number_of_steps_is_refused_where_the_run_refuses_it(finished_copy, steps):
+    """What a rule made of the begun run stays, in a dry run as in a run; of more steps than it has none is trained here."""
+    changed = [f"train.num_steps={steps}"]
+    is_refused = actions(finished_copy, *changed, status=None).get("training") == "refuse"
+    assert is_refused == (steps < 8)

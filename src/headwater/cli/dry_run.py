@@ -16,8 +16,8 @@ from headwater.runs.dry_run import dry_run
 
 def show_dry_run(name: str, overrides: Sequence[str], as_json: bool) -> None:
     """Print what `headwater run` would do; exit with the status of what it would refuse."""
-    config, _ = load_run(name, overrides)
-    found = dry_run(config, place_of(os.environ), is_shown)
+    config, reasons = load_run(name, overrides)
+    found = dry_run(config, reasons, place_of(os.environ), is_shown)
     if as_json:
         print_json(found.fields())
     else:
@@ -28,7 +28,8 @@ def show_dry_run(name: str, overrides: Sequence[str], as_json: bool) -> None:
                 ("time", hours_interval(found.plan["hours"])),
                 ("memory", interval(found.plan["memory_gb"], unit)),
             ]
-        lines += [("refused", why) for why in found.refused]
+        of_stages = {each.why for each in found.stages}
+        lines += [("refused", why) for why in found.refused if why not in of_stages]
         card(f"{config.name} · nothing is written", lines)
     if found.refused:
         sys.exit(ConfigError.exit_status)

@@ -200,6 +200,6 @@ def _choice_card(result: dict[str, Any]) -> Lines:
         ("layout", choice["layout"]),
         (
             "",
-            f"{plural(micro, 'sequence')} a microbatch, {micros} a step; {count(choice['tokens_per_second'])} tokens/s",
+            f"{micros}; {count(choice['tokens_per_second'])} tokens/s",
         ),
     ]

@@ -49,7 +49,7 @@ def run(
 
         return show_dry_run(run, overrides or [], as_json)
     if as_json:
-        raise ConfigError("--json is for --dry-run; `headwater report RUN --json` prints what a run came to")
+        raise ConfigError("--json is for --dry-run; `headwater evaluate RUN --json` prints what a run measured")
     from headwater.cli.running import do_stages
 
     do_stages(run, overrides or [], takeover, stop_within)

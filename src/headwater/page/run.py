@@ -58,7 +58,7 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
 @checked
 def dry_run(name: Named, /, **settings: Any) -> DryRun:
     """Return what `run` would do, stage by stage and why, what it would cost, what is refused; nothing is written."""
-    return dry_run_of(load_run(str(name), overrides_of(settings))[0], is_shown=is_shown)
+    return dry_run_of(*load_run(str(name), overrides_of(settings)), is_shown=is_shown)
 
 
 @checked
@@ -126,7 +126,9 @@ def evaluate(
     is_chat = answers_messages(config) if chat is None else chat
     if is_chat:
         say("each item is asked as a user's message; --chat no has it continued as text")
-    names = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
+    names = [name for name in (tasks.split(",") if isinstance(tasks, str) else list(tasks or ())) if name]
+    if not names:
+        raise ConfigError("tasks names none: give a folder of task files, or names of lm-evaluation-harness")
     scores = evaluating.evaluate_tasks(config, names, is_chat, limit)
     if limit is None:
         refresh_report(config)

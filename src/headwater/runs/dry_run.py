@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from headwater.machine.ranks.mesh import Layout
 from headwater.machine.ranks.place import Place
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder
+from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.running import layout_to_train, require_possible
 from headwater.runs.stages import Decision, data_due, training_due
+from headwater.train.checkpoint.lock import is_owned
 from headwater.train.resume import require_settings
 
 IsShown = Callable[[RunFolder], bool]
@@ -40,14 +42,20 @@ class DryRun:
         return asdict(self) | {"folder": str(self.folder)}
 
 
-def dry_run(config: RunConfig, place: Place | None = None, is_shown: IsShown = lambda here: False) -> DryRun:
+def dry_run(
+    config: RunConfig,
+    reasons: Sequence[Reason],
+    place: Place | None = None,
+    is_shown: IsShown = lambda here: False,
+) -> DryRun:
     """Return what `run` would do with these settings, as far as what is there tells; nothing is written.
 
+    `reasons` are those of `load_run`: what a rule made of a run that is begun stays as it is in its checkpoints.
     `is_shown` says whether the report shows all that a run's folder holds: `page.report.stage.is_shown`.
     """
     place, here, refused = place or Place(), RunFolder(config.run_dir), list[str]()
-    config, _ = with_kept(config, (), here)
-    if _is_locked(here.run):
+    config, _ = with_kept(config, reasons, here)
+    if _is_in_use(here.run):
         refused.append(f"{here.run} is in use by another process")
     layout: Layout | None = None
     try:
@@ -68,15 +76,18 @@ def dry_run(config: RunConfig, place: Place | None = None, is_shown: IsShown = l
     return DryRun(config.run_dir, tuple(found), plan, tuple(dict.fromkeys(refused)))
 
 
-def _is_locked(run_dir: Path) -> bool:
+def _is_in_use(run_dir: Path) -> bool:
+    """Return whether another process works in a run folder; a lock is tried only where one may be held."""
+    if is_owned(run_dir) is False:
+        return False
     try:
         with open(run_dir / "lock", "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except BlockingIOError:
         return True
-    except OSError:  # no run is there, or no locks are
-        return False
+    except OSError:  # no locks are there: who is named counts
+        return bool(is_owned(run_dir))
 
 
 def _decisions(config: RunConfig, here: RunFolder, is_shown: IsShown) -> Iterator[Decision]:

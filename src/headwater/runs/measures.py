@@ -55,7 +55,8 @@ def scores_of(evaluation: Object) -> dict[str, float]:
 
 def few_targets(evaluation: Object) -> str | None:
     """Return a warning where figures rest on so few held-out tokens that chance moves them; None elsewhere."""
-    found = {name: count for name, count in table(evaluation, "num_targets").items() if count < MIN_TARGETS}
+    counts = table(evaluation, "num_targets")
+    found = {name: int(count) for name in counts if (count := amount(counts, name)) is not None and count < MIN_TARGETS}
     if not found:
         return None
     named = {"all": found["all"]} if "all" in found else found

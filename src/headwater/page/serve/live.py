@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -93,7 +95,8 @@ class LivePage:
 
     def routes(self) -> list[BaseRoute]:
         answers = {"runs": self.runs, "run": self.run, "compare": self.compare, "documents": self.documents}
-        return [Route(f"/api/{name}", answer) for name, answer in answers.items()]
+        smaller = [Middleware(GZipMiddleware, compresslevel=5)]  # the picture of a long run is most of a megabyte
+        return [Route(f"/api/{name}", answer, middleware=smaller) for name, answer in answers.items()]
 
     async def runs(self, request: Request) -> Response:
         """Answer with the list, read at most once in LIST_SECONDS for all pages together, of many runs less often."""

@@ -61,7 +61,8 @@ class Server:
 
     def start(self) -> Server:
         """Answer requests beside the program that calls."""
-        self._thread.start()
+        if not self._thread.is_alive():
+            self._thread.start()
         return self
 
     def close(self) -> None:

@@ -70,7 +70,8 @@ def ladder(
     if table is not None:
         if run is not None:
             raise ConfigError(f"--table fits {table} alone; remove {run}")
-        require_none("is for the small runs of RUN; remove it or --table", share=share)
+        of_run = {"share": share, "overrides": overrides or None} | settings
+        require_none("is for the small runs of RUN; remove it or --table", **of_run)
         targets = [each if isinstance(each, str) else ",".join(repr(float(number)) for number in each) for each in at]
         return _of_table(Path(table), targets, loss_column, budget)
     if run is None:

@@ -21,7 +21,7 @@ from headwater.plan.text_size import useful_epochs
 from headwater.plan.times import around_steps
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
-from headwater.runs.library.checked import AnyPath, Number, Paths, Progress, Text, checked, paths_of
+from headwater.runs.library.checked import AnyRun, Number, Paths, Progress, Text, checked, name_of, paths_of
 from headwater.runs.library.text_found import TextFound, are_pages, find_text, settings_of
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokens.tokenizer.train import try_vocabulary
@@ -74,7 +74,7 @@ class Draft:
 
 
 @checked
-def new(name: Text, text: Paths, /, base: AnyPath | None = None, minutes: Number = 8.0, say: Progress = print) -> Path:
+def new(name: Text, text: Paths, /, base: AnyRun | None = None, minutes: Number = 8.0, say: Progress = print) -> Path:
     """Write NAME.toml, a run file that trains on `text`, into the current folder; return its path. Nothing is trained.
 
     `text` is a file or a folder, or a list of them. `base` is a model to train on: a run, a checkpoint, a folder of
@@ -86,7 +86,7 @@ def new(name: Text, text: Paths, /, base: AnyPath | None = None, minutes: Number
     """
     path, texts = Path(f"{name}.toml"), paths_of(text)
     _check(path, name, texts, minutes)
-    draft = _of_text(name, texts) if base is None else _from_base(name, str(base), texts, say)
+    draft = _of_text(name, texts) if base is None else _from_base(name, name_of(base), texts, say)
     draft = replace(draft, sizes=_with_time(draft, minutes, say))
     found, sizes = draft.found, draft.sizes
     notes = [OF_PAGES] if are_pages(found) else []
@@ -98,7 +98,7 @@ def new(name: Text, text: Paths, /, base: AnyPath | None = None, minutes: Number
     write_text(path, draft.text(str(found), *sizes.why, *draft.why, *notes))
     for line in (f"found {found}; {sizes.why[0]}", sizes.why[1], *draft.why, *notes):
         say(line)
-    if base is not None and (better := _better_start(facts_of(str(base)))) is not None:
+    if base is not None and (better := _better_start(facts_of(name_of(base)))) is not None:
         say(f"from before its decay the base has more to gain (arXiv:2505.07796): --base {better}")
     return path
 
