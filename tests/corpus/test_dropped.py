@@ -118,23 +118,13 @@ def test_a_damaged_shard_is_named(corpus, tmp_path):
         dropped_sample(copy, None, None, 3)
 
 
-def test_what_is_dropped_before_redaction_is_not_kept_unredacted(tmp_path):
+def test_what_is_dropped_before_redaction_is_not_kept_unredacted(build, make_prose, tmp_path):
     """A document that shares its text with an evaluation set is dropped with its excerpt, in which an address stood."""
     question = "Which river carries the most water of all the rivers that flow into the northern sea in spring?"
     (tmp_path / "set.txt").write_text(question)
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "leak.txt").write_text(f"{question[:-1]}, asks jane.doe@rivers-of-the-north.org.")
-    for number in range(3):
-        body = " ".join(f"Sentence {number} {at} tells of the river and of the sea." for at in range(40))
-        (tmp_path / "texts" / f"long-{number}.txt").write_text(body)
-    table = {
-        "sources": {"mine": {"paths": [str(tmp_path / "texts")]}},
-        "decontaminate": {"sets": {"quiz": [str(tmp_path / "set.txt")]}},
-        "redact": {},
-        "dedup": {"near": False},
-        "rules": {"text": {"max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}},
-    }
-    build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", print)
+    files = {f"{at}.txt": make_prose(300, at) for at in range(3)}
+    files["leak.txt"] = f"{question[:-1]}, asks jane.doe@rivers-of-the-north.org."
+    build(files, decontaminate={"sets": {"quiz": [str(tmp_path / "set.txt")]}}, redact={}, dedup={"near": False})
     (example,) = dropped_sample(tmp_path / "corpus", "contaminated_quiz", None, 3)["contaminated_quiz"]["examples"]
     assert example["because"] == "item set.txt#1"
     assert "<EMAIL>" in example["excerpt"] and "jane.doe" not in example["excerpt"]

@@ -65,27 +65,34 @@ def test_the_seed_changes_the_choice():
     assert choices[0] != choices[1]
 
 
-def test_twelve_documents_of_one_size_give_one():
-    hashes = [split_hash(str(number), 0) for number in range(12)]
-    assert held_out(split(hashes, [50_000] * 12, 0.001), hashes) == {hashes.index(min(hashes))}
-
-
-@pytest.mark.parametrize(("number", "num_held_out"), [(19, 1), (30, 3), (50, 5), (100, 5), (240, 5)])
-def test_few_documents_give_five_where_these_are_a_tenth_of_the_text(number, num_held_out):
+@pytest.mark.parametrize(
+    ("number", "size", "fraction", "num_held_out"),
+    [
+        (12, 50_000, 0.001, 1),
+        *((number, 50_000, 0.004, some) for number, some in ((19, 1), (30, 3), (50, 5), (100, 5), (240, 5))),
+        (1000, 5000, 0.3, 5),  # too much was chosen
+    ],
+)
+def test_of_documents_of_one_size_five_are_held_out_where_these_are_a_tenth_of_the_text(
+    number, size, fraction, num_held_out
+):
     """A loss on one document would say little."""
     hashes = [split_hash(str(each), 0) for each in range(number)]
-    chosen = held_out(split(hashes, [50_000] * number, 0.004), hashes)
+    chosen = held_out(split(hashes, [size] * number, fraction), hashes)
     assert {hashes[each] for each in chosen} == set(sorted(hashes)[:num_held_out])
 
 
-def test_many_documents_of_which_too_much_was_chosen_give_five_of_these():
-    hashes = [split_hash(str(each), 0) for each in range(1000)]
-    chosen = held_out(split(hashes, [5000] * 1000, 0.3), hashes)
-    assert {hashes[each] for each in chosen} == set(sorted(hashes)[:5])
-
-
-def test_one_long_document_gives_its_end():
-    assert split([2**63], [100_000], 0.02) == Split(tail_of=0, tail_bytes=2000)
+@pytest.mark.parametrize(
+    ("hashes", "sizes", "expected"),
+    [
+        ([2**63], [100_000], Split(tail_of=0, tail_bytes=2000)),
+        ([2**63], [700], Split()),
+        ([], [], Split()),
+        ([7, 7, 7], [300, 300, 300], Split()),  # parts of one document: else nothing would be left to train on
+    ],
+)
+def test_one_document_gives_its_end_if_it_is_long(hashes, sizes, expected):
+    assert split(hashes, sizes, 0.02) == expected
 
 
 @given(DOCUMENTS, st.data(), st.floats(0.001, 0.4))
@@ -107,7 +114,6 @@ def test_two_short_documents_give_one_of_them():
 
 def test_parts_of_one_document_are_held_out_together_or_not_at_all():
     assert held_out(split([7, 2**63, 7, 2**62] + [2**63] * 50, [100] * 54, 0.001), [7, 2**63, 7, 2**62]) == {0, 2, 3}
-    assert split([7, 7, 7], [300, 300, 300], 0.02) == Split()  # else nothing would be left to train on
 
 
 @pytest.mark.parametrize("num_repositories", [1, 3])
@@ -115,10 +121,6 @@ def test_few_repositories_of_many_files_give_the_end_of_one_file(num_repositorie
     hashes = [split_hash(f"repository {number % num_repositories}", 0) for number in range(3000)]
     found = split(hashes, [10_000] * 3000, 0.01)
     assert found == Split(tail_of=0, tail_bytes=5000), "a third of the text, or nothing at all, was held out"
-
-
-def test_one_short_document_gives_nothing():
-    assert split([2**63], [700], 0.02) == split([], [], 0.02) == Split()
 
 
 @given(DOCUMENTS, st.floats(0.001, 0.4), st.integers(1, 5))

@@ -8,13 +8,14 @@ import pytest
 from duplicates_in_memory import decisions_in_memory, jaccard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_pieces import cut_into_pieces
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks import filter, merge, near, results, runs, segments, verify
+from headwater.corpus.tasks import verify
 
 
 def vocabulary_text(num_words, seed, size=5000):
@@ -75,6 +76,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def compared(monkeypatch):
+    """Return the later document of every comparison of two texts, as they are made."""
+    found, is_similar = [], verify._Comparison._is_similar
+
+    def counted(self, later, earlier):
+        found.append(later)
+        return is_similar(self, later, earlier)
+
+    monkeypatch.setattr(verify._Comparison, "_is_similar", counted)
+    return found
+
+
 def family(seed, num_words=60):
     """Return a text, copies of it, versions of versions of it, and a stranger."""
     chance = random.Random(seed)
@@ -95,16 +109,10 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
     settings = CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac"}}, "dedup": dedup}).dedup
     with pytest.MonkeyPatch.context() as patch:
         # so few rows fit into memory that everything is cut into ranges, batches, files and segments
-        patch.setattr(runs, "ROWS_A_RANGE", 16)
-        patch.setattr(runs, "MOST_TASKS", 3)
-        patch.setattr(near, "ROWS_A_RANGE", 16)
-        patch.setattr(near, "_BATCH_ROWS", 5)
-        patch.setattr(results, "ROWS_A_FILE", 7)
-        patch.setattr(segments, "FLAGS_A_FILE", 5)
-        patch.setattr(merge, "MOST_FILES", 3)
-        patch.setattr(merge, "MOST_MERGED", 3)
-        patch.setattr(merge, "ROWS_AT_ONCE", 9)
-        patch.setattr(filter, "SEGMENT_DOCUMENTS", 3)
+        cut_into_pieces(
+            patch, ROWS_A_RANGE=16, MOST_TASKS=3, _BATCH_ROWS=5, ROWS_A_FILE=7, FLAGS_A_FILE=5, MOST_FILES=3,
+            MOST_MERGED=3, ROWS_AT_ONCE=9, SEGMENT_DOCUMENTS=3,
+        )  # fmt: skip
         patch.setattr(verify, "_CACHED_CHARACTERS", 300_000)
         folder = tmp_path_factory.mktemp("duplicates")
         decisions = decisions_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
@@ -123,37 +131,22 @@ def test_a_chain_of_versions_keeps_each_that_differs_from_those_kept(folder, tas
     assert found == decisions_in_memory(texts, settings)
 
 
-def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_is_found(folder, monkeypatch):
+def test_pages_that_share_most_words_are_compared_with_few_and_a_true_duplicate_is_found(folder, compared):
     common = vocabulary_text(340, 10_000)  # two thirds of every page
     pages = [f"{common} {vocabulary_text(160, number)}" for number in range(250)]
     copies = [changed(pages[number], 2, number) for number in range(200, 250)]
-    compared = []
-    is_similar = verify._Comparison._is_similar
-
-    def counted(self, later, earlier):
-        compared.append(later)
-        return is_similar(self, later, earlier)
-
-    monkeypatch.setattr(verify._Comparison, "_is_similar", counted)
     found = decisions_by_tasks(folder, pages + copies)
     assert found == ["kept"] * 250 + ["near_duplicate"] * 50
     assert max(map(compared.count, set(compared))) <= verify.MAX_COMPARED
     assert len(compared) > 250 * 4, "the pages are no candidates: the test tests nothing"
 
 
-def test_a_thousand_copies_of_one_text_make_few_comparisons(folder, monkeypatch):
+def test_a_thousand_copies_of_one_text_make_few_comparisons(folder, compared):
     text = vocabulary_text(60, 1)
     texts = [changed(text, 1, number) for number in range(400)] + [vocabulary_text(60, 2)]
-    calls = []
-    is_similar = verify._Comparison._is_similar
-    monkeypatch.setattr(
-        verify._Comparison,
-        "_is_similar",
-        lambda self, later, earlier: calls.append(1) or is_similar(self, later, earlier),
-    )
     found = decisions_by_tasks(folder, texts, dedup={"min_similarity": 0.6, "num_bands": 40, "rows_per_band": 2})
     assert found.count("near_duplicate") > 390
-    assert len(calls) < 3 * len(texts)
+    assert len(compared) < 3 * len(texts)
 
 
 def test_exact_duplicates_ignore_case_and_white_space(folder):
@@ -168,8 +161,7 @@ def test_texts_shorter_than_a_shingle_are_compared_whole(folder):
 
 
 def test_of_many_exact_copies_the_first_stays_wherever_they_lie(folder, monkeypatch):
-    monkeypatch.setattr(runs, "ROWS_A_RANGE", 8)
-    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
+    cut_into_pieces(monkeypatch, ROWS_A_RANGE=8, SEGMENT_DOCUMENTS=4)
     texts = [vocabulary_text(30, seed % 7) for seed in range(70)]
     found = decisions_by_tasks(folder, texts, task_bytes=2000)
     assert found == ["kept"] * 7 + ["exact_duplicate"] * 63

@@ -6,8 +6,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from small_pieces import cut_into_pieces
 
-from headwater.corpus.tasks import exact, near, repeats, runs
+from headwater.corpus.tasks import exact, near, repeats
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.runs import SortedRun
@@ -15,12 +16,6 @@ from headwater.corpus.tasks.segments import DIGESTS, KEYS, LINE_KEYS, Flags, fla
 from headwater.corpus.tasks.work import Output
 
 EVERY_KEY = (0, 2**64)
-
-
-def slice_rows(monkeypatch, num_rows):
-    for module in (runs, exact, repeats):
-        monkeypatch.setattr(module, "SLICE_ROWS", num_rows)
-    monkeypatch.setattr(near, "_BATCH_ROWS", 2 * num_rows)
 
 
 def runs_of(folder, keys, sizes):
@@ -68,7 +63,7 @@ def together(pieces):
 
 @pytest.mark.parametrize("search", [pairs, copies, counts, cuts])
 def test_what_is_held_does_not_grow_with_the_rows_of_one_key(tmp_path, monkeypatch, search):
-    slice_rows(monkeypatch, 500)
+    cut_into_pieces(monkeypatch, SLICE_ROWS=500, _BATCH_ROWS=1000)
     peaks = []
     for count in (10_000, 40_000):
         (tmp_path / f"{count}").mkdir()
@@ -84,7 +79,7 @@ def test_what_is_held_does_not_grow_with_the_rows_of_one_key(tmp_path, monkeypat
 @pytest.mark.parametrize("num_rows", [1, 3, 7, 40, 10_000])
 def test_rows_in_slices_give_what_a_scan_of_all_of_them_does(tmp_path, monkeypatch, num_rows):
     keys = np.random.default_rng(num_rows).choice(np.array([1, 7, 7, 7, 2**63, 2**64 - 1], dtype=np.uint64), 300)
-    slice_rows(monkeypatch, num_rows)
+    cut_into_pieces(monkeypatch, SLICE_ROWS=num_rows, _BATCH_ROWS=2 * num_rows)
     made, flags = runs_of(tmp_path, keys, [1, 180, 0, 119])
     by_key = {int(key): np.flatnonzero(keys == key).tolist() for key in np.unique(keys)}
     expected = [

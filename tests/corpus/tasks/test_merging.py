@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_pieces import cut_into_pieces
 
 from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import local
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks import arrays, filter, merge, near, results, runs, segments
+from headwater.corpus.tasks import arrays, runs
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.worker_context import WorkerContext
 
@@ -78,16 +79,10 @@ def tree_bytes(folder):
 @pytest.fixture
 def small(monkeypatch):
     """Cut all into so small pieces that a small corpus is merged in several levels."""
-    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 4)
-    monkeypatch.setattr(runs, "ROWS_A_RANGE", 32)
-    monkeypatch.setattr(near, "ROWS_A_RANGE", 32)
-    monkeypatch.setattr(runs, "MOST_TASKS", 4)
-    monkeypatch.setattr(results, "ROWS_A_FILE", 1)
-    monkeypatch.setattr(segments, "FLAGS_A_FILE", 30)
-    monkeypatch.setattr(merge, "MOST_FILES", 3)
-    monkeypatch.setattr(merge, "MOST_MERGED", 5)
-    monkeypatch.setattr(merge, "ROWS_AT_ONCE", 20)
-    monkeypatch.setattr(runs, "SLICE_ROWS", 3)
+    cut_into_pieces(
+        monkeypatch, SEGMENT_DOCUMENTS=4, ROWS_A_RANGE=32, MOST_TASKS=4, ROWS_A_FILE=1, FLAGS_A_FILE=30, MOST_FILES=3,
+        MOST_MERGED=5, ROWS_AT_ONCE=20, SLICE_ROWS=3,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -211,17 +206,13 @@ def opens_of_search(texts, out, monkeypatch):
 
 
 def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_path, monkeypatch):
-    monkeypatch.setattr(filter, "SEGMENT_DOCUMENTS", 2)
-    monkeypatch.setattr(runs, "ROWS_A_RANGE", 12)
-    monkeypatch.setattr(near, "ROWS_A_RANGE", 12)
-    monkeypatch.setattr(results, "ROWS_A_FILE", 4)
-    monkeypatch.setattr(merge, "MOST_MERGED", 64)
+    cut_into_pieces(monkeypatch, SEGMENT_DOCUMENTS=2, ROWS_A_RANGE=12, ROWS_A_FILE=4, MOST_MERGED=64)
     sizes = (50, 200)
     for num_texts in sizes:
         write_texts(tmp_path / f"{num_texts}", num_texts)
     growth = {}
     for name, most in {"merged": 4, "as they are": 1_000_000}.items():
-        monkeypatch.setattr(merge, "MOST_FILES", most)
+        cut_into_pieces(monkeypatch, MOST_FILES=most)
         few, many = (opens_of_search(tmp_path / f"{size}", tmp_path / name / f"{size}", monkeypatch) for size in sizes)
         growth[name] = many / few
     assert growth["as they are"] > 9, f"four times the documents open {growth} times the files: the test tests nothing"

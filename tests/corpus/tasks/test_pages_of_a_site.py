@@ -6,10 +6,10 @@ import random
 from collections import Counter
 
 import pytest
+from small_pieces import cut_into_pieces
 from small_run import prose
 
 from headwater.corpus.load import read_documents
-from headwater.corpus.tasks import filter, merge, results, runs, segments
 
 NO_LIMITS = {"min_words": 0, "min_characters": 0, "min_sentence_characters": 0, "min_sentences": 0}
 NO_LIMITS |= {"max_short_line_fraction": None, "max_lines_per_word": None}
@@ -82,11 +82,10 @@ def test_a_page_that_is_all_notice_is_no_reason_to_drop_the_others(build_site):
 @pytest.mark.parametrize("in_small_pieces", [False, True])
 def test_copies_within_a_site_are_found_by_their_own_text(build_site, monkeypatch, in_small_pieces):
     if in_small_pieces:
-        for module, name, size in (
-            (runs, "ROWS_A_RANGE", 400), (runs, "MOST_TASKS", 3), (runs, "SLICE_ROWS", 50), (results, "ROWS_A_FILE", 300),
-            (segments, "FLAGS_A_FILE", 40), (merge, "MOST_FILES", 2), (merge, "MOST_MERGED", 2), (filter, "SEGMENT_DOCUMENTS", 30),
-        ):  # fmt: skip
-            monkeypatch.setattr(module, name, size)
+        cut_into_pieces(
+            monkeypatch, ROWS_A_RANGE=400, MOST_TASKS=3, SLICE_ROWS=50, ROWS_A_FILE=300, FLAGS_A_FILE=40, MOST_FILES=2,
+            MOST_MERGED=2, SEGMENT_DOCUMENTS=30,
+        )  # fmt: skip
     notice = prose("notice", 60).strip()
     bodies = {f"{number:03d}": prose(number, 30).strip() for number in range(200)}
     copies = {f"{number:03d}": edited(bodies[f"{number - 100:03d}"], 3, number) for number in range(200, 250)}
