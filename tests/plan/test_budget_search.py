@@ -309,7 +309,7 @@ def test_a_table_too_far_away_is_refused(tmp_path):
         ({"hardware": "8xH1000"}, "no device 'H1000'"),
         ({"text_bytes": "2k"}, "the text is too small"),
         ({"text_bytes": "60k"}, "the text is too small"),
-        ({"hardware": "900000xH100"}, "larger batch"),
+        ({"hardware": "9000xH100"}, "larger batch"),
         ({"overrides": ("model.family=bert",)}, "model.family"),
         ({"overrides": ("machine.dtype=fp5",)}, "machine.dtype"),
         ({"overrides": ("model.seq_len=x",)}, "model.seq_len"),

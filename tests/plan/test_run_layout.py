@@ -1,7 +1,8 @@
-"""How a run's ranks lie: as the first one decides by its memory, and as a plan shows it."""
+"""How a run's ranks lie, and what is refused: settings, ranks and memory in, a layout or an error out."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,37 +11,233 @@ from headwater.core.errors import ConfigError, LayoutError
 from headwater.machine.parallel.settings import fewest_ranks, shared_layers
 from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.machine.ranks.place import Place
-from headwater.plan import layout
+from headwater.model.count import count_parameters
+from headwater.plan import hardware, layout
 from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
+from headwater.plan.forecast.work import PeakBytes
 from headwater.plan.hardware import Gpus, hardware_of, processor_peak, work_of
-from headwater.plan.layout import MARGIN, layout_here
+from headwater.plan.layout import MARGIN, Choice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
-from headwater.runfile.run_config import load_run
+from headwater.runfile.run_config import RunConfig, load_run
 
-ALIKE = [
-    "machine.device=cpu",
-    "machine.dtype=float32",
-    "model.d_model=1024",
-    "model.num_layers=24",
-    "model.num_heads=16",
-    "model.head_dim=128",
-    "train.microbatch_tokens=256",
-    "optim.name=adamw",
-]
+H100, A100 = (find_device(name, read_devices()) for name in ("H100", "A100-40GB"))
+LLAMA = (
+    "model.family=llama tokenizer.vocab_size=128256 model.tied_embeddings=false model.head_dim=128 "
+    "model.num_kv_heads=8 model.seq_len=8192 train.microbatch_tokens=8192 train.batch_tokens=16777216 "
+    "train.half_length_fraction=0 train.recompute=1 machine.dtype=bfloat16 optim.name=adamw "
+)
+SMALL = f"{LLAMA} model.num_layers=32 model.d_model=4096 model.d_ff=14336 model.num_heads=32 "
+LARGE = f"{LLAMA} model.num_layers=126 model.d_model=16384 model.d_ff=53248 model.num_heads=128 "
+DEEP = (
+    "model.family=gpt2 tokenizer.vocab_size=32768 model.tied_embeddings=false model.num_layers=64 model.d_model=4096 "
+    "model.num_heads=32 model.seq_len=512 train.microbatch_tokens=512 train.batch_tokens=131072 train.recompute=1 "
+    "optim.name=muon machine.dtype=bfloat16"
+)
 
 
-@pytest.fixture
-def config(tmp_path):
-    return load_run("first-light", [*ALIKE, f"runs_dir={tmp_path}"])[0]
+def run_of(settings: str) -> RunConfig:
+    return load_run("first-light", settings.split())[0]
+
+
+# ---- settings and ranks of H100
+
+
+FITS, FASTEST, SET = ": a rank has", "by forecast the fastest of ", ", as set by [parallel]"
+TOO_FEW, TOO_LARGE = ": a step has {} sequences for {} ranks; ", ": divided weights alone don't fit; "
+WHOLE, NONE, TENSOR_1 = f"{SMALL} train.recompute=0 ", "no layout of 8 ranks fits", "parallel.tensor=1 "
+LONG = "model.seq_len=131072 train.microbatch_tokens=131072"
+DIVIDED = "must be a multiple of microbatch_tokens × replicate × shard = 8192 × "
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks", "expected", "why"),
+    [
+        ("", "", Layout(), ""),
+        ("parallel.shard=2", "", Layout(Mesh(shard=2), 2), SET),
+        ("parallel.shard=2", "4", Layout(Mesh(replicate=2, shard=2), 4), SET),
+        ("parallel.replicate=1", "4x2", Layout(Mesh(shard=8), 2), SET),
+        # ranks share layers only where none with rows of their own can train the model
+        (SMALL, "8", Layout(Mesh(replicate=4, shard=2), 8), FITS),
+        (WHOLE, "8", Layout(Mesh(replicate=2, shard=2, tensor=2), 8), TOO_LARGE + FASTEST),
+        (WHOLE + TENSOR_1, "8", Layout(Mesh(shard=4, context=2), 8), TOO_LARGE + FASTEST),
+        (f"{WHOLE} parallel.context=2", "8", Layout(Mesh(shard=4, context=2), 8), FITS),
+        (f"{SMALL} train.batch_tokens=4194304", "128x8", Layout(Mesh(replicate=512, tensor=2), 8), TOO_FEW + FASTEST),
+        (LARGE, "2048x8", Layout(Mesh(pipeline=64, replicate=32, tensor=8), 8), TOO_FEW + FASTEST),
+        (LARGE + LONG, "2048x8", Layout(Mesh(replicate=128, context=16, tensor=8), 8), TOO_FEW + FITS[2:]),
+        # where memory leaves a choice the forecast of time decides, also over links between machines
+        (
+            f"{SMALL} train.recompute=auto",
+            "8",
+            Layout(Mesh(replicate=2, shard=2, tensor=2), 8, recompute=0.0),
+            TOO_LARGE + FASTEST,
+        ),
+        (
+            f"{SMALL} train.recompute=auto",
+            "8x1",
+            Layout(Mesh(replicate=4, shard=2), 1, recompute=1.0),
+            TOO_LARGE + FASTEST,
+        ),
+    ],
+)
+def test_settings_and_ranks_give_a_layout(settings, ranks, expected, why):
+    config = run_of(settings)
+    found = layout_here(config, parse_ranks(ranks or str(fewest_ranks(config.parallel))), H100)
+    assert replace(found, why="") == expected
+    rows = config.train.batch_tokens // config.model.seq_len
+    assert found.why.startswith(why and expected.product + why.format(rows, expected.mesh.world_size))
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks", "says"),
+    [
+        (f"{SMALL} train.microbatch_tokens=524288", "8", "holds one sequence with replicate = 4 × shard = 2"),
+        (f"{WHOLE} {TENSOR_1} parallel.context=1", "8", NONE),
+        (f"{WHOLE} train.exact=true", "8", NONE),
+        (f"{SMALL} {TENSOR_1} train.batch_tokens=8192 parallel.context=1", "8", DIVIDED + "8"),
+        (f"{SMALL} train.batch_tokens=24576 parallel.tensor=4", "8", DIVIDED + "2"),
+        (f"{SMALL} train.batch_tokens=73728", "8", DIVIDED + "8"),
+        ("train.batch_tokens=4096 train.microbatch_tokens=256", "7", "= 256 × 7"),
+    ],
+)
+def test_what_no_layout_mends_is_refused_with_what_would(settings, ranks, says):
+    with pytest.raises(LayoutError) as refused:
+        layout_here(run_of(settings), parse_ranks(ranks), H100)
+    assert says in str(refused.value)
+
+
+def test_layers_too_large_for_shards_alone_are_stages_on_machines_of_one_gpu():
+    found = layout_here(run_of(DEEP), parse_ranks("8x1"), A100)
+    assert (found.mesh, found.why.startswith(f"{found.mesh.product}{TOO_LARGE}{FITS[2:]}")) == (Mesh(pipeline=8), True)
+
+
+def test_ranks_of_a_pipeline_wait_no_longer_over_slower_links():
+    config, pipeline = run_of(DEEP), Layout(Mesh(pipeline=8), 1)
+    slow = Gpus(pipeline, replace(A100, network=A100.network / 10))
+    usual = Gpus(pipeline, A100)
+    assert slow.modelled(config) > usual.modelled(config)
+    assert slow.waiting_seconds(config) == usual.waiting_seconds(config) > 0
+
+
+def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
+    """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
+    config = run_of(f"{SMALL} train.batch_tokens=917504")
+    waiting, apart = (
+        hardware_of(config, ranks=Layout(mesh, 8), device=H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64))
+    )
+    assert "wait 33% of a step" in waiting.needs(config).step_how
+    assert "wait" not in apart.needs(config).step_how
+
+
+@pytest.mark.parametrize(
+    ("settings", "tensors"),
+    [
+        ("", [2, 4, 8]),
+        ("model.num_kv_heads=2", [2]),
+        ("parallel.tensor=4", []),
+        ("model.family=gpt2 model.num_kv_heads=32", []),
+        ("train.exact=true", []),
+    ],
+)
+def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tensors):
+    config = run_of(f"{SMALL} {settings}")
+    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
+    alone = [each for each in found if each.size("pipeline", "context") == 1]
+    assert [each.size("tensor") for each in alone] == tensors
+
+
+@pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
+def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
+    config = run_of(f"{SMALL} model.tied_embeddings={tied}")
+    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
+    assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
+    assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
+
+
+def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
+    config = run_of("train.batch_tokens=65536 train.microbatch_tokens=8192")
+    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
+    assert shared.num_microbatches == alone.num_microbatches == 4
+
+
+# ---- the choice itself, by memory and time that are known
+
+
+MESHES, GB = [Mesh(replicate=4), Mesh(replicate=2, shard=2), Mesh(shard=4)], 1e9
+
+
+class Known(Choice):
+    """A choice by memory and time that are known."""
+
+    def __init__(self, rank_gb, needs, seconds=lambda layout: 1.0):
+        super().__init__(run_of(""), 2, H100)
+        self.needs, self.seconds, self.rank_bytes = needs, seconds, rank_gb * GB
+
+
+def needs(layout: Layout) -> PeakBytes:
+    """Of four ranks 10, 6 and 4 GB."""
+    return PeakBytes(process=1 * GB, state=8 * GB / layout.mesh.shard, exchanged=0.0, activations=1 * GB)
+
+
+@pytest.mark.parametrize(("rank_gb", "shard"), [(12.0, 1), (11.9, 2), (7.2, 2), (7.1, 4), (4.8, 4)])
+def test_the_first_layout_that_fits_with_a_margin_is_taken_and_those_before_it_are_said(rank_gb, shard):
+    choice = Known(rank_gb, needs)
+    found = choice.explained(choice.first(Layout(mesh, 2) for mesh in MESHES))
+    assert found.mesh.shard == shard
+    tried = [f"{MARGIN * needs(Layout(mesh)).total / GB:.1f}" for mesh in MESHES[: MESHES.index(found.mesh) + 1]]
+    assert re.findall(r"(\d+\.\d)0?\sGB with shard", found.why) == tried
+    assert f"{8 / shard:.2f}\u00a0GB weights, gradients" in found.why
+
+
+def test_where_nothing_fits_the_three_nearest_are_named_with_what_to_change():
+    meshes = [Mesh(replicate=64 // shard, shard=shard) for shard in (1, 2, 4, 8, 16, 32, 64)]
+    with pytest.raises(LayoutError) as refused:
+        Known(2.0, needs).fastest([map(Layout, meshes)], "")
+    said = str(refused.value)
+    assert re.findall(r"with shard = (\d+)", said) == ["16", "32", "64"]
+    assert "4 more layouts" in said and "train.recompute" in said and "parallel.shard" in said
+
+
+def test_of_what_fits_the_fastest_is_taken_and_how_much_slower_the_next_one_is_is_said():
+    """One that doesn't fit, ranks that share layers, and blocks computed again: 3, 2 and 1 seconds."""
+    again, tensor = Layout(Mesh(replicate=2, shard=2), recompute=1.0), Layout(Mesh(shard=2, tensor=2))
+    peaks = {again: 3.0, tensor: 2.5}
+    choice = Known(
+        4.0,
+        lambda layout: PeakBytes(peaks.get(layout, 5.0) * GB, 0.0, 0.0, 0.0),
+        {again: 1.0, tensor: 1.25}.get,
+    )
+    found = choice.fastest([map(Layout, MESHES), [tensor], [again]], "so it is; ")
+    assert (found.mesh, found.recompute) == (again.mesh, 1.0)
+    assert found.why.startswith(f"{again.product}: so it is; {FASTEST}2 that do, {tensor.product} takes 1.25 × as long")
+
+
+def test_of_equally_fast_layouts_the_smallest_change_is_taken():
+    groups = [[Layout(Mesh(tensor=4))], [Layout(Mesh(shard=4), recompute=1.0)]]
+    assert Known(4.0, lambda layout: PeakBytes(GB, 0.0, 0.0, 0.0)).fastest(groups, "").mesh == Mesh(tensor=4)
+
+
+def test_machines_are_counted_whole():
+    assert Layout(Mesh(replicate=5), 4).num_machines == 2
+
+
+# ---- memory of this machine
+
+
+ALIKE = (
+    "machine.device=cpu machine.dtype=float32 model.d_model=1024 model.num_layers=24 model.num_heads=16 "
+    "model.head_dim=128 train.microbatch_tokens=256 optim.name=adamw "
+)
 
 
 def peak_of(config, mesh: Mesh, num_local: int) -> float:
     return processor_peak(config, "float32", token_bytes(config), Layout(mesh, num_local)).total
 
 
-def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes(config):
+def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes():
+    config = run_of(ALIKE)
+
     def probes_bytes(config) -> float:
         with_probes, without = (peak_of(config.with_train(num_probes=num), Mesh(), 1) for num in (9, 0))
         return with_probes - without
@@ -50,229 +247,109 @@ def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes(config):
     assert (probes_bytes(config), probes_bytes(own)) == (PROBE_BYTES, 0)
 
 
-def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
+def test_ranks_of_one_machine_share_its_memory(monkeypatch):
+    config, two = run_of(ALIKE), Place(0, 2, 0, 2)
     whole, halves = (peak_of(config, mesh, 2) for mesh in (Mesh(replicate=2), Mesh(shard=2)))
-    assert 1.25 * halves < MARGIN * whole, "the sizes tell the layouts apart"
-    for memory, expected in ((2 * 1.25 * whole, Mesh(replicate=2)), (2 * 1.25 * halves, Mesh(shard=2))):
-        monkeypatch.setattr(layout, "memory_bytes", lambda memory=memory: memory)
-        assert layout_here(config, Place(0, 2, 0, 2)).mesh == expected
-    monkeypatch.setattr(layout, "memory_bytes", lambda: 2 * 1.15 * halves)
-    assert layout_here(config, Place(0, 2, 0, 2)).mesh == Mesh(tensor=2)
-    alone = config.model_copy(update={"parallel": config.parallel.model_copy(update={"tensor": 1, "context": 1})})
-    again = layout_here(alone, Place(0, 2, 0, 2))
-    assert (again.mesh, again.recompute) == (Mesh(shard=2), 0.5)
+    alone = run_of(f"{ALIKE} {TENSOR_1} parallel.context=1")
+    for run, rank_bytes, mesh, recompute in (
+        (config, 1.25 * whole, Mesh(replicate=2), None),
+        (config, 1.25 * halves, Mesh(shard=2), None),
+        (config, 1.15 * halves, Mesh(tensor=2), 0.0),
+        (alone, 1.15 * halves, Mesh(shard=2), 0.5),
+    ):
+        monkeypatch.setattr(layout, "memory_bytes", lambda rank_bytes=rank_bytes: 2 * rank_bytes)
+        found = layout_here(run, two)
+        assert (found.mesh, found.recompute) == (mesh, recompute), rank_bytes
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
-        layout_here(alone.with_layout(Layout(recompute=0.0)), Place(0, 2, 0, 2))
+        layout_here(alone.with_layout(Layout(recompute=0.0)), two)
 
 
-H100, A100 = (find_device(name, read_devices()) for name in ("H100", "A100-40GB"))
-LLAMA = [
-    "model.family=llama",
-    "tokenizer.vocab_size=128256",
-    "model.tied_embeddings=false",
-    "model.head_dim=128",
-    "model.num_kv_heads=8",
-    "model.seq_len=8192",
-    "train.microbatch_tokens=8192",
-    "train.batch_tokens=16777216",
-    "train.half_length_fraction=0",
-    "train.recompute=1",
-    "machine.dtype=bfloat16",
-    "optim.name=adamw",
-]
-SMALL = [*LLAMA, "model.num_layers=32", "model.d_model=4096", "model.d_ff=14336", "model.num_heads=32"]
-LARGE = [*LLAMA, "model.num_layers=126", "model.d_model=16384", "model.d_ff=53248", "model.num_heads=128"]
-LONG = ["model.seq_len=131072", "train.microbatch_tokens=131072"]
-DEEP = ["model.family=gpt2", "tokenizer.vocab_size=32768", "model.tied_embeddings=false", "model.num_layers=64"]
-DEEP += ["model.d_model=4096", "model.num_heads=32", "model.seq_len=512", "train.microbatch_tokens=512"]
-DEEP += ["train.batch_tokens=131072", "train.recompute=1", "optim.name=muon", "machine.dtype=bfloat16"]
-TOO_FEW, TOO_LARGE = "a step has {} sequences for {} ranks; ", "divided weights alone don't fit; "
-FASTEST = "by forecast the fastest of "
-
-
-@pytest.mark.parametrize(
-    ("settings", "ranks", "device", "mesh", "why"),
-    [
-        (SMALL, "8", H100, Mesh(replicate=4, shard=2), "a rank has"),
-        ([*SMALL, "train.recompute=0"], "8", H100, Mesh(replicate=2, shard=2, tensor=2), TOO_LARGE + FASTEST),
-        (
-            [*SMALL, "train.batch_tokens=4194304"],
-            "128x8",
-            H100,
-            Mesh(replicate=512, tensor=2),
-            TOO_FEW.format(512, 1024) + FASTEST,
-        ),
-        (
-            LARGE,
-            "2048x8",
-            H100,
-            Mesh(pipeline=64, replicate=32, tensor=8),
-            TOO_FEW.format(2048, 16384) + FASTEST,
-        ),
-        (
-            [*SMALL, "train.recompute=0", "parallel.tensor=1"],
-            "8",
-            H100,
-            Mesh(shard=4, context=2),
-            TOO_LARGE + FASTEST,
-        ),
-        (
-            [*LARGE, *LONG],
-            "2048x8",
-            H100,
-            Mesh(replicate=128, context=16, tensor=8),
-            TOO_FEW.format(128, 16384) + "a rank has",
-        ),
-        (DEEP, "8x1", A100, Mesh(pipeline=8), TOO_LARGE + "a rank has"),
-    ],
-)
-def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(settings, ranks, device, mesh, why):
-    found = layout_here(load_run("first-light", settings)[0], parse_ranks(ranks), device)
-    assert found.mesh == mesh
-    assert found.why.startswith(f"{mesh.product}: {why}"), found.why
-
-
-@pytest.mark.parametrize(
-    ("ranks", "mesh", "recompute", "slower"),
-    [
-        ("8", Mesh(replicate=2, shard=2, tensor=2), 0.0, Layout(Mesh(replicate=4, shard=2), 8, recompute=1.0)),
-        ("8x1", Mesh(replicate=4, shard=2), 1.0, Layout(Mesh(replicate=2, shard=4), 1, recompute=0.5)),
-    ],
-)
-def test_where_memory_leaves_a_choice_the_forecast_of_time_decides(ranks, mesh, recompute, slower):
-    config = load_run("first-light", [*SMALL, "train.recompute=auto"])[0]
-    found = layout_here(config, parse_ranks(ranks), H100)
-    assert (found.mesh, found.recompute) == (mesh, recompute)
-    seconds, of_slower = (Gpus(each, H100).modelled(config.with_layout(each)) for each in (found, slower))
-    assert seconds < of_slower
-    fixed = load_run("first-light", [*SMALL, "train.recompute=0"])[0]
-    assert layout_here(fixed, parse_ranks("8"), H100).recompute is None, "a number is kept"
-
-
-def test_ranks_of_a_pipeline_wait_no_longer_over_slower_links():
-    config, pipeline = load_run("first-light", DEEP)[0], Layout(Mesh(pipeline=8), 1)
-    slow = Gpus(pipeline, replace(A100, network=A100.network / 10))
-    usual = Gpus(pipeline, A100)
-    assert slow.modelled(config) > usual.modelled(config)
-    assert slow.waiting_seconds(config) == usual.waiting_seconds(config) > 0
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        (
-            ["train.microbatch_tokens=524288"],
-            "but holds one sequence with replicate = 4 × shard = 2; set train.microbatch_tokens",
-        ),
-        (["train.recompute=0", "parallel.tensor=1", "parallel.context=1"], "no layout of 8 ranks fits"),
-        (["train.recompute=0", "train.exact=true", "train.microbatch_tokens=8192"], "no layout of 8 ranks fits"),
-        (
-            ["train.batch_tokens=8192", "parallel.tensor=1", "parallel.context=1"],
-            "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 8",
-        ),
-        (
-            ["train.batch_tokens=24576", "parallel.tensor=4"],
-            "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 2",
-        ),
-        (["train.batch_tokens=73728"], "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 8"),
-    ],
-)
-def test_what_no_shared_layers_mend_is_refused_with_what_would(settings, says):
-    config = load_run("first-light", [*SMALL, *settings])[0]
-    with pytest.raises(LayoutError) as refused:
-        layout_here(config, parse_ranks("8"), H100)
-    assert says in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "tensors"),
-    [
-        ([], [2, 4, 8]),
-        (["model.num_kv_heads=2"], [2]),
-        (["parallel.tensor=4"], []),
-        (["model.family=gpt2", "model.num_kv_heads=32"], []),
-        (["train.exact=true"], []),
-    ],
-)
-def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tensors):
-    config = load_run("first-light", [*SMALL, *settings])[0]
-    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
-    alone = [each for each in found if each.size("pipeline", "context") == 1]
-    assert [each.size("tensor") for each in alone] == tensors
-
-
-@pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
-def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
-    config = load_run("first-light", [*SMALL, f"model.tied_embeddings={tied}"])[0]
-    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
-    assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
-    assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
-
-
-def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
-    """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
-    config = load_run("first-light", [*SMALL, "train.batch_tokens=917504"])[0]
-    waiting, apart = (
-        hardware_of(config, ranks=Layout(mesh, 8), device=H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64))
-    )
-    assert "; ranks of the pipeline wait 33% of a step" in waiting.needs(config).step_how
-    assert "wait" not in apart.needs(config).step_how
-
-
-def test_an_axis_with_a_number_keeps_it():
-    for number in (1, 2):
-        config = load_run("first-light", [*SMALL, "train.recompute=0", f"parallel.context={number}"])[0]
-        assert layout_here(config, parse_ranks("2x8"), H100).mesh.context == number
-
-
-@pytest.mark.parametrize("axis", ["context", "tensor"])
-def test_ranks_that_share_the_work_of_a_layer_leave_the_others_to_the_data(axis):
-    config, _ = load_run("first-light", [*ALIKE, f"parallel.{axis}=2"])
-    mesh = layout_here(config, Place(0, 4, 0, 4)).mesh
-    assert (mesh.world_size, mesh.size(axis)) == (4, 2)
-
-
-def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkeypatch):
+def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(monkeypatch):
     monkeypatch.setattr(layout, "memory_bytes", lambda: 1)
-    assert layout_here(config, Place()).mesh == Mesh()
-    numbers, _ = load_run("first-light", [*ALIKE, "parallel.shard=2"])
-    assert layout_here(numbers, Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
+    assert layout_here(run_of(ALIKE), Place()).mesh == Mesh()
+    assert layout_here(run_of(f"{ALIKE} parallel.shard=2"), Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
+
+
+# ---- before anything is prepared, a model is refused that the memory of what it would run on can't hold
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Set a machine's memory, and that of its GPU where it has one."""
+
+    def set_memory(host_bytes: float, gpu_bytes: float | None) -> None:
+        monkeypatch.setattr(layout, "memory_bytes", lambda: host_bytes)
+        gpu = None if gpu_bytes is None else replace(H100, memory_bytes=gpu_bytes)
+        monkeypatch.setattr(hardware, "gpu_to_use", lambda wanted: None if wanted == "cpu" else gpu)
+
+    return set_memory
+
+
+MUCH, LITTLE = 1 << 50, 1 << 20
+WIDE = "model.d_model=1024 model.num_layers=8 model.num_heads=16 optim.name=adamw "  # not gathered at once
+EXACT = "machine.dtype=bfloat16 train.microbatch_tokens=256 train.exact=true"
 
 
 @pytest.mark.parametrize(
-    ("ranks", "settings", "mesh", "num_local", "machines"),
+    ("device", "host_bytes", "gpu_bytes", "too_small"),
     [
-        ("", [], Mesh(), 1, 1),
-        ("", ["parallel.shard=2"], Mesh(shard=2), 2, 1),
-        ("4", ["parallel.shard=2"], Mesh(replicate=2, shard=2), 4, 1),
-        ("4x2", ["parallel.replicate=1"], Mesh(shard=8), 2, 4),
+        ("auto", MUCH, None, None),
+        ("auto", LITTLE, None, "a process has"),
+        ("auto", MUCH, MUCH, None),
+        ("auto", MUCH, LITTLE, "a process has"),
+        ("cuda", LITTLE, MUCH, "for a save .* this machine has"),
+        ("cpu", MUCH, LITTLE, None),
     ],
 )
-def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks, settings, mesh, num_local, machines):
-    config = load_run("first-light", settings)[0]
-    found = layout_here(config, parse_ranks(ranks or str(fewest_ranks(config.parallel))))
-    assert (found.mesh, found.num_local, found.num_machines) == (mesh, num_local, machines)
+def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_bytes, gpu_bytes, too_small):
+    config = run_of(f"machine.device={device}")
+    machine(host_bytes, gpu_bytes)
+    if too_small is None:
+        require_memory_here(config, Layout())
+    else:
+        with pytest.raises(ConfigError, match=too_small):
+            require_memory_here(config, Layout())
 
 
-def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
-    config = load_run("first-light", ["train.batch_tokens=65536", "train.microbatch_tokens=8192"])[0]
-    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
-    assert shared.num_microbatches == alone.num_microbatches == 4
+@pytest.mark.parametrize(
+    ("mesh", "settings", "per_parameter"),
+    [
+        (Mesh(), "", 16),
+        (Mesh(replicate=2), "", 12),
+        (Mesh(), EXACT, 24),
+        (Mesh(shard=2), "", 8),
+        (Mesh(replicate=2, shard=2), "", 6),
+        (Mesh(shard=2), EXACT, 12),
+    ],
+)
+def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, settings, per_parameter):
+    """Of AdamW; the copy that a save makes is the host's, once whatever the number of ranks on it."""
+    config = run_of(WIDE + settings)
+    parameters, ranks = count_parameters(config.model).total, Layout(mesh, mesh.world_size)
+    gpu_bytes, host_bytes = 1.1 * per_parameter * parameters, 12 * parameters
+    machine(host_bytes, gpu_bytes)
+    require_memory_here(config, ranks)
+    for too_little, refused in (((host_bytes - 1, gpu_bytes), "for a save"), ((host_bytes, 0.9 * gpu_bytes), "grad")):
+        machine(*too_little)
+        with pytest.raises(ConfigError, match=refused):
+            require_memory_here(config, ranks)
 
 
-def test_a_layout_of_numbers_is_said_as_such():
-    said = layout_here(load_run("first-light", ["parallel.shard=2"])[0], parse_ranks("4")).why
-    assert said == "replicate = 2 × shard = 2, as set by [parallel]"
-
-
-def test_sequences_of_a_step_that_ranks_cannot_divide_are_refused_before_anything_is_prepared(config):
-    rows = config.train.batch_tokens // config.model.seq_len
-    assert rows % 7
-    with pytest.raises(LayoutError, match="must be a multiple of microbatch_tokens × replicate × shard"):
-        layout_here(config, Place(0, 7, 0, 7))
-
-
-@pytest.mark.parametrize("ranks", ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"])
-def test_what_is_no_number_of_ranks_is_refused(ranks):
-    with pytest.raises(ConfigError, match="give a number of ranks, such as 8, or 4x8"):
-        parse_ranks(ranks)
+@pytest.mark.parametrize(
+    ("mesh", "num_local", "per_parameter"),
+    [
+        (Mesh(), 1, 2 * 12),
+        (Mesh(replicate=2), 2, 2 * 4 + 8 + 12),  # whole weights on both, state once
+        (Mesh(shard=4), 4, 24),
+        (Mesh(shard=4), 2, 12),
+    ],
+)
+def test_a_machine_needs_what_all_ranks_on_it_hold_and_a_copy_for_saves(machine, mesh, num_local, per_parameter):
+    """Of AdamW, beside gradients and sums of ranks."""
+    config = run_of(f"{WIDE} machine.device=cpu")
+    least = per_parameter * count_parameters(config.model).total
+    machine(0.99 * least, None)
+    with pytest.raises(ConfigError, match="a process has"):
+        require_memory_here(config, Layout(mesh, num_local))
+    machine(1.5 * least, None)
+    require_memory_here(config, Layout(mesh, num_local))
