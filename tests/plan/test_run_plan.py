@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from needs import needs_of
+from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
 from headwater.core.errors import ConfigError
@@ -122,14 +124,8 @@ def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_pat
     assert plan_run(both, PlanOptions()).fields()["counts"]["epochs"] is None
 
 
-def a_table(folder, epochs=None):
-    rows = ["params,tokens,loss" + (",epochs" if epochs else "")]
-    for params in (1e4, 3e4, 1e5):
-        for tokens in (4e3, 1e4, 3e4):
-            loss = 1.5 + 40 * params**-0.35 + 30 * tokens**-0.3
-            rows.append(f"{params},{tokens},{loss}" + (f",{epochs}" if epochs else ""))
-    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
-    return folder / "runs.csv"
+def a_table(folder):
+    return write_runs(folder / "runs.csv", product((1e4, 3e4, 1e5), (4e3, 1e4, 3e4)))
 
 
 def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_path):
