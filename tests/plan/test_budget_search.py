@@ -16,7 +16,7 @@ from needs import needs_of
 from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
-from headwater.core.errors import ConfigError
+from headwater.core.errors import ConfigError, DataError
 from headwater.machine.ranks.place import Place
 from headwater.model.count import count_parameters
 from headwater.plan import budget as module
@@ -290,6 +290,35 @@ def test_losses_are_those_of_the_users_table(run_file, tmp_path):
 def test_a_table_too_far_away_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
         searched("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"budget": "1s", "hardware": ""}, "raise the budget"),
+        ({"budget": "$0.01"}, "raise the budget"),
+        ({"budget": "$100", "hardware": ""}, "a budget of money needs a price"),
+        ({"hardware": "8xV100", "costs": Costs(price_per_hour=2.0)}, "V100-SXM2 multiplies no bf16"),
+        ({"hardware": "8xMI300X"}, "no price of MI300X"),
+        ({"hardware": "8xH1000"}, "no device 'H1000'"),
+        ({"text_bytes": "2k"}, "the text is too small"),
+        ({"text_bytes": "60k"}, "the text is too small"),
+        ({"hardware": "9000xH100"}, "larger batch"),
+        ({"overrides": ("model.family=bert",)}, "model.family"),
+        ({"overrides": ("machine.dtype=fp5",)}, "machine.dtype"),
+        ({"overrides": ("model.seq_len=x",)}, "model.seq_len"),
+        ({"overrides": ("tokenizer.vocab_size=5",)}, "vocab_size"),
+        ({"run": "nowhere"}, "nowhere"),
+        ({"budget": "1h", "hardware": "", "overrides": ("machine.dtype=float8",)}, "float8, which is for GPUs"),
+        ({"hardware": "12xH100", "overrides": EIGHTHS}, "a multiple of 8"),
+        ({"hardware": "H100", "ranks": "1", "overrides": EIGHTHS}, "a multiple of 8"),
+        ({"budget": "24h", "hardware": "", "ranks": "2", "overrides": EIGHTHS}, "a multiple of 8"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_cant_be_answered_says_why(changed, says):
+    with pytest.raises((ConfigError, DataError), match=says):
+        searched(**{**MONEY, **changed})
 
 
 # ---- the choice of machines of a known speed, against closed forms and against trying everything
