@@ -204,6 +204,14 @@ def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(r
     assert choice["memory_gb"]["p50"] == pytest.approx(plan.memory_gb.p50, rel=0.01)
 
 
+def test_rows_in_halves_are_faster(run_file):
+    halves, whole = (
+        searched("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}", "model.seq_len=64"))
+        for fraction in (1.0, 0.0)
+    )
+    assert halves["choice"]["tokens_per_second"] > whole["choice"]["tokens_per_second"]
+
+
 def test_memory_does_not_grow_with_the_text_on_offer():
     """Its pages are taken back where memory is short, so that they decide nothing."""
     choices = [searched("10min", text_bytes=size)["choice"] for size in ("1G", "400G", "4T")]
