@@ -6,46 +6,22 @@ import pytest
 
 from headwater.core.errors import ConfigError
 from headwater.machine.ranks.place import Place
-from headwater.plan.amounts import parse_amount, parse_budget, parse_devices, parse_hardware
+from headwater.plan.amounts import parse_amount, parse_budget, parse_devices, parse_hardware, parse_ranks
 from headwater.plan.forecast.device import read_devices
 
 
 @pytest.mark.parametrize(
-    ("text", "usd"),
-    [("$10k", 10_000), ("10k$", 10_000), ("500 USD", 500), ("$1.5M", 1_500_000), ("$2,500", 2500), ("usd 20", 20)],
-)
-def test_money_is_read(text, usd):
-    budget = parse_budget(text)
-    assert (budget.usd, budget.hours) == (usd, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "hours"),
-    [("2h", 2), ("90min", 1.5), ("90m", 1.5), ("3d", 72), ("1.5 days", 36), ("1 week", 168), ("36s", 0.01), ("2H", 2)],
-)
-def test_time_is_read(text, hours):
-    budget = parse_budget(text)
-    assert budget.usd is None
-    assert budget.hours == pytest.approx(hours)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "usd", "hours"),
     [
-        ("10k", "single quotes"),
-        ("", "single quotes"),
-        ("0k", "single quotes"),  # what a shell leaves of $10k
-        ("12", "dollars"),
-        ("-5h", "above zero"),
-        ("$0", "above zero"),
-        ("0h", "above zero"),
-        ("5 apples", "neither money"),
-        ("$1e999", "above zero"),
+        *((text, 10_000, None) for text in ("$10k", "10k$", "usd 10_000")),
+        *(("500 USD", 500, None), ("$1.5M", 1_500_000, None), ("$2,500", 2500, None)),
+        *((text, None, 2) for text in ("2h", "2H", "120min", "7200s")),
+        *(("90m", None, 1.5), ("3d", None, 72), ("1.5 days", None, 36), ("1 week", None, 168), ("36s", None, 0.01)),
     ],
 )
-def test_no_budget_is_explained(text, says):
-    with pytest.raises(ConfigError, match=says):
-        parse_budget(text)
+def test_money_and_time_are_read(text, usd, hours):
+    budget = parse_budget(text)
+    assert (budget.usd, budget.hours) == (usd, hours and pytest.approx(hours))
 
 
 @pytest.mark.parametrize(
@@ -82,15 +58,6 @@ def test_machines_of_a_device_have_equally_many_and_no_more_than_a_node(hardware
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("8xH1000", "no device 'H1000'"), ("0xH100", "give 1 to"), ("", "is empty"), ("8x", "no device")],
-)
-def test_no_hardware_is_explained(text, says):
-    with pytest.raises(ConfigError, match=says):
-        parse_hardware(text, read_devices())
-
-
-@pytest.mark.parametrize(
     ("text", "noun", "value"),
     [
         ("40G", "bytes", 40e9),
@@ -108,7 +75,21 @@ def test_amounts_are_read(text, noun, value):
     assert parse_amount("--x", text, noun) == value
 
 
-@pytest.mark.parametrize("text", ["much", "-3G", "", "inf", "0", "3Gx"])
-def test_no_amount_names_its_option(text):
-    with pytest.raises(ConfigError, match="--text-bytes"):
-        parse_amount("--text-bytes", text, "bytes")
+@pytest.mark.parametrize(
+    ("parse", "texts", "says"),
+    [
+        (parse_budget, ["10k", "", "0k"], "single quotes"),  # a shell leaves 0k of $10k
+        (parse_budget, ["12"], "dollars"),
+        (parse_budget, ["-5h", "$0", "0h", "$1e999"], "above zero"),
+        (parse_budget, ["5 apples"], "neither money"),
+        (lambda text: parse_hardware(text, read_devices()), ["8xH1000", "8x"], "no device"),
+        (lambda text: parse_hardware(text, read_devices()), ["0xH100"], "give 1 to"),
+        (lambda text: parse_hardware(text, read_devices()), [""], "is empty"),
+        (parse_ranks, ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"], "such as 8, or 4x8"),
+        (lambda text: parse_amount("--x", text, "bytes"), ["much", "-3G", "", "inf", "0", "3Gx"], "--x"),
+    ],
+)
+def test_what_is_no_amount_is_explained(parse, texts, says):
+    for text in texts:
+        with pytest.raises(ConfigError, match=says):
+            parse(text)

@@ -49,19 +49,12 @@ def test_it_says_when_and_by_what_it_was_made(folder):
     assert 0 < found["training"]["hours"]["p10"] <= found["training"]["hours"]["p90"] < found["hours"]["p90"]
 
 
-def test_a_resume_keeps_it_to_the_byte(folder):
+def test_a_resume_keeps_it_to_the_byte_and_settings_that_decide_nothing_may_change(folder):
     begin()
     before = KEPT.read_bytes()
-    found, said = begin(8)
-    assert (KEPT.read_bytes(), said) == (before, [])
-    assert found == json.loads(before)
-
-
-def test_settings_that_decide_nothing_may_change(folder):
-    begin()
-    before = KEPT.read_bytes()
-    begin(8, "train.log_every=3", "train.profile_steps=[9, 10]", f"runs_dir={folder}/runs")
-    assert KEPT.read_bytes() == before
+    for changed in ((), ("train.log_every=3", "train.profile_steps=[9, 10]", f"runs_dir={folder}/runs")):
+        found, said = begin(8, *changed)
+        assert (KEPT.read_bytes(), said, found) == (before, [], json.loads(before)), changed
 
 
 @pytest.mark.parametrize("other", ["train.num_steps=48", "train.validate_every=2", "machine.num_threads=7"])

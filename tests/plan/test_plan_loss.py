@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from made_ladder import law, leave_ladder
+from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
 from headwater.plan import rungs
@@ -19,13 +21,6 @@ from headwater.runfile.run_config import load_run
 
 def of(*overrides: str):
     return load_run("mine.toml", list(overrides))[0]
-
-
-def write_rows(path: Path, params: tuple[float, ...], tokens: tuple[float, ...]) -> Path:
-    """Write runs of these sizes that follow a law, and return the file."""
-    rows = [(p, t, 1.5 + 40 * p**-0.35 + 30 * t**-0.3) for p in params for t in tokens]
-    path.write_text("params,tokens,loss\n" + "".join(f"{p},{t},{loss}\n" for p, t, loss in rows))
-    return path
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def ladder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def table(ladder) -> Path:
     """Return such rows as a table of anybody's."""
-    return write_rows(Path("runs.csv"), (1e4, 3e4, 1e5), (3e4, 1e5, 3e5))
+    return write_runs(Path("runs.csv"), product((1e4, 3e4, 1e5), (3e4, 1e5, 3e5)))
 
 
 CHANGES = [

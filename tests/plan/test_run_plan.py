@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from needs import needs_of
+from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
 from headwater.core.errors import ConfigError
@@ -122,14 +124,8 @@ def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_pat
     assert plan_run(both, PlanOptions()).fields()["counts"]["epochs"] is None
 
 
-def a_table(folder, epochs=None):
-    rows = ["params,tokens,loss" + (",epochs" if epochs else "")]
-    for params in (1e4, 3e4, 1e5):
-        for tokens in (4e3, 1e4, 3e4):
-            loss = 1.5 + 40 * params**-0.35 + 30 * tokens**-0.3
-            rows.append(f"{params},{tokens},{loss}" + (f",{epochs}" if epochs else ""))
-    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
-    return folder / "runs.csv"
+def a_table(folder):
+    return write_runs(folder / "runs.csv", product((1e4, 3e4, 1e5), (4e3, 1e4, 3e4)))
 
 
 def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_path):
@@ -160,10 +156,17 @@ def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     assert work_of(config, Layout()).microbatch_tokens <= config.train.batch_tokens
 
 
-def test_a_gpu_outside_the_table_is_named_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
-    config, _ = load_run("gpt2-124m", [])
-    with pytest.raises(ConfigError, match=r"GPU, NVIDIA GeForce RTX 4090, isn't in .* machine\.device=cpu"):
+@pytest.mark.parametrize(
+    ("gpu", "device", "says"),
+    [
+        ("NVIDIA GeForce RTX 4090", "auto", r"NVIDIA GeForce RTX 4090.* machine\.device=cpu"),
+        (None, "cuda", "no GPU is found here"),
+    ],
+)
+def test_a_gpu_that_is_not_there_or_outside_the_table_is_said_with_what_to_do(monkeypatch, gpu, device, says):
+    monkeypatch.setattr(hardware, "gpu_name", lambda: gpu)
+    config, _ = load_run("gpt2-124m", [f"machine.device={device}"])
+    with pytest.raises(ConfigError, match=says):
         needs_of(config)
 
 
@@ -183,12 +186,6 @@ def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, mon
     assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how
 
 
-def test_a_gpu_that_is_not_there_is_said():
-    config, _ = load_run("first-light", ["machine.device=cuda"])
-    with pytest.raises(ConfigError, match="no GPU is found here"):
-        needs_of(config)
-
-
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     found = []
@@ -201,10 +198,15 @@ def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkey
     assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)
 
 
+def of_source(**changed):
+    """Return the run with other settings of its source."""
+    return load_run(
+        "mine.toml", [f"corpus.sources.mine.{name}={json.dumps(value)}" for name, value in changed.items()]
+    )[0]
+
+
 def test_text_that_is_not_there_is_said(config):
-    (source,) = config.corpus.sources.values()
-    source = source.model_copy(update={"paths": ["texts", "tekst"]})
-    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
+    config = of_source(paths=["texts", "tekst"])
     (missing,) = plan_run(config, PlanOptions()).missing_text
     assert missing.startswith("source 'mine': no file with text can be read at 'tekst'")
     write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
@@ -213,10 +215,11 @@ def test_text_that_is_not_there_is_said(config):
 
 
 def test_epochs_by_an_estimate_are_said(config):
-    (source,) = config.corpus.sources.values()
-    source = source.model_copy(update={"num_tokens": 5000})
-    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
-    assert plan_run(config, PlanOptions()).notes[0].endswith("num_tokens of its sources, whatever the files hold now")
+    assert (
+        plan_run(of_source(num_tokens=5000), PlanOptions())
+        .notes[0]
+        .endswith("num_tokens of its sources, whatever the files hold now")
+    )
 
 
 def test_a_folder_without_text_is_said(config, tmp_path):
