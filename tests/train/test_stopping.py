@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import on_ranks
+from many_ranks import TRAIN_TINY, on_ranks
 from tiny_run import begin, plan, train_on, without_clock
 
 from headwater.core.records import read_records
@@ -155,15 +155,7 @@ def test_requests_of_ranks_go_along_with_the_step_and_nothing_else_is_waited_for
 
 RANKS = f"""
 import signal
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from headwater.machine import compute as machine
-from headwater.train.checkpoint import save
-from headwater.machine.host.signals import StopRequest
-from headwater.train.loop import train
-from headwater.train.start import assemble, past_to_resume
-from tiny_run import CountingEvaluator, MadeUpRows, plan
-machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+{TRAIN_TINY}
 
 def signal_of(what):
     if what == PAUSE and not ranks.is_first:
@@ -176,14 +168,7 @@ class Signalled(CountingEvaluator):
 
 copied = save.pieces_to_write
 save.pieces_to_write = lambda *args: (signal_of("save"), copied(*args))[1]
-settings = plan(num_steps=6, save_every=2, validate_every=3, num_probes=0)
-folder, rows = Path("run"), MadeUpRows()
-past = past_to_resume(folder, settings, rows, print, ranks=ranks)
-run = assemble(folder, settings, rows, past, lambda line: None, ranks=ranks)
-with StopRequest() as stop:
-    end = train(run, Signalled(), lambda record: None, stop)
-run.records.close()
-print(json.dumps(end.step))
+print(json.dumps(train_tiny(Signalled(), num_steps=6, save_every=2, validate_every=3)))
 """
 
 
