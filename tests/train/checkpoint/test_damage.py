@@ -105,7 +105,6 @@ SAYINGS: dict[str, Callable[[dict[str, Any]], object]] = {
     "sums too few": lambda said: said["files"].pop("optim.sums"),
     "another step": lambda said: said.update(step=9),
     "a step that isn't one": lambda said: said.update(step=True),
-    "more ranks than it has files": lambda said: said.update(world_size=2),
     "no ranks": lambda said: said.update(world_size=0),
     "no table": lambda said: said.pop("tensors"),
     "a file elsewhere": lambda said: said["files"].update({"../x": said["files"]["model.sums"]}),
