@@ -18,6 +18,7 @@ import os
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,6 +114,25 @@ def faults(text: str) -> Iterator[FaultPlan]:
         yield plan
     finally:
         install(None)
+
+
+def status_under(text: str, work: Callable[[], object]) -> int:
+    """Do the work under a plan in a fork of this process, and return with which status that ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, of which the child needs none
+        child = os.fork()
+    if child == 0:
+        try:
+            install(FaultPlan.parse(text))
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def die(text: str, work: Callable[[], object]) -> None:
+    """Do the work in a fork that crashes at a point of its plan, or by itself."""
+    assert status_under(text, work) == CRASHED, f"{text} was not reached"
 
 
 def write_wrongly(kind: str, write: Write, view: memoryview) -> int:

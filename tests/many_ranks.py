@@ -28,6 +28,28 @@ from headwater.machine.ranks.rendezvous import join_ranks
 torch.set_num_threads(1)
 ranks = join_ranks(place_of(os.environ), device="cpu")
 """
+TRAIN_TINY = f"""
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from headwater.machine import compute as machine
+from headwater.machine.host.signals import StopRequest
+from headwater.train.checkpoint import save
+from headwater.train.loop import train
+from headwater.train.start import assemble, past_to_resume
+from tiny_run import CountingEvaluator, MadeUpRows, plan
+machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+
+def train_tiny(evaluator, **settings):
+    settings, folder, rows = plan(num_probes=0, **settings), Path("run"), MadeUpRows()
+    past = past_to_resume(folder, settings, rows, print, ranks=ranks)
+    run = assemble(folder, settings, rows, past, lambda line: None, ranks=ranks)
+    with StopRequest() as stop:
+        end = train(run, evaluator, lambda record: None, stop)
+    run.records.close()
+    return end.step
+"""
+"""After JOINED: the ranks train a tiny run in `run`, and return the step at which it ended."""
+
 # device meshes have groups of their own, whose threads an interpreter that ends by itself doesn't always end well
 LEFT = """
 sys.stdout.flush()

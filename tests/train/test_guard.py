@@ -73,33 +73,25 @@ def test_a_spike_planted_into_a_real_run_is_refused(name, at):
     assert not is_outlier(guard, losses[at], norms[at])
 
 
-def test_a_run_begins_with_nothing_to_compare_with():
-    guard = guard_after([5.0] * 63)
-    assert not is_outlier(guard, 500.0)
-    guard.note(5.0, 1.0)
-    assert is_outlier(guard, 500.0)
+CALM, NAN, INF = [5.0] * 128, math.nan, math.inf
+JUDGED = [  # the losses before, settings; loss and norm, whether they are refused
+    ([5.0] * 63, {}, 500.0, 1.0, False),  # a run begins with nothing to compare with
+    ([5.0] * 64, {}, 500.0, 1.0, True),
+    *[(losses, {}, *bad, True) for losses in ([], CALM) for bad in [(NAN, 1), (INF, 1), (-INF, 1), (1, NAN), (1, INF)]],
+    ([], {"guard_sigmas": None}, NAN, 1.0, True),
+    (CALM, {"guard_sigmas": None}, 1e9, 1e9, False),
+    (CALM, {}, 0.0, 0.0, False),  # a fall
+]
+
+
+@pytest.mark.parametrize(("losses", "changed", "loss", "norm", "is_refused"), JUDGED)
+def test_what_is_no_number_and_what_rises_too_far_is_refused(losses, changed, loss, norm, is_refused):
+    assert is_outlier(guard_after(losses, **changed), loss, norm) is is_refused
 
 
 def test_a_loss_near_0_may_rise_by_a_few_hundredths():
     """A model that has memorised its text: six hundredths of a nat are no spike, whatever the median is."""
     assert loss_limit([0.001] * 128, 6) == pytest.approx(0.061)
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused_from_the_first_step_on(loss):
-    assert is_outlier(guard_after([]), loss)
-    assert is_outlier(guard_after([]), 1.0, abs(loss))
-    assert is_outlier(guard_after([], guard_sigmas=None), loss)
-
-
-def test_without_sigmas_only_what_is_no_number_is_refused():
-    guard = guard_after([5.0] * 128, guard_sigmas=None)
-    assert not is_outlier(guard, 1e9, 1e9)
-
-
-def test_a_fall_is_never_refused():
-    guard = guard_after([5.0] * 128)
-    assert not is_outlier(guard, 0.0, 0.0)
 
 
 def test_a_spike_that_was_taken_does_not_let_the_next_one_pass():

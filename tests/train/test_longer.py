@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import warnings
 from pathlib import Path
 
 import pytest
-from fault_plan import CRASHED, FaultPlan, faults
+from fault_plan import die, faults
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import MadeUpRows, train_here
 from tiny_run import plan as tiny_plan
 
-from headwater.core import disk
 from headwater.core.errors import CheckpointError
 from headwater.core.files import read_json
 from headwater.tokens.skipped_rows import FILE, WrittenInterventions, read_interventions
@@ -134,20 +131,6 @@ def num_half_length(train: TrainSettings) -> int:
 # ---- a kill at every point
 
 
-def die(the_faults: str, run_dir: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads; the child only moves files
-        child = os.fork()
-    if child == 0:
-        try:
-            disk.install(FaultPlan.parse(the_faults))
-            lengthen(run_dir)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == CRASHED, f"{the_faults} was not reached"
-
-
 def finished_with_interventions(folder: Path) -> Path:
     """Train the shorter run, whose log has a step that was skipped before its decay and one after."""
     train_here(folder, SHORT)
@@ -165,7 +148,7 @@ def test_killed_at_any_point_the_next_call_comes_to_the_same(tmp_path):
     assert len(counted.operations) > 10
     for number in range(1, len(counted.operations) + 1):
         run_dir = Path(shutil.copytree(finished, tmp_path / str(number)))
-        die(f"crash@{number}", run_dir)
+        die(f"crash@{number}", lambda run_dir=run_dir: lengthen(run_dir))
         lengthen(run_dir)
         assert steps_in(run_dir / "checkpoints") == [6], number
         assert steps_in(run_dir / "checkpoints-of-12-steps") == [8, 12], number

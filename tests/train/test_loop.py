@@ -48,10 +48,8 @@ def measurements(run_dir: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that was never stopped."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-        folder = tmp_path_factory.mktemp("whole")
-        train_here(folder, plan())
+    folder = tmp_path_factory.mktemp("whole")
+    train_here(folder, plan())
     return folder
 
 
@@ -154,9 +152,7 @@ def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, mon
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """The folder of a run that was stopped after a step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-        train_here(folder := tmp_path_factory.mktemp("begun"), plan(), stop_after=1)
+    train_here(folder := tmp_path_factory.mktemp("begun"), plan(), stop_after=1)
     return folder
 
 

@@ -28,8 +28,26 @@ def search(seconds: dict[int, float | None], start: int, num_rows: int = 64, roo
     return list(found), choose(found, start)
 
 
-def test_the_rules_size_stays_unless_another_is_faster_by_a_margin():
-    assert search({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4) == ([4, 8, 2], 4)
+SEARCHES = {  # seconds of each size, the rule's size, options; the sizes measured, the one chosen
+    "no other is faster by a margin": ({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4, {}, [4, 8, 2], 4),
+    "larger ones as long as each is faster": ({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4, {}, [4, 8, 16, 32], 32),
+    "and not the last of them": ({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.75}, 4, {}, [4, 8, 16, 32], 16),
+    "smaller ones where larger are no better": ({8: 1.0, 16: 1.1, 4: 0.9, 2: 0.8, 1: 0.9}, 8, {}, [8, 16, 4, 2, 1], 2),
+    "sizes divide the batch": ({5: 1.0, 15: 0.5, 1: 1.0}, 5, {"num_rows": 15}, [5, 15], 15),
+    "also below": ({5: 1.0, 15: 2.0, 1: 1.0}, 5, {"num_rows": 15}, [5, 15, 1], 5),
+    "a prime": ({1: 1.0, 7: 2.0}, 1, {"num_rows": 7}, [1, 7], 1),
+    "one that doesn't fit": ({8: 1.0, 16: None, 4: 1.0}, 8, {}, [8, 16, 4], 8),
+    "the rule's doesn't fit": ({8: None, 4: None, 2: 1.0, 1: 0.99}, 8, {}, [8, 4, 2, 1], 1),
+    "nor is there time": ({8: None, 4: None, 2: 1.0}, 8, {"time": lambda: False}, [8, 4, 2], 2),
+    "no room to double": ({4: 1.0, 2: 1.0}, 4, {"room": lambda: False}, [4, 2], 4),
+    "time for one more": ({4: 1.0, 8: 0.5}, 4, {"time": iter([True, False, False]).__next__}, [4, 8], 8),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_measures_these_sizes_and_chooses_this_one(name):
+    seconds, start, options, measured, chosen = SEARCHES[name]
+    assert search(seconds, start, **options) == (measured, chosen)
 
 
 def test_a_rules_size_that_was_only_disturbed_stays():
@@ -39,42 +57,9 @@ def test_a_rules_size_that_was_only_disturbed_stays():
     assert choose(confirm(found, 4, {4: 1.1}.__getitem__), 4) == 8
 
 
-def test_larger_sizes_are_tried_as_long_as_each_is_faster_by_a_margin():
-    assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4) == ([4, 8, 16, 32], 32)
-    assert search({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.75}, 4) == ([4, 8, 16, 32], 16)
-
-
-def test_smaller_sizes_are_tried_where_larger_ones_are_no_better():
-    assert search({8: 1.0, 16: 1.1, 4: 0.9, 2: 0.8, 1: 0.9}, 8) == ([8, 16, 4, 2, 1], 2)
-
-
-def test_sizes_divide_the_batch():
-    assert search({5: 1.0, 15: 0.5, 1: 1.0}, 5, num_rows=15) == ([5, 15], 15)
-    assert search({5: 1.0, 15: 2.0, 1: 1.0}, 5, num_rows=15) == ([5, 15, 1], 5)
-    assert search({1: 1.0, 7: 2.0}, 1, num_rows=7) == ([1, 7], 1)
-
-
-def test_a_size_that_does_not_fit_is_not_taken():
-    assert search({8: 1.0, 16: None, 4: 1.0}, 8) == ([8, 16, 4], 8)
-
-
-def test_a_rules_size_that_does_not_fit_is_halved_until_one_does_though_time_is_up():
-    assert search({8: None, 4: None, 2: 1.0, 1: 0.99}, 8) == ([8, 4, 2, 1], 1)
-    assert search({8: None, 4: None, 2: 1.0}, 8, time=lambda: False) == ([8, 4, 2], 2)
-
-
 def test_nothing_that_fits_is_an_error_that_says_what_to_do():
     with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute=1, or"):
         search({2: None, 1: None}, 2)
-
-
-def test_nothing_is_doubled_where_the_memory_has_no_room():
-    assert search({4: 1.0, 2: 1.0}, 4, room=lambda: False) == ([4, 2], 4)
-
-
-def test_no_size_is_measured_after_the_time():
-    left = [True, False, False]
-    assert search({4: 1.0, 8: 0.5}, 4, time=lambda: left.pop(0)) == ([4, 8], 8)
 
 
 def test_the_sentence_names_every_size_and_its_speed():

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
-import threading
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from fault_plan import CRASHED, die
 from spiked_run import HARMED, NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
 from tiny_run import ROWS_PER_STEP, MadeUpRows, begin
 
-from headwater.core import disk
 from headwater.core.errors import TrainingError
 from headwater.core.records import read_all, read_records
 from headwater.machine.host.signals import StopRequest
 from headwater.tokens.skipped_rows import FILE, read_interventions
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.load import read_checkpoint
-
-# what dies leaves its files open
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
@@ -73,20 +69,22 @@ def test_all_steps_are_done_as_if_the_skipped_rows_had_never_been_given(spiked, 
     assert not (tmp_path / FILE).exists()
 
 
-def test_a_checkpoint_that_was_harmed_itself_is_gone_back_to_once(tmp_path, monkeypatch):
-    plant(monkeypatch, 7)  # the eighth step, after which the run saves
-    go_on(tmp_path, spiked_plan())
-    backs = [entry for entry in read_interventions(tmp_path) if entry["kind"] == "rollback"]
-    assert [(entry["from_step"], entry["to_step"]) for entry in backs] == [(8, 8), (8, 4)]
+@pytest.mark.parametrize(
+    ("harmed_step", "save_every", "backs"),
+    [
+        (HARMED, 4, [(10, 8)]),
+        (7, 4, [(8, 8), (8, 4)]),  # after the step that did it the run saved: that checkpoint is gone back to once
+        (5, 10, [(6, 0)]),  # before the first save: it starts again with other rows
+    ],
+)
+def test_a_run_goes_back_to_the_checkpoint_before_the_harm_and_ends(
+    tmp_path, monkeypatch, harmed_step, save_every, backs
+):
+    plant(monkeypatch, harmed_step)
+    assert go_on(tmp_path, spiked_plan(save_every=save_every)).step == NUM_STEPS
+    found = [entry for entry in read_interventions(tmp_path) if entry["kind"] == "rollback"]
+    assert [(entry["from_step"], entry["to_step"]) for entry in found] == backs
     assert all(math.isfinite(record["loss"]) for record in read_records(tmp_path / "records.jsonl", "step"))
-    assert list_checkpoints(tmp_path)[0][0] == NUM_STEPS
-
-
-def test_a_run_harmed_before_its_first_save_starts_again_with_other_rows(tmp_path, monkeypatch):
-    plant(monkeypatch, 5)
-    end = go_on(tmp_path, spiked_plan(save_every=10))
-    assert read_interventions(tmp_path)[-1]["to_step"] == 0
-    assert end.step == NUM_STEPS
 
 
 def test_a_run_that_is_harmed_again_and_again_stops_with_advice(tmp_path, monkeypatch):
@@ -167,101 +165,61 @@ def test_the_unfinished_last_line_of_a_killed_process_is_ignored(tmp_path, spike
 # ---- what stops it on the way
 
 
-class Killed(BaseException):
-    """Nothing in the code catches it: as after SIGKILL."""
+def train_to_the_end(run_dir: Path, *given: object) -> None:
+    go_on(run_dir, spiked_plan(), *given)
 
 
-class Points:
-    """Count the moments at which a run may die, and let it die at one of them.
+def crashed_at(*operations: int) -> Callable[[Path], None]:
+    """Let each of several processes die at one of its operations on the disk."""
 
-    Those are before every operation on the disk of the thread that trains, and after each record. What dies changes
-    nothing on the disk any more, whatever it does while it ends.
-    """
+    def stop(run_dir: Path) -> None:
+        for operation in operations:
+            die(f"crash@{operation}", lambda: train_to_the_end(run_dir))
 
-    keeps_bytes = False
-
-    def __init__(self, last: int | None = None) -> None:
-        self.count, self.last = 0, last
-
-    def begin(self, kind: str, path: str, details: tuple) -> None:
-        if threading.current_thread() is threading.main_thread() or self._is_dead:
-            self.pass_one()
-
-    def pass_one(self, record: object = None) -> None:
-        self.count += 1
-        if self._is_dead:
-            raise Killed
-
-    @property
-    def _is_dead(self) -> bool:
-        return self.last is not None and self.count >= self.last
-
-    def train(self, run_dir: Path) -> None:
-        disk.install(self)
-        try:
-            go_on(run_dir, spiked_plan(), self.pass_one)
-        finally:
-            disk.install(None)
+    return stop
 
 
-def killed_at(run_dir: Path, point: int) -> None:
-    with pytest.raises(Killed):
-        Points(point).train(run_dir)
+def crashed_after(event: str, step: int, run_dir: Path) -> None:
+    """Let a process die right after it wrote a record."""
+    what = event, step
+    die("", lambda: train_to_the_end(run_dir, lambda r: (r["event"], r["step"]) == what and os._exit(CRASHED)))
+
+
+def signalled_after(num_events: int, run_dir: Path) -> None:
+    """Stop the run after so many steps, skipped ones and rollbacks, at which an unstopped run doesn't save."""
+    stop, events = StopRequest(), iter(range(num_events))
+
+    def display(record):
+        if record["event"] in ("step", "skipped", "rollback") and next(events, None) == num_events - 1:
+            stop.signal_name = "SIGTERM"
+
+    train_to_the_end(run_dir, display, stop)
+
+
+def damaged_after_going_back(run_dir: Path) -> None:
+    signalled_after(14, run_dir)
+    assert read_interventions(run_dir)[-1]["kind"] == "rollback"
+    path = list_checkpoints(run_dir)[0][1] / "optim.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
 
 
 # before it goes back, while it does and after; benchmarks/reliability kills whole runs at any moment
-@pytest.mark.parametrize("point", [18, 45, 52, 59, 66, 90])
-def test_a_run_killed_at_a_point_and_resumed_is_the_same(tmp_path, spiked, harmed, point):
-    killed_at(tmp_path, point)
-    go_on(tmp_path, spiked_plan())
+STOPS = {
+    **{f"killed at operation {at}": crashed_at(at) for at in (40, 97, 105, 114, 117, 119, 150)},
+    "killed again and again": crashed_at(98, 3, 9, 2, 25),
+    "killed when it has gone back": partial(crashed_after, "rollback", 8),
+    "stopped when it skips": partial(signalled_after, 11),
+    "stopped when it has gone back": partial(signalled_after, 14),
+    "a damaged checkpoint after going back": damaged_after_going_back,
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_whatever_stops_it_on_the_way_the_run_is_the_same(tmp_path, spiked, harmed, stop):
+    STOPS[stop](tmp_path)
+    train_to_the_end(tmp_path)
     assert_same_run(tmp_path, spiked)
-
-
-def test_a_run_killed_again_and_again_is_the_same(tmp_path, spiked, harmed):
-    for point in (34, 3, 5, 2, 7):
-        killed_at(tmp_path, point)
-    go_on(tmp_path, spiked_plan())
-    assert_same_run(tmp_path, spiked)
-
-
-def test_a_real_kill_is_no_different(tmp_path, spiked, harmed):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        go_on(
-            tmp_path,
-            spiked_plan(),
-            lambda record: record["event"] == "rollback" and os.kill(os.getpid(), signal.SIGKILL),
-        )
-        os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    go_on(tmp_path, spiked_plan())
-    assert_same_run(tmp_path, spiked)
-
-
-@pytest.mark.parametrize("after", [11, 14])
-def test_a_run_stopped_by_a_signal_is_the_same(tmp_path, spiked, harmed, after):
-    """It saves at steps at which an unstopped run doesn't, and must not go back to those."""
-    stop, events = StopRequest(), iter(range(after))
-
-    def display(record):
-        if record["event"] in ("step", "skipped", "rollback") and next(events, None) == after - 1:
-            stop.signal_name = "SIGTERM"
-
-    go_on(tmp_path, spiked_plan(), display, stop)
-    go_on(tmp_path, spiked_plan())
-    assert_same_run(tmp_path, spiked)
-
-
-def test_a_damaged_checkpoint_after_going_back_costs_time_and_nothing_else(tmp_path, spiked, harmed):
-    stop = StopRequest()
-    go_on(tmp_path, spiked_plan(), lambda r: r["event"] == "rollback" and setattr(stop, "signal_name", "SIGTERM"), stop)
-    path = list_checkpoints(tmp_path)[0][1] / "optim.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
-    go_on(tmp_path, spiked_plan())
-    assert list(tmp_path.glob("checkpoints/damaged-*"))
-    assert_same_run(tmp_path, spiked)
+    assert bool(list(tmp_path.glob("checkpoints/damaged-*"))) == ("damaged" in stop)
 
 
 def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path, monkeypatch):
@@ -274,12 +232,7 @@ def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path,
 
     go_on(tmp_path / "whole", spiked_plan())
 
-    def die(record):
-        if record["event"] == "step" and record["step"] == 7:
-            raise Killed
-
-    with pytest.raises(Killed):
-        go_on(tmp_path / "killed", spiked_plan(), die)
+    crashed_after("step", 7, tmp_path / "killed")
     bad.clear()
     go_on(tmp_path / "killed", spiked_plan())
     assert_same_run(tmp_path / "killed", tmp_path / "whole")

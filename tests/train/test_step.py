@@ -35,9 +35,12 @@ class Trainer:
         self.num_updates = 0
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
 
-    def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
-        given = self.model, self.optimizer, microbatches, self.parallel
-        result = train_step(*given, lr_factor=lr_factor, step=self.num_updates, max_grad_norm=max_grad_norm)
+    def step(self, microbatches: list[Batch], **options) -> StepResult:
+        given, usual = (
+            (self.model, self.optimizer, microbatches, self.parallel),
+            {"lr_factor": 1.0, "max_grad_norm": 1.0},
+        )
+        result = train_step(*given, step=self.num_updates, **usual | options)
         self.num_updates += result.reason is None
         return result
 
@@ -79,34 +82,6 @@ def test_the_split_into_microbatches_changes_nothing_but_last_bits(rule):
         assert many.loss == pytest.approx(one.loss, rel=1e-5)
         assert many.grad_norm == pytest.approx(one.grad_norm, rel=1e-4)
         assert many.num_targets == one.num_targets
-
-
-def test_steps_are_repeated_bit_by_bit():
-    first, second = Trainer(), Trainer()
-    for step in range(3):
-        assert first.step(split(4 * step, 2)) == second.step(split(4 * step, 2))
-    assert all(torch.equal(value, second.everything()[name]) for name, value in first.everything().items())
-
-
-def poison(trainer: Trainer, value: float) -> None:
-    with torch.no_grad():
-        trainer.model.blocks[0].mlp.up.weight[0, 0] = value
-        trainer.model.blocks[0].mlp.down.weight.fill_(1.0)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_step_that_is_not_finite_is_not_taken(value):
-    trainer = Trainer()
-    trainer.step(split(0, 2))
-    poison(trainer, value)
-    before = trainer.everything()
-    result = trainer.step(split(4, 2))
-    assert result.reason is not None
-    assert not (math.isfinite(result.loss) and math.isfinite(result.grad_norm))
-    after = trainer.everything()
-    unchanged = [torch.equal(after[name].nan_to_num(), before[name].nan_to_num()) for name in before]
-    assert all(unchanged)
-    assert not [p for p in trainer.model.parameters() if p.grad is not None], "a bad gradient would spoil the next step"
 
 
 def test_gradients_do_not_pile_up_from_step_to_step():
@@ -165,19 +140,14 @@ def spoil_gradient(monkeypatch, name: str, value: float) -> None:
     monkeypatch.setattr(GradientSum, "add_", add_)
 
 
-def infinite_loss(monkeypatch) -> None:
-    honest = gradients_module.sum_own_gradients
-    monkeypatch.setattr(gradients_module, "sum_own_gradients", lambda *given: honest(*given) + math.inf)
-
-
-def untaken(trainer: Trainer, microbatches: list[Batch]) -> StepResult:
+def untaken(trainer: Trainer, microbatches: list[Batch], **judge) -> StepResult:
     """Take a step that isn't taken, and check that nothing has another bit afterwards."""
     before = trainer.everything()
-    result = trainer.step(microbatches)
+    result = trainer.step(microbatches, **judge)
     assert result.reason is not None
     after = trainer.everything()
     assert not [n for n in before if not torch.equal(before[n].view(torch.int32), after[n].view(torch.int32))]
-    assert not [p for p in trainer.model.parameters() if p.grad is not None]
+    assert not [p for p in trainer.model.parameters() if p.grad is not None], "it would spoil the next step"
     return result
 
 
@@ -195,32 +165,25 @@ def test_one_bad_number_in_one_gradient_leaves_no_trace(monkeypatch, rule, value
     assert all(torch.equal(value, other.everything()[name]) for name, value in trainer.everything().items())
 
 
-def test_an_infinite_loss_with_good_gradients_leaves_no_trace(monkeypatch):
-    trainer = Trainer()
-    infinite_loss(monkeypatch)
-    assert untaken(trainer, split(0, 2)).loss == math.inf
+def without_targets(batch: Batch) -> Batch:
+    return replace(batch, targets_BT=np.full_like(batch.targets_BT, NO_TARGET), num_targets=0)
 
 
-def test_rows_without_any_target_are_said_to_be_so_and_not_trained_on():
-    trainer = Trainer()
+@pytest.mark.parametrize("bad", ["an infinite loss with good gradients", "no target", "judged"])
+def test_a_step_that_is_not_taken_leaves_no_trace_and_says_why(monkeypatch, bad):
+    trainer, honest = Trainer(), gradients_module.sum_own_gradients
     trainer.step(split(0, 2))
-    (batch,) = split(4, ROWS_PER_STEP)
-    masked = replace(batch, targets_BT=np.full_like(batch.targets_BT, NO_TARGET), num_targets=0)
-    assert untaken(trainer, [masked]).reason == "its rows hold no token to predict"
+    batches = split(4, 2)
+    if bad == "judged":
+        assert untaken(trainer, batches, judge=lambda *found: "too good").reason == "too good"
+    elif bad == "no target":
+        assert untaken(trainer, [*map(without_targets, batches)]).reason == "its rows hold no token to predict"
+    else:
+        monkeypatch.setattr(gradients_module, "sum_own_gradients", lambda *given: honest(*given) + math.inf)
+        assert untaken(trainer, batches).loss == math.inf
 
 
 def test_a_microbatch_without_targets_beside_one_with_some_changes_nothing():
     (batch,) = split(4, ROWS_PER_STEP)
-    masked = replace(batch, targets_BT=np.full_like(batch.targets_BT, NO_TARGET), num_targets=0)
     alone, beside = Trainer(), Trainer()
-    assert alone.step([batch]).loss == beside.step([batch, masked]).loss
-
-
-def test_a_step_that_is_judged_bad_leaves_no_trace():
-    trainer = Trainer()
-    trainer.step(split(0, 2))
-    before = trainer.everything()
-    given = trainer.model, trainer.optimizer, split(4, 2), trainer.parallel
-    result = train_step(*given, lr_factor=1.0, step=1, max_grad_norm=1.0, judge=lambda *found: "too good")
-    assert result.reason == "too good"
-    assert all(torch.equal(value, before[name]) for name, value in trainer.everything().items())
+    assert alone.step([batch]).loss == beside.step([batch, without_targets(batch)]).loss

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import on_ranks
+from many_ranks import TRAIN_TINY, on_ranks
 from tiny_run import begin, plan, train_on, without_clock
 
 from headwater.core.records import read_records
@@ -123,59 +123,39 @@ def begun(tmp_path):
     run.records.close()
 
 
-def exchanged(monkeypatch, of_others: list[bool]) -> list[list[bool]]:
-    """Let another rank have these flags; return a list of this rank's, one entry an exchange."""
-    own: list[list[bool]] = []
+NO, SAVE, STOP = [False] * 3, [True, False, False], [False, True, False]
+REQUESTS = [  # ranks, the others' requests, this one's signal, what went along with the step; goes on, saves, exchanges
+    (1, NO, "", None, True, [], 1, NO),
+    (1, STOP, "", None, False, [None], 1, NO),  # what is requested of one rank all ranks do
+    (1, NO, "SIGTERM", NO, False, [None], 1, STOP),  # of one rank what came since the step counts
+    (2, NO, "", None, True, [], 1, NO),  # before the first step there is no step to go along with
+    (2, NO, "SIGTERM", NO, True, [], 0, STOP),  # since the step: the others don't know it yet
+    (2, NO, "SIGUSR1", NO, True, [], 0, SAVE),  # nor this, which is kept until it is served
+    (2, NO, "SIGUSR1", SAVE, True, ["SIGUSR1"], 0, NO),
+]
+
+
+@pytest.mark.parametrize(
+    ("world_size", "of_others", "signalled", "of_step", "goes_on", "saves", "num_exchanges", "left"), REQUESTS
+)
+def test_requests_of_ranks_go_along_with_the_step_and_nothing_else_is_waited_for(
+    begun, monkeypatch, world_size, of_others, signalled, of_step, goes_on, saves, num_exchanges, left
+):
+    exchanges, saved, stop = [], [], StopRequest()
     monkeypatch.setattr(
-        DataParallel, "any", lambda parallel, flags: own.append(flags) or [*map(any, zip(flags, of_others))]
+        DataParallel, "any", lambda parallel, own: exchanges.append(own) or [*map(any, zip(own, of_others))]
     )
-    return own
-
-
-def test_what_is_requested_of_one_rank_all_ranks_do(begun, monkeypatch):
-    exchanged(monkeypatch, [False] * 3)
-    assert handle_requests(begun, begun.start, StopRequest(), None)
-    monkeypatch.setattr("headwater.train.state.save", lambda *given: None)
-    exchanged(monkeypatch, [False, True, False])
-    assert not handle_requests(begun, begun.start, StopRequest(), None), "another rank was"
-    exchanged(monkeypatch, [False] * 3)
-    (stop := StopRequest()).signal_name = "SIGTERM"
-    assert not handle_requests(begun, begun.start, stop, [False] * 3), "of one rank what came since the step counts"
-
-
-def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_waited_for(begun, monkeypatch):
-    exchanges, stop = exchanged(monkeypatch, [False] * 3), StopRequest()
-    begun.ranks.world_size = 2
-    assert handle_requests(begun, begun.start, stop, None)
-    assert len(exchanges) == 1, "before the first step there is no step to go along with"
-    stop.signal_name = "SIGTERM"  # of this rank, since the step: the others don't know it yet
-    assert handle_requests(begun, begun.start, stop, [False] * 3)
-    assert len(exchanges) == 1
-    assert own_requests(begun, stop) == [False, True, False]
-
-
-def test_a_request_to_save_is_kept_until_it_is_served(begun, monkeypatch):
-    saved = []
-    monkeypatch.setattr("headwater.train.state.save", lambda *given, signal: saved.append(signal))
-    begun.ranks.world_size, stop = 2, StopRequest()
-    stop.save_requested = True
-    assert handle_requests(begun, begun.start, stop, [False] * 3)
-    assert (saved, own_requests(begun, stop)) == ([], [True, False, False])
-    assert handle_requests(begun, begun.start, stop, [True, False, False])
-    assert (saved, own_requests(begun, stop)) == (["SIGUSR1"], [False, False, False])
+    monkeypatch.setattr("headwater.train.state.save", lambda *given, signal=None: saved.append(signal))
+    begun.ranks.world_size = world_size
+    stop.save_requested = signalled == "SIGUSR1"
+    stop.signal_name = "SIGTERM" if signalled == "SIGTERM" else None
+    assert handle_requests(begun, begun.start, stop, of_step) is goes_on
+    assert (saved, len(exchanges), own_requests(begun, stop)) == (saves, num_exchanges, left)
 
 
 RANKS = f"""
 import signal
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from headwater.machine import compute as machine
-from headwater.train.checkpoint import save
-from headwater.machine.host.signals import StopRequest
-from headwater.train.loop import train
-from headwater.train.start import assemble, past_to_resume
-from tiny_run import CountingEvaluator, MadeUpRows, plan
-machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+{TRAIN_TINY}
 
 def signal_of(what):
     if what == PAUSE and not ranks.is_first:
@@ -188,14 +168,7 @@ class Signalled(CountingEvaluator):
 
 copied = save.pieces_to_write
 save.pieces_to_write = lambda *args: (signal_of("save"), copied(*args))[1]
-settings = plan(num_steps=6, save_every=2, validate_every=3, num_probes=0)
-folder, rows = Path("run"), MadeUpRows()
-past = past_to_resume(folder, settings, rows, print, ranks=ranks)
-run = assemble(folder, settings, rows, past, lambda line: None, ranks=ranks)
-with StopRequest() as stop:
-    end = train(run, Signalled(), lambda record: None, stop)
-run.records.close()
-print(json.dumps(end.step))
+print(json.dumps(train_tiny(Signalled(), num_steps=6, save_every=2, validate_every=3)))
 """
 
 

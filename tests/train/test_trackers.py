@@ -142,25 +142,24 @@ def release(listed, monkeypatch) -> threading.Event:
     return release
 
 
-def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, release):
+@pytest.mark.parametrize(
+    ("max_waiting", "num_steps", "words"),
+    [
+        (trackers.MAX_WAITING, 4, "trackers are behind; `headwater report RUN --tracker hanging` sends all records"),
+        (8, 40, "trackers are 8 records behind and get no more; `headwater report "),
+    ],
+)
+def test_a_tracker_that_hangs_holds_up_nothing_and_is_given_up_with_one_line(
+    tmp_path, release, monkeypatch, max_waiting, num_steps, words
+):
+    monkeypatch.setattr(trackers, "MAX_WAITING", max_waiting)
     records, said = RunRecords(tmp_path / "records.jsonl", lambda: 1.0), []
     with tracking(["hanging"], tmp_path, {}, said.append, seconds=0.01) as display:
         display(records.append("start", 0))
-        append_steps(records, display, 1, 4)
+        append_steps(records, display, 1, num_steps)
     release.set()
     records.close()
-    assert said == [f"trackers are behind; `headwater report {tmp_path} --tracker hanging` sends all records again"]
-
-
-def test_a_tracker_that_falls_too_far_behind_is_given_up_with_one_line(tmp_path, release, monkeypatch):
-    monkeypatch.setattr(trackers, "MAX_WAITING", 8)
-    records, said = RunRecords(tmp_path / "records.jsonl", lambda: 1.0), []
-    with tracking(["hanging"], tmp_path, {}, said.append, seconds=0.01) as display:
-        display(records.append("start", 0))
-        append_steps(records, display, 1, 40)
-    release.set()
-    records.close()
-    assert len(said) == 1 and said[0].startswith("trackers are 8 records behind and get no more; `headwater report ")
+    assert len(said) == 1 and said[0].startswith(words.replace("RUN", str(tmp_path)))
 
 
 def test_trackio_is_refused_where_it_would_use_the_network():

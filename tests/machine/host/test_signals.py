@@ -31,20 +31,22 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_remembered_by_name_and_nothing_is_interrupted(number):
+@pytest.mark.parametrize(
+    ("numbers", "name", "is_save"),
+    [
+        ([], None, False),
+        ([signal.SIGINT], "SIGINT", False),
+        ([signal.SIGTERM], "SIGTERM", False),
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGTERM], "SIGINT", False),  # the first counts
+        ([signal.SIGUSR1], None, True),  # asks for a save and not to stop
+    ],
+)
+def test_a_signal_is_remembered_by_name_and_nothing_is_interrupted(numbers, name, is_save):
     with StopRequest() as stop:
-        assert stop.signal_name is None
-        send(number)
-        assert stop.signal_name == number.name
-
-
-def test_the_first_signal_counts():
-    with StopRequest() as stop:
-        send(signal.SIGINT)
-        send(signal.SIGTERM)
-        send(signal.SIGTERM)
-        assert stop.signal_name == "SIGINT"
+        for number in numbers:
+            send(number)
+        assert (stop.signal_name, stop.save_requested) == (name, is_save)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -67,18 +69,6 @@ def test_the_old_handlers_come_back_also_after_an_error():
         signal.signal(signal.SIGTERM, old)
 
 
-def test_sigusr1_asks_for_a_save_and_not_to_stop():
-    with StopRequest() as stop:
-        send(signal.SIGUSR1)
-        assert stop.save_requested
-        assert stop.signal_name is None
-    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-
-
-def terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def run(act: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", PROGRAM.format(act=act)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
@@ -87,9 +77,9 @@ def run(act: str) -> subprocess.CompletedProcess[str]:
 def test_the_first_signal_interrupts_and_later_ones_do_not():
     with Termination(75, "") as termination:
         with pytest.raises(KeyboardInterrupt):
-            terminate()
+            send(signal.SIGTERM)
         assert termination.is_requested
-        terminate()
+        send(signal.SIGTERM)
 
 
 def test_the_old_handler_comes_back():
@@ -104,7 +94,7 @@ def test_the_old_handler_comes_back():
 def test_while_a_stop_request_stands_in_its_place_nothing_is_interrupted():
     with Termination(75, "", grace_seconds=0.01) as termination:
         with StopRequest() as stop:
-            terminate()
+            send(signal.SIGTERM)
         assert (stop.signal_name, termination.is_requested) == ("SIGTERM", False)
         with pytest.raises(KeyboardInterrupt):
             stop.pass_on()
@@ -115,7 +105,7 @@ def test_a_signal_after_the_block_changes_nothing_when_further_ones_are_to_be_ig
     try:
         with Termination(75, "") as termination:
             termination.ignore_further()
-        terminate()
+        send(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, old)

@@ -20,22 +20,23 @@ def allow(monkeypatch, *numbers):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(numbers))
 
 
-def test_two_hardware_threads_of_a_core_count_once(cpus, tmp_path, monkeypatch):
-    allow(monkeypatch, *range(8))
-    assert usable_cores(cpus, tmp_path / "none") == 4
-
-
-def test_only_cpus_that_the_process_may_use_count(cpus, tmp_path, monkeypatch):
-    allow(monkeypatch, 1, 5, 2)
-    assert usable_cores(cpus, tmp_path / "none") == 2
-
-
 @pytest.mark.parametrize(
-    ("limit", "cores"), [("max 100000", 4), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1)]
+    ("allowed", "limit", "cores"),
+    [
+        (range(8), None, 4),  # two hardware threads of a core count once
+        ([1, 5, 2], None, 2),
+        (range(8), "max 100000", 4),
+        (range(8), "200000 100000", 2),  # a quota pays for whole cores
+        (range(8), "250000 100000", 2),
+        (range(8), "50000 100000", 1),
+    ],
 )
-def test_a_quota_pays_for_whole_cores(cpus, tmp_path, monkeypatch, limit, cores):
-    allow(monkeypatch, *range(8))
-    (tmp_path / "cpu.max").write_text(limit + "\n")
+def test_cores_are_those_that_the_process_may_use_and_its_quota_pays_for(
+    cpus, tmp_path, monkeypatch, allowed, limit, cores
+):
+    allow(monkeypatch, *allowed)
+    if limit:
+        (tmp_path / "cpu.max").write_text(limit + "\n")
     assert usable_cores(cpus, tmp_path) == cores
 
 

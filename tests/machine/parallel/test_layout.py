@@ -1,13 +1,26 @@
-"""What [parallel] makes of a number of ranks, and what it says where they don't fit."""
+"""What [parallel] makes of a number of ranks and of a model, and what it says where they don't fit."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import torch
 from pydantic import ValidationError
 
 from headwater.core.errors import LayoutError
-from headwater.machine.parallel.settings import ParallelSettings, fewest_ranks, meshes_of
+from headwater.machine.parallel.boxes import blocks_of, rows_by_rank
+from headwater.machine.parallel.prepare import stages_of
+from headwater.machine.parallel.settings import (
+    ParallelSettings,
+    fewest_ranks,
+    layers_problem,
+    meshes_of,
+    microbatches_problem,
+)
 from headwater.machine.ranks.mesh import Mesh
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
 
 
 @pytest.mark.parametrize(
@@ -76,3 +89,119 @@ def test_an_axis_that_is_not_built_is_refused_in_words():
 def test_an_axis_takes_a_number_of_ranks_or_auto(value):
     with pytest.raises(ValidationError):
         ParallelSettings(shard=value)
+
+
+# ---- a model over ranks
+
+
+MODEL = ModelSettings(
+    vocab_size=512, num_layers=3, d_model=64, d_ff=192, num_heads=8, num_kv_heads=2, head_dim=8, seq_len=128
+)
+UNTIED = {"tied_embeddings": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "parallel", "arithmetic"),
+    [
+        (
+            {"num_heads": 6},
+            {"context": 1, "tensor": 4},
+            "tensor = 4 can't divide model.num_heads = 6 into 4 equal parts: 2 is left",
+        ),
+        (
+            {},
+            {"context": 1, "tensor": 4},
+            "tensor = 4 can't divide model.num_kv_heads = 2 into 4 equal parts: 2 is left",
+        ),
+        (
+            {"vocab_size": 511},
+            {"context": 1, "tensor": 2},
+            "tensor = 2 can't divide model.vocab_size = 511 into 2 equal parts: 1 is left",
+        ),
+        (
+            {"d_ff": 191},
+            {"context": 1, "tensor": 2},
+            "tensor = 2 can't divide model.d_ff = 191 into 2 equal parts: 1 is left",
+        ),
+        (
+            {"seq_len": 126},
+            {"context": 4, "tensor": 1},
+            "context = 4 can't divide the tokens of a row = 126 into 4 equal parts: 2 is left",
+        ),
+        (
+            {},
+            {"context": 4, "tensor": 4},
+            "parallel.context = 4 × parallel.tensor = 4 can't divide model.num_heads = 8 into 16 equal parts: 8 is left",
+        ),
+        (
+            {"num_heads": 12, "num_kv_heads": 6},
+            {"context": 4, "tensor": 1},
+            "context = 4 shares model.num_kv_heads = 6 unevenly: 6 for 4 ranks",
+        ),
+        ({"family": "gpt2", "num_kv_heads": 8}, {"context": 1, "tensor": 2}, "family gpt2 can't be divided"),
+        ({}, {"pipeline": 2}, "model.tied_embeddings to false"),
+        (UNTIED, {"pipeline": 2, "stages_per_rank": 2}, "parallel.pipeline × stages_per_rank = 2 × 2 = 4 stages"),
+        (UNTIED, {"stages_per_rank": 2}, "set parallel.pipeline"),
+    ],
+)
+def test_a_model_that_ranks_cannot_divide_is_refused_with_the_arithmetic(given, parallel, arithmetic):
+    model = MODEL.model_copy(update=given)
+    assert arithmetic in layers_problem(model, ParallelSettings(**parallel), model.seq_len, exact=False)
+
+
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        {},
+        {"context": 2, "tensor": 2},
+        {"context": 4, "tensor": 2},
+        {"context": 8},
+        {"context": 4},
+        {"pipeline": 2},
+    ],
+)
+def test_a_model_that_divides_is_not_refused_but_for_exact_sums(parallel):
+    model, settings = MODEL.model_copy(update=UNTIED), ParallelSettings(**parallel)
+    assert layers_problem(model, settings, model.seq_len, exact=False) == ""
+    assert ("train.exact" in layers_problem(model, settings, model.seq_len, exact=True)) == bool(parallel)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 66, 250])
+@pytest.mark.parametrize("num_ranks", [1, 2, 4, 7])
+def test_rows_are_divided_as_torch_cuts_a_tensor(num_rows, num_ranks):
+    chunks = [len(chunk) for chunk in torch.zeros(num_rows).chunk(num_ranks)]
+    assert rows_by_rank(num_rows, num_ranks) == chunks + [0] * (num_ranks - len(chunks))
+
+
+@pytest.mark.parametrize(
+    ("num_stages", "num_layers"), [(1, 3), (3, 3), (2, 5), (8, 8), (7, 30), (4, 8), (8, 32), (16, 126)]
+)
+def test_each_block_is_in_one_stage_and_stages_differ_by_one_at_most(num_stages, num_layers):
+    parts = [blocks_of(stage, num_stages, num_layers) for stage in range(num_stages)]
+    assert [block for part in parts for block in part] == list(range(num_layers))
+    sizes = [len(part) for part in parts]
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_stages_recompute_as_many_blocks_as_the_model_would():
+    model = MODEL.model_copy(update={"num_layers": 32, **UNTIED})
+    with torch.device("meta"):
+        stages = stages_of(partial(Transformer, model, recompute=8), range(16), 16)
+    counts = [stage.blocks.recompute for stage in stages]
+    assert sum(counts) == 8
+    assert max(counts) == 1
+
+
+def test_the_stages_of_llama_405b_are_those_it_was_trained_in():
+    """Sixteen stages of eight blocks, one less in the first and in the last (arXiv:2407.21783, section 3.3.2)."""
+    assert [len(blocks_of(stage, 16, 126)) for stage in range(16)] == [7, *[8] * 14, 7]
+
+
+@pytest.mark.parametrize(
+    ("stages_per_rank", "taken"), [(1, [2, 3, 4, 5, 6]), (2, [2, 4, 6])], ids=["1F1B", "interleaved 1F1B"]
+)
+def test_a_pipeline_of_two_takes_these_numbers_of_microbatches(stages_per_rank, taken):
+    mesh = Mesh(pipeline=2, stages_per_rank=stages_per_rank)
+    assert [number for number in range(1, 7) if microbatches_problem(mesh, number) == ""] == taken
+    assert "microbatches a rank and step, and here are 1" in microbatches_problem(mesh, 1)

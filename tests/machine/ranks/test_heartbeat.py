@@ -41,6 +41,7 @@ def amid_steps(world_size: int, folder: Path, **settings: object) -> list[Fork]:
 
 
 def test_a_stopped_rank_is_named_with_step_and_phase(tmp_path):
+    """Takes over 5 s: a stopped process is lost after SOON_SECONDS of beats, and steps are taken before."""
     ranks = amid_steps(2, tmp_path)
     ranks[1].send_signal(signal.SIGSTOP)
     said = finish(ranks[0])
@@ -51,6 +52,7 @@ def test_a_stopped_rank_is_named_with_step_and_phase(tmp_path):
 
 
 def test_all_learn_of_a_killed_rank_with_its_step_and_process(tmp_path):
+    """Takes over 5 s: three processes share the cores, and take steps for four beats before one is killed."""
     ranks = amid_steps(3, tmp_path, train__batch_tokens=768)
     ranks[1].send_signal(signal.SIGKILL)
     said = [finish(rank) for rank in ranks]

@@ -151,12 +151,6 @@ def test_a_checkpoint_of_more_ranks_than_it_has_files_is_not_whole(run_dir):
     assert is_state_of(load(run_dir), 1)
 
 
-def test_whole_checkpoints_swapped_are_found(run_dir):
-    swap(checkpoint_dir(run_dir, 1), checkpoint_dir(run_dir, 2))
-    with pytest.raises(CheckpointError, match=r"every checkpoint of .* is damaged"):
-        load(run_dir)
-
-
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_checkpoint_of_an_older_headwater_is_refused_and_stays(run_dir, version):
     path = checkpoint_dir(run_dir, 2)
@@ -229,9 +223,18 @@ def test_a_run_without_checkpoints_starts_fresh(tmp_path):
     assert load(tmp_path) is None
 
 
-def test_when_all_are_damaged_it_is_an_error_now_and_at_every_later_try(run_dir):
+def damage_both(run_dir: Path) -> None:
     damage(run_dir, 1)
     damage(run_dir, 2)
+
+
+def swap_both(run_dir: Path) -> None:
+    swap(checkpoint_dir(run_dir, 1), checkpoint_dir(run_dir, 2))
+
+
+@pytest.mark.parametrize("harm", [damage_both, swap_both])
+def test_when_all_are_damaged_it_is_an_error_now_and_at_every_later_try(run_dir, harm):
+    harm(run_dir)
     for _ in range(3):
         with pytest.raises(CheckpointError, match=r"every checkpoint of .* is damaged .*use a new run folder"):
             load(run_dir)

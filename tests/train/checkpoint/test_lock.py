@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -51,13 +51,6 @@ def another_process_holds(run_dir: Path):
             holder.kill()
 
 
-def test_a_second_process_is_refused_with_the_first_ones_number(tmp_path):
-    with another_process_holds(tmp_path) as holder:
-        message = rf"in use by process {holder.pid} on .*; wait for it, stop it, or"
-        with pytest.raises(LockedError, match=message), owned(tmp_path):
-            pass
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_lock_dies_with_its_process(tmp_path, number):
     with another_process_holds(tmp_path) as holder:
@@ -74,13 +67,6 @@ def test_the_lock_is_free_after_the_block_also_after_an_error(tmp_path):
         pass
 
 
-def test_the_same_process_cannot_own_it_twice(tmp_path):
-    with owned(tmp_path), pytest.raises(LockedError, match=f"process {os.getpid()} "), owned(tmp_path):
-        pass
-    with owned(tmp_path):
-        pass
-
-
 def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigError), owned(tmp_path / "run"):
         raise ConfigError("no such text")
@@ -89,13 +75,6 @@ def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
         (tmp_path / "run" / "config.json").touch()
         raise ConfigError("no memory")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "lock", "epoch"}
-
-
-def test_an_unreadable_lock_file_still_refuses(tmp_path):
-    with owned(tmp_path):
-        (tmp_path / "lock").write_bytes(b"\xff")
-        with pytest.raises(LockedError, match="in use by another process"), owned(tmp_path):
-            pass
 
 
 def test_a_run_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
@@ -138,12 +117,35 @@ def test_the_epoch_never_falls_even_when_its_file_is_damaged(tmp_path):
         stale.require()
 
 
-def test_a_running_owner_is_not_taken_over(tmp_path):
-    with another_process_holds(tmp_path) as holder:
-        message = f"process {holder.pid} on .*, which is running.*kill {holder.pid}"
-        with pytest.raises(LockedError, match=message), taken_over(tmp_path):
+CLAIMED = [  # what a lock says that a process holds; the words with which a start, and a takeover, is refused
+    ({}, "process PID ", r"process PID on .*, which is running.*kill PID"),
+    ({"host": "elsewhere"}, "process PID on elsewhere", ""),
+    (b"\xff", "another process", "doesn't name"),
+    (b"", "another process", "doesn't name"),
+]
+
+
+@pytest.mark.parametrize("holder", ["another process", "this process"])
+@pytest.mark.parametrize(("said", "refusal", "of_takeover"), CLAIMED)
+def test_a_lock_that_is_held_refuses_by_name_and_is_taken_over_from_other_hosts_alone(
+    tmp_path, holder, said, refusal, of_takeover
+):
+    with another_process_holds(tmp_path) if holder == "another process" else owned(tmp_path):
+        claim = read_json(tmp_path / "lock")
+        text = said if isinstance(said, bytes) else json.dumps(claim | said).encode()
+        (tmp_path / "lock").write_bytes(text)
+        with pytest.raises(LockedError, match=refusal.replace("PID", str(claim["pid"]))), owned(tmp_path):
             pass
-        assert say_line(holder) == "mine\n"
+        if of_takeover:
+            words = of_takeover.replace("PID", str(claim["pid"]))
+            with pytest.raises(LockedError, match=words), taken_over(tmp_path):
+                pass
+            Owner(tmp_path, claim).require()
+        else:
+            with taken_over(tmp_path) as owner:
+                assert owner.claim["epoch"] == 2
+    with owned(tmp_path):
+        pass
 
 
 def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_path):
@@ -163,21 +165,6 @@ def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_pat
             owner.require()  # the stale owner's end takes nothing from the new one
             with pytest.raises(LockedError, match=f"process {os.getpid()} "), owned(tmp_path):
                 pass
-
-
-def test_an_owner_on_another_host_is_taken_over(tmp_path):
-    with another_process_holds(tmp_path):
-        write_json(tmp_path / "elsewhere", read_json(tmp_path / "lock") | {"host": "elsewhere"})
-        (tmp_path / "lock").write_bytes((tmp_path / "elsewhere").read_bytes())
-        with taken_over(tmp_path) as owner:
-            assert owner.claim["epoch"] == 2
-
-
-def test_an_owner_without_a_name_is_not_taken_over(tmp_path):
-    with another_process_holds(tmp_path):
-        (tmp_path / "lock").write_bytes(b"")
-        with pytest.raises(LockedError, match="doesn't name"), taken_over(tmp_path):
-            pass
 
 
 def test_a_lock_that_was_replaced_while_it_was_waited_for_is_not_held(tmp_path, monkeypatch):
@@ -222,49 +209,40 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(lock.fcntl, "flock", flock)
 
 
-def test_without_locks_the_name_in_the_file_refuses_a_second_process(tmp_path, no_locks):
+MINE, OF_BEFORE = f"process {os.getpid()} on ", {"began": "another-boot 42"}
+LEFT = [  # what the last owner left in the lock; the words with which a start, and a takeover, is refused
+    ({"pid": 1 << 30}, "", ""),  # it was killed here
+    (OF_BEFORE, "", ""),  # an earlier process of the same number: in a container the program has the same each time
+    ({}, MINE, "which is running"),
+    ({"pid": 1, "host": "elsewhere"}, r"process 1 on elsewhere; .* try --takeover", ""),
+]
+
+
+@pytest.mark.parametrize("takes_over", [False, True])
+@pytest.mark.parametrize(("left", "refusal", "of_takeover"), LEFT)
+def test_without_locks_the_name_in_the_file_says_who_may_start(
+    tmp_path, no_locks, takes_over, left, refusal, of_takeover
+):
     with owned(tmp_path) as owner:
-        assert "without locks" in owner.note and "--takeover" in owner.note
-        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} "), owned(tmp_path):
+        claim = owner.claim | {"epoch": 7, "token": "x"} | left
+    for name in ("lock", "epoch"):
+        write_json(tmp_path / name, claim)
+    words = of_takeover if takes_over else refusal
+    start = taken_over(tmp_path) if takes_over else owned(tmp_path, "try --takeover")
+    if words:
+        with pytest.raises(LockedError, match=words), start:
             pass
+        return
+    with start as owner:
+        assert owner.claim["epoch"] == 8
+        assert "without locks" in owner.note and "--takeover" in owner.note
+        with pytest.raises(LockedError, match=MINE), owned(tmp_path):
+            pass
+        with pytest.raises(LockedError, match="taken over"):
+            Owner(tmp_path, claim).require()
         owner.require()
     with owned(tmp_path) as owner:
-        assert owner.claim["epoch"] == 2, "its owner's end freed it"
-
-
-def test_without_locks_a_process_that_was_killed_here_is_no_owner(tmp_path, no_locks):
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    write_json(tmp_path / "lock", {"epoch": 7, "pid": ended.pid, "host": socket.gethostname(), "token": "x"})
-    with owned(tmp_path) as owner:
-        assert owner.claim["epoch"] == 8
-
-
-def test_a_name_left_by_an_earlier_process_of_the_same_number_is_no_owner(tmp_path, no_locks):
-    """In a container the program has the same number each time: here, this very process's."""
-    left = {"epoch": 7, "pid": os.getpid(), "host": socket.gethostname(), "token": "x", "began": "another-boot 42"}
-    write_json(tmp_path / "lock", left)
-    with owned(tmp_path) as owner:
-        assert owner.claim["epoch"] == 8
-    write_json(tmp_path / "lock", left | {"began": owner.claim["began"]})
-    with pytest.raises(LockedError, match="which is running"), taken_over(tmp_path):
-        pass
-    write_json(tmp_path / "lock", left)
-    with taken_over(tmp_path) as owner:
-        assert owner.claim["epoch"] > 8
-
-
-def test_without_locks_a_process_elsewhere_must_be_taken_over_and_is_fenced(tmp_path, no_locks):
-    claim = {"epoch": 7, "pid": 1, "host": "elsewhere", "token": "x"}
-    write_json(tmp_path / "lock", claim)
-    write_json(tmp_path / "epoch", claim)
-    with (
-        pytest.raises(LockedError, match=r"process 1 on elsewhere; .* try --takeover"),
-        owned(tmp_path, "try --takeover"),
-    ):
-        pass
-    with taken_over(tmp_path), pytest.raises(LockedError, match="taken over"):
-        Owner(tmp_path, claim).require()
+        assert owner.claim["epoch"] == 9, "its owner's end freed it"
 
 
 def test_a_lock_that_the_system_refuses_for_another_reason_leaks_no_handle(tmp_path, monkeypatch):
