@@ -205,10 +205,10 @@ def scalars_of_wandb(run_dir: Path) -> Curves:
     protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     rows: dict[str, list[dict[str, float]]] = {}
     for file in (run_dir / "trackers" / "wandb").glob("offline-run-*/*.wandb"):
-        records = []
-        for data in leveldb_records(file.read_bytes()):
-            records.append(protocol.Record())
-            records[-1].ParseFromString(data)
+        records, ends = [], time.monotonic() + 20  # a process of wandb's own writes it, and may still do so
+        while not any(each.HasField("exit") for each in records) and time.monotonic() < ends:
+            records = [protocol.Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+            time.sleep(0.1)
         name = next(each.run.display_name for each in records if each.HasField("run"))
         kept = [each.history.item for each in records if each.HasField("history")]
         rows[name] = [{each.key or "/".join(each.nested_key): float(each.value_json) for each in row} for row in kept]
@@ -224,6 +224,8 @@ def leveldb_records(data: bytes, block: int = 32768) -> Iterator[bytes]:
             at += block - at % block
             continue
         length, kind = struct.unpack_from("<HB", data, at + 4)
+        if at + 7 + length > len(data):  # it isn't all written yet
+            return
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
