@@ -48,7 +48,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def model_like(name: str, **more: Any) -> Transformer:
-    return random_model(**{"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN, "max_positions": SEQ_LEN} | SHAPES[name] | more)
+    return random_model(
+        **{"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN, "max_positions": SEQ_LEN} | SHAPES[name] | more
+    )
 
 
 def hf(model: Transformer, tokenizer_dir: Path, out_dir: Path, **more: Any) -> Path:

@@ -115,6 +115,8 @@ def test_positions_beyond_the_rows_of_training_are_kept(tokenizer_dir, tmp_path,
     out = hf(model_like(name, max_positions=3 * SEQ_LEN), tokenizer_dir, tmp_path / name)
     assert files.read_json(out / "config.json")[key] == 3 * SEQ_LEN
     assert files.read_json(out / "tokenizer_config.json")["model_max_length"] == 3 * SEQ_LEN
+    with pytest.raises(ValueError, match="max_positions=32 must be at least seq_len=64"):
+        model_like(name, max_positions=32)
 
 
 def test_bfloat16_weights_are_the_rounded_ones(tokenizer_dir, tmp_path):
