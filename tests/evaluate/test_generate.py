@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from made_models import logits_of, random_model, trained_tokenizer
 
 from headwater.core.errors import EvaluationError
-from headwater.core.printable import printable
 from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
 from headwater.evaluate.scorer import Scorer
 from headwater.model.transformer import Transformer
@@ -194,12 +193,3 @@ def test_token_text_names_special_tokens_and_marks_broken_characters(tokenizer):
     assert token_text(tokenizer, tokenizer.end_id) == "<|end_of_text|>"
     half = tokenizer.encode("🙂")[0]
     assert token_text(tokenizer, half) == "\ufffd"
-
-
-def test_printable_escapes_what_steers_a_terminal_and_keeps_words():
-    assert printable("\x1b[31mred\x07\r\n") == "\\x1b[31mred\\x07\\r\\n"
-    assert printable("a\u202eb\u2028\u200e\x9b") == "a\\u202eb\\u2028\\u200e\\x9b"
-    assert printable("one\n\ttwo\x1b", keep="\n\t") == "one\n\ttwo\\x1b"
-    words = "naïve 中文 می\u200cخواهم 👩\u200d🔬 \u00a0 \\n"
-    assert printable(words) == words
-    assert printable("\ud800") == "\\ud800"
