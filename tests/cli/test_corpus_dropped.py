@@ -18,6 +18,8 @@ def place(tmp_path_factory):
         (base / "texts" / f"long-{number}.txt").write_text(text)
     (base / "texts" / "long-9.txt").write_text((base / "texts" / "long-2.txt").read_text().upper())
     (base / "texts" / "hostile.txt").write_text("\x1b[2Jred\u202etxt.exe\n" + "again " * 30)
+    hostile = (base / "texts" / "long-3.txt").read_text() + " A red\u202e\x9b31m alert \x1b[31m."
+    (base / "texts" / "long-8.txt").write_text(hostile.replace("river", "alley"))
     rules = {"text": {"max_top_ngram_fractions": [0.9, 0.9, 0.9], "max_repeated_10gram_fraction": 0.6}}
     settings = {"sources": {"own": {"paths": [str(base / "texts")]}}, "dedup": {"near": False}, "rules": rules}
     build_corpus(CorpusSettings.model_validate(settings), base / "runs" / "mine" / "data" / "corpus", print)
@@ -43,6 +45,12 @@ def test_what_was_dropped_is_shown_with_why_and_hostile_text_as_escapes(place, w
     assert [line.endswith(ends) for line in said.splitlines() if begins in line] == [True], said
     assert not set(said) & {"\x1b", "\u202e"}
     assert ("\\u202etxt.exe" in said) == ("exact" not in words)
+
+
+def test_a_text_that_is_traced_is_shown_with_escapes(place):
+    said = call("corpus", "trace", "runs/mine", "alert", cwd=place)
+    assert said.status == 0 and "1 document holds this text" in said.out, said
+    assert "\\u202e" in said.out and not set(said.out) & {"\x1b", "\x9b", "\u202e"}
 
 
 def test_the_balance_says_how_much_is_held_out(place):

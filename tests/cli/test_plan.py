@@ -91,11 +91,6 @@ def test_how_ranks_lie_is_said_in_copies_and_parts(plan, sizes, says):
     assert says in lines["ranks"]
 
 
-def test_a_recipe_is_planned_by_its_name_and_options_may_come_first(plan):
-    assert plan("first-light", "machine.num_threads=2")["counts"]["tokens"] == 4_096_000
-    assert plan("--max-hours", "1", "mine.toml")["name"] == "mine"
-
-
 def test_price_watts_cooling_and_carbon_are_those_given(plan, card):
     value = plan("mine.toml", "--costs", "costs.toml")
     assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import call, command, environment, prose, write_run_file, write_texts
+from small_run import call, command, environment
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.cli.terminal import card, safe
@@ -63,18 +63,6 @@ def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
     said = call(verb, "a\x1b[31mred\u202e", "--run", "runs/mine", cwd=finished.cwd)
     assert said.status == 0, said
     assert not [c for c in said.out if unicodedata.category(c) in STEERING and c not in "\n\t"]
-
-
-def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
-    write_texts(tmp_path / "texts", num_files=4)
-    (tmp_path / "texts/x.html").write_text(f"<p>{prose('x')}</p><p>{prose('z')} red\u202e\x9b31m alert</p>")
-    (tmp_path / "texts/y.py").write_text("# \x1b[31mred alert \u202e\nx = 1\n" + "y = [i for i in range(3)]\n" * 9)
-    write_run_file(tmp_path / "mine.toml")
-    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    said = call("corpus", "trace", "runs/mine", "alert", cwd=tmp_path)
-    assert said.status == 0, said
-    assert "documents hold this text" in said.out
-    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c != "\n"]
 
 
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):

@@ -12,14 +12,12 @@ from llama_cpp import ask_all, why_missing
 from made_models import trained_tokenizer
 from our_models import SEQ_LEN, SHAPES, TEXTS, VOCAB_SIZE, model_like
 from our_models import gguf as export
+from small_run import call
 from test_exported_again import NO_GGUF
 from their_tokenizers import SPECIAL, TEXT, files_of
 from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
-from typer.testing import CliRunner
 
-from headwater.cli.main import command_line
 from headwater.core.conversations import Message
-from headwater.core.errors import ConfigError
 from headwater.core.numbers import size
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.facts import facts_of
@@ -93,22 +91,18 @@ def test_a_public_tokenizer_keeps_its_ids_its_template_and_its_ends(tmp_path, pa
 
 @pytest.mark.slow
 def test_the_verb_writes_a_file_with_a_modelfile_once(finished):
-    def export_by(*words: str) -> str:
-        result = CliRunner().invoke(command_line("export"), ["export", *words])
-        if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.output
+    def export_by(*words: str) -> list[str]:
+        said = call("export", *words, "--to", "gguf", "--type", "bf16", cwd=finished.cwd)
+        assert said.status == 0, said
+        return said.out.splitlines()
 
-    run = finished.run_dir
-    folder = run / "export" / "gguf-bf16"
+    run, folder = finished.run_dir, finished.run_dir / "export" / "gguf-bf16"
     path = folder / f"{run.name}-bf16.gguf"
-    first = export_by(str(run), "--to", "gguf", "--type", "bf16")
+    first = export_by(str(run))
     expected = [f"{path} has the model of step 24; {size(path.stat().st_size)}", f"llama.cpp: llama-cli -m {path}"]
     expected.append(f"ollama: ollama create {path.stem} -f {folder}/Modelfile")
-    assert first.splitlines() == [f"exported {folder}", *expected]
-    assert export_by("--run", str(run), "--to", "gguf", "--type", "bf16").splitlines() == expected
-    with pytest.raises(ConfigError, match=f"as in `headwater export {run} --to gguf`; found gguf {run}"):
-        export_by("gguf", str(run))
+    assert first == [f"exported {folder}", *expected]
+    assert export_by("--run", str(run)) == expected
     assert facts_of(str(path)).model.family == "qwen3"
     lines = (folder / "Modelfile").read_text().splitlines()
     assert f"FROM ./{run.name}-bf16.gguf" in lines
