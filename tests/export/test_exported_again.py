@@ -84,7 +84,9 @@ REFUSED: list[tuple[Any, str, dict[str, Any]]] = [  # by which export, a word of
 ]
 
 
-@pytest.mark.parametrize(("write", "word", "change"), REFUSED, ids=str)
+@pytest.mark.parametrize(
+    ("write", "word", "change"), REFUSED, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_what_cannot_be_exported_is_refused_and_an_earlier_export_stays(tokenizer_dir, tmp_path, write, word, change):
     options = change.get("options", {})
     write(model_like("qwen3"), tokenizer_dir, tmp_path / "out", **options)

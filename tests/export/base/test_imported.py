@@ -294,7 +294,7 @@ REFUSED: list[tuple[str, Change, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "change", "word"), REFUSED, ids=str)
+@pytest.mark.parametrize(("name", "change", "word"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_wrong_with_a_folder_is_named(changed, name, change, word):
     with pytest.raises(ConfigError, match=word):
         opened(changed(name, change))
@@ -331,7 +331,7 @@ NO_FILES: list[tuple[Change, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("write", "word"), NO_FILES, ids=str)
+@pytest.mark.parametrize(("write", "word"), NO_FILES, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_wrong_with_a_gguf_file_is_named(tmp_path, write, word):
     write(tmp_path / "m.gguf")
     with pytest.raises(ConfigError, match=word):
