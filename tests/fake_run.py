@@ -25,36 +25,7 @@ PROBES = {  # chance, items, and the step, the low and the high of the rise
     "cause": (0.5, 120, 120, 0.5, 0.83),
 }
 PROMPTS = ["The capital of France is", "In the beginning", "def read_file(path):", "My fellow citizens,"]
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "that",
-    "he",
-    "was",
-    "it",
-    "for",
-    "with",
-    "as",
-    "his",
-    "on",
-    "be",
-    "at",
-    "by",
-    "had",
-    "not",
-    "are",
-    "but",
-    "from",
-    "or",
-    "have",
-    "an",
-    "they",
-    "which",
-    "one",
-]
+WORDS = "the of and to in that he was it for with as his on be at by had not are but from or have an they which one"
 REASONS = [
     ("name", "first-light", "recipe", "first-light", "the name of the run's folder"),
     ("model.num_layers", 6, "recipe", "first-light", "fits ten minutes on two cores"),
@@ -210,7 +181,7 @@ def sample_record(step: int, num_steps: int) -> dict[str, Any]:
     def text(prompt: str) -> str:
         if progress < 0.3:
             return prompt + "".join(noise.choice("etaoin shrdlu,.\n") for _ in range(140))
-        return prompt + " " + " ".join(noise.choice(WORDS) for _ in range(34))
+        return prompt + " " + " ".join(noise.choice(WORDS.split()) for _ in range(34))
 
     paris = _rise(step, 190, 0.0002, 0.86)
     guesses = {

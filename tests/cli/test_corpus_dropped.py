@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from small_run import call, require_clear_error, write_run_file, write_texts
 
@@ -20,51 +18,53 @@ def place(tmp_path_factory):
         (base / "texts" / f"long-{number}.txt").write_text(text)
     (base / "texts" / "long-9.txt").write_text((base / "texts" / "long-2.txt").read_text().upper())
     (base / "texts" / "hostile.txt").write_text("\x1b[2Jred\u202etxt.exe\n" + "again " * 30)
+    hostile = (base / "texts" / "long-3.txt").read_text() + " A red\u202e\x9b31m alert \x1b[31m."
+    (base / "texts" / "long-8.txt").write_text(hostile.replace("river", "alley"))
     rules = {"text": {"max_top_ngram_fractions": [0.9, 0.9, 0.9], "max_repeated_10gram_fraction": 0.6}}
     settings = {"sources": {"own": {"paths": [str(base / "texts")]}}, "dedup": {"near": False}, "rules": rules}
     build_corpus(CorpusSettings.model_validate(settings), base / "runs" / "mine" / "data" / "corpus", print)
     return base
 
 
-def test_hostile_text_is_shown_as_escapes(place):
-    said = call("corpus", "show", "--run", "runs/mine", "--dropped", cwd=place)
+def show(place, *words: str):
+    said = call("corpus", "show", "--run", "runs/mine", *words, cwd=place)
     assert said.status == 0, said
-    assert "repeated_ngrams: 1 document, " in said.out
-    assert "\\u202etxt.exe" in said.out
-    assert not set(said.out) & {"\x1b", "\u202e"}
+    return said
+
+
+SHOWN = {  # the words, and of which lines which end
+    "--dropped": ("repeated_ngrams: 1 document, ", ""),
+    "--reason exact_duplicate": ("a duplicate of", "long-2.txt"),
+    "--reason repeated_ngrams": ("the most frequent run of 2 words covers: ", "0.9 at most (corpus.rules.text)"),
+}
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_what_was_dropped_is_shown_with_why_and_hostile_text_as_escapes(place, words):
+    said, (begins, ends) = show(place, *words.split()).out, SHOWN[words]
+    assert [line.endswith(ends) for line in said.splitlines() if begins in line] == [True], said
+    assert not set(said) & {"\x1b", "\u202e"}
+    assert ("\\u202etxt.exe" in said) == ("exact" not in words)
+
+
+def test_a_text_that_is_traced_is_shown_with_escapes(place):
+    said = call("corpus", "trace", "runs/mine", "alert", cwd=place)
+    assert said.status == 0 and "1 document holds this text" in said.out, said
+    assert "\\u202e" in said.out and not set(said.out) & {"\x1b", "\x9b", "\u202e"}
 
 
 def test_the_balance_says_how_much_is_held_out(place):
-    said = call("corpus", "show", "--run", "runs/mine", cwd=place)
-    splits = json.loads(call("corpus", "show", "--run", "runs/mine", "--json", cwd=place).out)["splits"]
-    (line,) = [line for line in said.out.splitlines() if "of it held out" in line]
-    assert line.split()[-2] == str(splits["validation"]["own"]["documents"]) != "0"
-
-
-def test_a_duplicate_says_of_what(place):
-    said = call("corpus", "show", "--run", "runs/mine", "--reason", "exact_duplicate", cwd=place)
-    (line,) = [line for line in said.out.splitlines() if "a duplicate of" in line]
-    assert line.endswith("long-2.txt") and "own " in line
-
-
-def test_what_decided_is_printed(place):
-    said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", cwd=place)
-    (line,) = [line for line in said.out.splitlines() if "because: " in line]
-    assert "most frequent run of 2 words" in line and line.endswith("0.9 at most (corpus.rules.text)")
+    (line,) = [line for line in show(place).out.splitlines() if "of it held out" in line]
+    held_out = show(place, "--json").json["splits"]["validation"]["own"]["documents"]
+    assert line.split()[-2] == str(held_out) != "0"
 
 
 def test_json_holds_the_same(place):
-    said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", "-n", "1", "--json", cwd=place)
-    value = json.loads(said.out)
-    (example,) = value["dropped"]["repeated_ngrams"]["examples"]
+    (example,) = show(place, "--reason", "repeated_ngrams", "-n", "1", "--json").json["dropped"]["repeated_ngrams"][
+        "examples"
+    ]
     assert {"id", "source", "origin", "bytes", "excerpt"} <= set(example)
     assert "\u202e" in example["excerpt"]
-
-
-def test_an_unknown_reason_is_an_error_without_a_traceback(place):
-    said = call("corpus", "show", "--run", "runs/mine", "--reason", "ugly", cwd=place)
-    assert said.status == 2
-    assert "reasons here: exact_duplicate, repeated_ngrams (docs/corpus.md explains them)" in said.err
 
 
 def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_something(tmp_path):

@@ -7,11 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from small_run import call, environment
+from small_run import call, environment, require_clear_error
 
-from headwater import Model
-
-TEXT = "The quick brown fox jumps over the lazy dog.\n"
 LETTERS = """\
 task: letters
 dataset_path: json
@@ -23,25 +20,6 @@ doc_to_choice: ["a", " zebra crossing in Quito"]
 doc_to_target: 0
 metric_list: [{{metric: acc}}]
 """
-
-
-@pytest.fixture
-def evaluate(finished):
-    def evaluate(*arguments: str):
-        return call("evaluate", "--run", "runs/mine", *arguments, cwd=finished.cwd)
-
-    return evaluate
-
-
-def test_bits_of_a_short_text_are_those_at_its_tokens(evaluate, finished, tmp_path):
-    (tmp_path / "fox.txt").write_text(TEXT)
-    answer = evaluate("--text", str(tmp_path / "fox.txt"), "--json")
-    assert answer.status == 0, answer
-    measure = json.loads(answer.out)["measure"]
-    surprise = Model.load(finished.run_dir).surprise(TEXT)
-    assert measure["num_bytes"] == len(TEXT)
-    bits = sum(each.bits for each in surprise.tokens)
-    assert measure["bits_per_byte"] * measure["num_bytes"] == pytest.approx(bits, rel=1e-4)
 
 
 def test_tasks_of_a_folder_are_scored(finished, tmp_path):
@@ -71,9 +49,8 @@ def test_tasks_of_a_folder_are_scored(finished, tmp_path):
     assert [(each["task"], each["value"], each["num_items"]) for each in scores] == [("letters", 1.0, 2)]
 
 
-def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path, monkeypatch):
+def test_a_run_without_probes_has_no_tasks_to_write(finished, tmp_path, monkeypatch):
     monkeypatch.setattr("headwater.evaluate.evaluator.RunEvaluator.probe_items", {})
-    answer = evaluate("--write-tasks", str(tmp_path / "tasks"))
-    assert answer.status != 0
-    assert "runs/mine has no probes" in answer.err
+    said = call("evaluate", "--run", "runs/mine", "--write-tasks", str(tmp_path / "tasks"), cwd=finished.cwd)
+    require_clear_error(said, "runs/mine has no probes")
     assert not (tmp_path / "tasks").exists()

@@ -143,31 +143,15 @@ def test_new_and_export_make_in_python_what_the_verbs_make(here, monkeypatch):
 # ---- what the values are
 
 
-def test_all_next_tokens_add_up_to_one_and_the_likeliest_come_first(ask):
-    found = ask(*f"next The --top 1000 {RUN}".split())["next"]
-    chances = [item["probability"] for item in found]
-    assert (
-        chances == sorted(chances, reverse=True) and len(chances) == 384 and sum(chances) == pytest.approx(1, abs=1e-5)
-    )
-    assert all(list(item) == ["token", "probability"] for item in found)
-    assert ask(*f"next The {RUN}".split())["next"] == found[:10]
-
-
 def test_evaluate_gives_what_the_run_measured_at_its_end(ask, here):
     value = ask("evaluate", *RUN.split())
     assert value == json.loads((here / "runs/mine/evaluation.json").read_text())
     assert set(value["bits_per_byte"]) == {"all", "mine"} and set(value["baselines"]) == {"xz", "ngram5"}
-    assert set(value["probes"]) == {"words"}  # the others ask for what the almanac says, and this run has none
     assert all(0 < number < 20 for part in ("bits_per_byte", "baselines") for number in value[part].values())
 
 
-def test_corpus_show_gives_the_balance_sheet(ask):
-    value = ask(*f"corpus show {RUN}".split())
-    for sheet in value["sources"].values():
-        assert set(sheet) == {"read", "kept", "dropped", "stages", "cleaned_bytes", "text"}
-        for amount in (sheet["read"], sheet["kept"], sheet["text"], *sheet["dropped"].values()):
-            assert set(amount) == {"documents", "bytes"} and all(isinstance(each, int) for each in amount.values())
-    seen = value["training"]["mine"]
+def test_corpus_show_says_what_training_sees_of_a_source(ask):
+    seen = ask(*f"corpus show {RUN}".split())["training"]["mine"]
     assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "rows_read", "padding", "weight", "epochs"}
     assert seen["tokens_lost"] == 0
 
@@ -177,25 +161,14 @@ def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, here):
     nothing = call("corpus", "trace", "runs/mine", words, "--json", cwd=here)
     assert one_object(nothing, 1) == {"text": words, "hits": []}, "as grep's"
     hits = ask("corpus", "trace", "runs/mine", "Assert statements are   a convenient\nway to insert debugging")["hits"]
-    assert hits
-    for hit in hits:
-        assert {"split", "source", "id", "origin", "count", "excerpt"} == set(hit)
-        assert hit["split"] in ("train", "validation") and "insert debugging" in hit["excerpt"]
+    assert hits and all({"split", "source", "id", "origin", "count", "excerpt"} == set(hit) for hit in hits)
 
 
-def test_generate_is_the_same_twice_and_says_what_ended_it(ask):
-    words = f"generate The --max-tokens 5 {RUN}".split()
-    value = ask(*words)
-    assert 0 < value["num_tokens"] <= 5 and value["end"] == ("max_tokens" if value["num_tokens"] == 5 else "end token")
-    assert value == ask(*words)
-
-
-def test_bits_of_each_token_add_up_and_pieces_join_to_the_text(ask):
-    text = "The river, naïve."
-    value = ask("surprise", text, *RUN.split())
-    assert value["bits_per_byte"] == pytest.approx(sum(each["bits"] for each in value["tokens"]) / len(text.encode()))
-    shown = ask("corpus", "tokenizer", "show", "--text", text[:9], *RUN.split())
-    assert shown["vocab_size"] == 384 and "".join(piece for _, piece in shown["tokens"]) == text[:9]
+def test_options_reach_the_model_and_pieces_join_to_the_text(ask):
+    assert len(ask(*f"next The --top 384 {RUN}".split())["next"]) == 384
+    assert ask(*f"generate The --max-tokens 5 --seed 1 {RUN}".split())["num_tokens"] <= 5
+    shown = ask("corpus", "tokenizer", "show", "--text", "The river", *RUN.split())
+    assert shown["vocab_size"] == 384 and "".join(piece for _, piece in shown["tokens"]) == "The river"
 
 
 def test_explain_gives_what_config_json_keeps(finished):

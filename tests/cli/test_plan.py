@@ -91,11 +91,6 @@ def test_how_ranks_lie_is_said_in_copies_and_parts(plan, sizes, says):
     assert says in lines["ranks"]
 
 
-def test_a_recipe_is_planned_by_its_name_and_options_may_come_first(plan):
-    assert plan("first-light", "machine.num_threads=2")["counts"]["tokens"] == 4_096_000
-    assert plan("--max-hours", "1", "mine.toml")["name"] == "mine"
-
-
 def test_price_watts_cooling_and_carbon_are_those_given(plan, card):
     value = plan("mine.toml", "--costs", "costs.toml")
     assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])
@@ -215,34 +210,25 @@ LLAMA = ["vocab_size=128256", "num_layers=32", "d_model=4096", "d_ff=14336", "nu
 QWEN_BLOCK = 4 * 256**2 + 3 * 256 * 704 + 2 * 256 + 2 * 64
 
 
+GPT2 = {"vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}
+
+
 @pytest.mark.parametrize(
     ("words", "params"),
     [
+        (["."], 124_439_808),  # a folder with GPT-2's config.json
         (["--family", "llama", *(word for each in LLAMA for word in ("--set", each))], 8_030_261_248),
         (["--family", "llama", "--set", *LLAMA, "tied_embeddings=false"], 8_030_261_248),
         # what isn't given comes from the rules: embeddings of their own, heads and widths
         (["--family", "qwen3", "num_layers=4", "vocab_size=8192"], 2 * 8192 * 256 + 4 * QWEN_BLOCK + 256),
     ],
 )
-def test_an_own_family_is_counted_as_a_run_would_build_it(tmp_path, words, params):
-    value = call("plan", "count", *words, "--seq-len", "8192", "--json", cwd=tmp_path).json
+def test_a_family_is_counted_as_a_run_would_build_it(tmp_path, words, params):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", **GPT2}))
+    seq_len = ["--seq-len", "8192"] if "--family" in words else []
+    value = call("plan", "count", *words, *seq_len, "--json", cwd=tmp_path).json
+    assert {"six_n", "full_attention", "causal", "hardware"} <= set(value["flops_per_token"])
     assert value["params"] == value["active_params"] == params
     assert f"{params:,}" in call("plan", "count", *words, cwd=tmp_path).out
     if "llama" in words:
         assert value["flops_per_token"]["causal"] == pytest.approx(6 * 7_504_658_432 + 6 * 32 * 32 * 128 * 8193)
-
-
-def test_count_of_a_folder(tmp_path):
-    pytest.importorskip("transformers")
-    config = {
-        "model_type": "gpt2",
-        "vocab_size": 50257,
-        "n_embd": 768,
-        "n_layer": 12,
-        "n_head": 12,
-        "n_positions": 1024,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    value = call("plan", "count", str(tmp_path), "--json", cwd=tmp_path).json
-    assert value["params"] == 124_439_808
-    assert {"six_n", "full_attention", "causal", "hardware"} <= set(value["flops_per_token"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -171,37 +170,3 @@ def test_headwater_alone_lists_recipes_runs_and_commands(here):
     assert "finished, step 24" in said.out
     assert "headwater run first-light" in said.out
     assert max(map(len, said.out.splitlines())) <= 80
-
-
-def test_headwater_alone_says_how_far_each_run_is(tmp_path):
-    def write(name: str, **files: str) -> None:
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"settings": {"train": {"num_steps": 1000}}}))
-        for file, text in files.items():
-            (folder / file.replace("__", "/")).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file.replace("__", "/")).write_text(text)
-
-    step = json.dumps({"event": "step", "step": 340}) + "\n"
-    write("trained", **{"records.jsonl": step + '{"event": "finish", "step": 1000}\n'})
-    write("halfway", **{"records.jsonl": step + '{"event": "ste'})
-    write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
-    write("fresh")
-    write("one-with-a-name-that-is-long")
-    write("aligned", **{"records.jsonl": '{"event": "step", "step": 3}\n', "derived.json": '{"num_steps": 40}'})
-    write(
-        "damaged",
-        **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'},
-    )
-    said = call(cwd=tmp_path).out
-    assert "  runs/one-with-a-name-that-is-long  not started" in said
-    states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
-    assert states == {
-        "runs/trained": "finished, step 1,000 of 1,000",
-        "runs/halfway": "killed, step 340 of 1,000",
-        "runs/texts": "not started",
-        "runs/fresh": "not started",
-        "runs/one-with-a-name-that-is-long": "not started",
-        "runs/aligned": "killed, step 3 of 40",
-        "runs/damaged": "killed, step 340",
-    }

@@ -11,22 +11,16 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_run import call, command, environment, prose, write_run_file, write_texts
+from small_run import call, command, environment
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.cli.terminal import card, safe
 from headwater.core.numbers import duration
+from headwater.core.printable import printable
 from headwater.train.settings import TrainSettings
 
-TRAIN = TrainSettings(
-    num_steps=20,
-    log_every=10,
-    batch_tokens=512,
-    microbatch_tokens=512,
-    save_every=20,
-    validate_every=20,
-    num_probes=0,
-)
+SIZES = {"num_steps": 20, "batch_tokens": 512, "microbatch_tokens": 512}
+TRAIN = TrainSettings(**SIZES, log_every=10, save_every=20, validate_every=20, num_probes=0)
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -48,15 +42,20 @@ def test_safe_text_holds_nothing_that_steers_a_terminal(text):
     assert not bad
 
 
+WORDS = "naïve 中文 می\u200cخواهم 👩\u200d🔬 \u00a0 \\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("keep", "text", "shown"),
     [
-        ("\x1b[2J\x9b31m\x07\r\u202e\u2028", "\\x1b[2J\\x9b31m\\x07\\r\\u202e\\u2028"),
-        (words := "naïve 中文\n\tfour\u00a0five 👩\u200d🔬", words),
+        ("", "\x1b[2J\x9b31m\x07\r\n", "\\x1b[2J\\x9b31m\\x07\\r\\n"),
+        ("", "a\u202eb\u2028\u200e\ud800", "a\\u202eb\\u2028\\u200e\\ud800"),
+        ("\n\t", "one\n\ttwo\x1b", "one\n\ttwo\\x1b"),
+        ("", WORDS, WORDS),
     ],
 )
-def test_safe_shows_escape_sequences_as_text_and_keeps_words_lines_and_tabs(text, shown):
-    assert safe(text) == shown
+def test_what_steers_a_terminal_is_shown_as_escapes_and_words_stay(keep, text, shown):
+    assert printable(text, keep) == shown
 
 
 @pytest.mark.parametrize("verb", ["next", "generate", "surprise"])
@@ -64,18 +63,6 @@ def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
     said = call(verb, "a\x1b[31mred\u202e", "--run", "runs/mine", cwd=finished.cwd)
     assert said.status == 0, said
     assert not [c for c in said.out if unicodedata.category(c) in STEERING and c not in "\n\t"]
-
-
-def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
-    write_texts(tmp_path / "texts", num_files=4)
-    (tmp_path / "texts/x.html").write_text(f"<p>{prose('x')}</p><p>{prose('z')} red\u202e\x9b31m alert</p>")
-    (tmp_path / "texts/y.py").write_text("# \x1b[31mred alert \u202e\nx = 1\n" + "y = [i for i in range(3)]\n" * 9)
-    write_run_file(tmp_path / "mine.toml")
-    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    said = call("corpus", "trace", "runs/mine", "alert", cwd=tmp_path)
-    assert said.status == 0, said
-    assert "documents hold this text" in said.out
-    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c != "\n"]
 
 
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
@@ -108,15 +95,6 @@ def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
         assert part in lines[2]
 
 
-def test_what_is_left_is_steps_at_their_usual_time_whatever_held_one_up():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN.model_copy(update={"num_steps": 1000}), 1, out)
-    for step in range(1, 101):
-        display(step_record(step, seconds=60.0 if step in (1, 50) else 0.1))
-    lines = out.getvalue().splitlines()
-    assert lines[2].endswith("1m40s left") and lines[-1].endswith("1m30s left")
-
-
 def status_of(out: io.StringIO, record: dict, **start: object) -> str:
     train = TRAIN.model_copy(update={"num_steps": record["step"]})
     display = TrainingDisplay(train, 1, out)
@@ -126,13 +104,24 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
     return out.getvalue().splitlines()[-1].removeprefix("\x1b[K")  # what a return begins is a line
 
 
-def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
-    line = status_of(io.StringIO(), step_record(1000), device={"dtype": "int8"})
-    assert "12.3k tokens/s  int8" in line and "41% of peak" in line
-    longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
-    line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
-    assert len(line) <= 100
-    assert "loss 10.100" in line and "data wait 50%" in line
+LONGEST = {"loss": 10.1, "grad_norm": 100.0, "tokens_per_second": 123456.0, "data_wait_fraction": 0.5}
+RANKS = {"exchange_fraction": 0.31, "slowest_rank": 3, "slowest_lead": 0.24}
+LINES = [  # what is measured of a step, and what its line says of that
+    ({}, "12.3k tokens/s  int8  41% of peak"),
+    (LONGEST, "loss 10.100"),
+    (LONGEST, "data wait 50%"),
+    ({"gradient_error": 0.06}, "12.3k tokens/s  gradient checked  int8"),
+    ({"audited": True}, "12.3k tokens/s  audited  int8"),
+    (RANKS, "exchange 31%  rank 3 slow"),
+]
+
+
+@pytest.mark.parametrize(("more", "words"), LINES)
+def test_a_line_of_training_says_what_its_step_did_in_100_characters(more, words):
+    """Its number format; that it was computed twice; how long several ranks exchange, and whom they wait for."""
+    line = status_of(io.StringIO(), step_record(1_000_000, **more), device={"dtype": "int8"})
+    assert words in line and len(line) <= 100
+    assert not more or words not in status_of(io.StringIO(), step_record(1_000_000), device={"dtype": "int8"})
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
@@ -154,38 +143,18 @@ def test_a_terminal_shows_every_step_on_one_line():
 
 DOCUMENTS = {"count": 2, "listed": [["books", "a tale\x1b[2J"], ["code", "x.py"]]}
 NAMED = "2 documents (books: a tale\\x1b[2J, code: x.py)"
-SKIPPED = {
-    "event": "skipped",
-    "step": 7,
-    "first_row": 56,
-    "last_row": 63,
-    "reason": "loss 9 is above 5",
-    "documents": DOCUMENTS,
-}
-ROLLBACK = {
-    "event": "rollback",
-    "step": 4,
-    "from_step": 7,
-    "first_row": 32,
-    "last_row": 87,
-    "suspect_row": 48,
-    "documents": DOCUMENTS,
-    "reason": "3 bad steps",
-}
+SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reason": "loss 9 is above 5"}
+SKIPPED |= {"documents": DOCUMENTS}
+ROLLBACK = {"event": "rollback", "step": 4, "from_step": 7, "first_row": 32, "last_row": 87, "suspect_row": 48}
+ROLLBACK |= {"documents": DOCUMENTS, "reason": "3 bad steps"}
 AUDIT = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80, "ranks": [0], "world_size": 1}
-SAVED, STOPPED = (
-    {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1},
-    {"event": "stopped", "step": 9, "signal": "SIGTERM"},
-)
+SAVED = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
+STOPPED = {"event": "stopped", "step": 9, "signal": "SIGTERM"}
 NEXT = [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]
-SAMPLE = {
-    "event": "samples",
-    "step": 1,
-    "samples": [{"prompt": "def f():", "text": "\n    return\x1b\x9b\n"}],
-    "next": NEXT,
-}
-WORDS = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
-PROBES = {"event": "probes", "step": 5, "probes": {"words": WORDS, "sums": {"right": 0.1}}}
+SAMPLES = [{"prompt": "def f():", "text": "\n    return\x1b\x9b\n"}]
+SAMPLE = {"event": "samples", "step": 1, "samples": SAMPLES, "next": NEXT}
+RIGHT = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
+PROBES = {"event": "probes", "step": 5, "probes": {"words": RIGHT, "sums": {"right": 0.1}}}
 SHORT = {"training": {"hours": {"p10": 0.09, "p50": 0.1, "p90": 0.11}}}
 HELD_OUT = {"event": "validation", "step": 10, "bits_per_byte": {"all": 1.2345}}
 SAID = {
@@ -218,20 +187,6 @@ def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(what)
     for record in records:
         display(record)
     assert out.getvalue().splitlines() == lines and not cards
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"gradient_error": 0.06}, "12.3k tokens/s  gradient checked  int8"),
-        ({"audited": True}, "12.3k tokens/s  audited  int8"),
-        ({"exchange_fraction": 0.31, "slowest_rank": 3, "slowest_lead": 0.24}, "exchange 31%  rank 3 slow"),
-    ],
-)
-def test_a_line_says_what_a_step_did_besides(more, said):
-    """That it was computed twice; how long several ranks exchange, and whom they wait for."""
-    assert said in status_of(io.StringIO(), step_record(200, **more), device={"dtype": "int8"})
-    assert said not in status_of(io.StringIO(), step_record(200), device={"dtype": "int8"})
 
 
 def test_fact_and_forecast_stand_side_by_side():

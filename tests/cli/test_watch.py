@@ -1,4 +1,4 @@
-"""headwater watch: a table of runs, printed once where nobody sits at a terminal."""
+"""headwater watch, and headwater alone: the runs here, printed once where nobody sits at a terminal."""
 
 from __future__ import annotations
 
@@ -7,34 +7,28 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import call
 
 from headwater.runs.summary import RunsFolder
 
-STEP = {
-    "event": "step",
-    "attempt": 1,
-    "step": 7,
-    "tokens_seen": 700,
-    "loss": 3.25,
-    "tokens_per_second": 1234.0,
-    "seconds": 0.5,
-}
+STEP = {"event": "step", "attempt": 1, "step": 7, "tokens_seen": 700, "loss": 3.25, "tokens_per_second": 1234.0}
+STEP |= {"seconds": 0.5}
+FINISH = {"event": "finish", "attempt": 1, "step": 20}
+HERE = {"pid": os.getpid(), "host": socket.gethostname(), "epoch": 1}
+CONFIG = json.dumps({"settings": {"train": {"num_steps": 20}}})
 
 
-def write_run(run_dir: Path, *records: dict, lock: dict | None = None) -> Path:
+def write_run(run_dir: Path, *records: dict, lock: dict | None = None, **files: str) -> Path:
+    """Write what a run leaves: its settings, these records, and files by their names but for .json."""
     run_dir.mkdir(parents=True)
-    (run_dir / "config.json").write_text(json.dumps({"settings": {"train": {"num_steps": 20}}}))
-    (run_dir / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    if lock is not None:
-        (run_dir / "lock").write_text(json.dumps(lock))
+    locks = {} if lock is None else {"lock": json.dumps(lock)}
+    config = {"config.json": CONFIG, "records.jsonl": "".join(json.dumps(record) + "\n" for record in records)}
+    for name, text in {**config, **locks, **{f"{name}.json": text for name, text in files.items()}}.items():
+        (run_dir / name).write_text(text)
     return run_dir
-
-
-def state_of(folder: Path) -> str:
-    return call("watch", str(folder), "--json", cwd=folder.parent).json["runs"][0]["state"]
 
 
 @pytest.fixture
@@ -42,83 +36,79 @@ def runs(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
+def watched(runs: Path, *words: str) -> list[dict[str, Any]]:
+    return call("watch", *words, "--json", cwd=runs.parent).json["runs"]
+
+
 def test_each_run_has_a_line_with_what_is_known_of_it(runs):
     write_run(runs / "mine", STEP, {"event": "validation", "attempt": 1, "step": 7, "bits_per_byte": {"all": 1.5}})
     write_run(runs / "new")
-    said = call("watch", cwd=runs.parent)
-    assert [line.split() for line in said.out.splitlines()] == [
-        [
-            "run",
-            "state",
-            "step",
-            "mean",
-            "loss",
-            "of",
-            "20",
-            "steps",
-            "held-out",
-            "bits/byte",
-            "tokens/s",
-            "time",
-            "left",
-        ],
-        ["mine", "killed", "7", "of", "20", "3.250", "1.500", "(sample)", "1.23k"],
-        ["new", "not", "started"],
-    ]
+    heads, mine, new = (line.split() for line in call("watch", cwd=runs.parent).out.splitlines())
+    assert " ".join(heads) == "run state step mean loss of 20 steps held-out bits/byte tokens/s time left"
+    assert " ".join(mine) == "mine killed 7 of 20 3.250 1.500 (sample) 1.23k"
+    assert " ".join(new) == "new not started"
 
 
-HERE = {"pid": os.getpid(), "host": socket.gethostname(), "epoch": 1}
+STATES: dict[str, tuple[list[dict], dict[str, Any], str]] = {  # records, what else lies there, and what is said
+    "finished": ([STEP, FINISH], {}, "finished, step 20 of 20"),
+    "stopped": ([STEP, {"event": "stopped", "attempt": 1, "step": 7}], {}, "stopped, step 7 of 20"),
+    "of another process": ([STEP], {"lock": HERE | {"pid": 2**22 + 1}}, "killed, step 7 of 20"),
+    "elsewhere": ([STEP | {"age": 0}], {"lock": HERE | {"host": "elsewhere"}}, "running, step 7 of 20"),
+    "long gone": ([STEP | {"age": 3600}], {"lock": HERE | {"host": "elsewhere"}}, "killed, step 7 of 20"),
+    "preparing": ([], {"lock": HERE}, "preparing"),
+    "with-a-name-that-is-too-long-for-its-column": ([], {}, "not started"),
+    "longer": ([STEP, FINISH, {"event": "resume", "attempt": 2, "step": 7}], {}, "killed, step 7 of 20"),
+    "aligned": ([{"event": "step", "attempt": 1, "step": 3, "reward": 0.5}], {"derived": '{"num_steps": 40}'}, "killed, step 3 of 40"),
+    "aligned early": ([{"event": "step", "attempt": 1, "step": 2}, FINISH | {"step": 2}], {}, "finished, step 2 of 2"),
+    "damaged": ([STEP], {"config": '{"settings": [1]}', "lock": {"pid": 10**20}}, "killed, step 7"),
+}  # fmt: skip
+
+
+def test_the_state_is_what_records_and_lock_say_here_and_in_the_list_of_headwater_alone(runs):
+    for name, (records, more, _) in STATES.items():
+        now = [record | {"time": time.time() - record["age"]} if "age" in record else record for record in records]
+        write_run(runs / name, *now, **more)
+    with open(runs / "stopped" / "records.jsonl", "a") as file:
+        file.write('{"event": "ste')
+    said = {name: words for name, (*_, words) in STATES.items()}
+    assert {run["name"]: run["state"] for run in watched(runs)} == {
+        name: words.partition(",")[0] for name, words in said.items()
+    }
+    lines = call(cwd=runs.parent).out.splitlines()
+    found = [line.strip().split("  ", 1) for line in lines if line.startswith("  runs/")]
+    assert {name.removeprefix("runs/"): words.strip() for name, words in found} == said
 
 
 def test_a_run_whose_process_is_there_runs_and_says_how_long_yet(runs):
     steps = [STEP | {"step": step, "time": 100.0 + 2 * step} for step in range(1, 11)]
     write_run(runs / "mine", *steps, lock=HERE)
-    (found,) = call("watch", "--json", cwd=runs.parent).json["runs"]
+    (found,) = watched(runs)
     assert (found["state"], found["seconds_left"]) == ("running", 20.0)
-
-
-@pytest.mark.parametrize(
-    ("records", "lock", "state"),
-    [
-        ([STEP, {"event": "finish", "attempt": 1, "step": 20}], None, "finished"),
-        ([STEP, {"event": "stopped", "attempt": 1, "step": 7}], None, "stopped"),
-        ([STEP], HERE | {"pid": 2**22 + 1}, "killed"),
-        ([STEP | {"age": 0}], HERE | {"host": "elsewhere"}, "running"),
-        ([STEP | {"age": 3600}], HERE | {"host": "elsewhere"}, "killed"),
-        ([], HERE, "preparing"),
-        ([], None, "not started"),
-        ([STEP, {"event": "finish", "attempt": 1, "step": 20}, {"event": "resume", "attempt": 2, "step": 7}], None, "killed"),
-    ],
-)  # fmt: skip
-def test_the_state_is_what_records_and_lock_say(runs, records, lock, state):
-    records = [record | {"time": time.time() - record["age"]} if "age" in record else record for record in records]
-    write_run(runs / "mine", *records, lock=lock)
-    assert state_of(runs) == state
 
 
 def test_one_run_and_a_ladders_rungs_are_shown(runs):
     write_run(runs / "mine", STEP)
     write_run(runs / "mine" / "ladder" / "2x64", STEP)
-    assert {run["name"] for run in call("watch", str(runs), "--json", cwd=runs.parent).json["runs"]} == {
-        "mine",
-        "mine/ladder/2x64",
-    }
-    assert [run["name"] for run in call("watch", "mine", "--json", cwd=runs.parent).json["runs"]] == ["mine"]
+    assert {run["name"] for run in watched(runs)} == {"mine", "mine/ladder/2x64"}
+    assert [run["name"] for run in watched(runs, "mine")] == ["mine"]
 
 
 def test_a_validation_far_back_is_found(runs):
     before = {"event": "validation", "attempt": 1, "step": 1, "bits_per_byte": {"all": 1.5}}
     write_run(runs / "mine", before, *[STEP | {"step": step} for step in range(2, 6000)])
-    (found,) = call("watch", "--json", cwd=runs.parent).json["runs"]
+    (found,) = watched(runs)
     assert (found["bits_per_byte"], found["step"]) == (1.5, 5999)
 
 
 def test_a_name_cannot_drive_the_terminal(runs):
+    runs.mkdir()
+    said = call("watch", str(runs), cwd=runs.parent).out
+    assert "headwater run first-light" in said and "no run in" in said
+    empty = runs.rename(runs.with_name("runs\x1b[2J"))
+    assert "\x1b" not in call("watch", str(empty), cwd=runs.parent).out
     write_run(runs / "a\x1b[31m\u202eb\n[red]c", STEP)
-    said = call("watch", cwd=runs.parent)
-    assert (
-        "\x1b" not in said.out and "\u202e" not in said.out and "[red]c" in said.out and len(said.out.splitlines()) == 2
-    )
+    said = call("watch", cwd=runs.parent).out
+    assert not set(said) & {"\x1b", "\u202e"} and "[red]c" in said and len(said.splitlines()) == 2
 
 
 def test_a_run_called_data_and_a_file_beside_runs_hide_none(runs):
@@ -129,22 +119,3 @@ def test_a_run_called_data_and_a_file_beside_runs_hide_none(runs):
     (runs / "config.json").write_text('{"editor": true}')
     assert set(RunsFolder(runs).paths()) == {"data", "other", "records.jsonl", "mine"}
     assert set(RunsFolder(runs / "mine").paths()) == {"mine"}
-
-
-def test_a_finished_run_had_as_many_steps_as_it_finished_with(runs):
-    aligned = [{"event": "step", "attempt": 1, "step": step, "reward": 0.5} for step in (1, 2)]
-    write_run(runs / "aligned", *aligned, {"event": "finish", "attempt": 1, "step": 2})
-    (found,) = RunsFolder(runs).summaries()
-    assert (found.state, found.step, found.num_steps) == ("finished", 2, 2)
-
-
-def test_an_empty_folder_says_what_to_do(tmp_path):
-    (tmp_path / "runs").mkdir()
-    assert "headwater run first-light" in call("watch", "runs", cwd=tmp_path).out
-
-
-def test_the_name_of_an_empty_folder_cannot_drive_the_terminal(tmp_path):
-    folder = tmp_path / "runs\x1b[2J"
-    folder.mkdir()
-    said = call("watch", str(folder), cwd=tmp_path)
-    assert said.status == 0 and "no run in" in said.out and "\x1b" not in said.out

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from made_models import random_model
 
-from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
 LETTERS = "abcdefgh. "
@@ -25,15 +24,5 @@ class LetterTokenizer:
         return self.decode([token]).encode()
 
 
-def random_model(seed: int = 0) -> Transformer:
-    model = Transformer(
-        ModelSettings(
-            vocab_size=LetterTokenizer.vocab_size, num_layers=2, d_model=32, d_ff=48, num_heads=4, num_kv_heads=2,
-            head_dim=8, seq_len=24,
-        )
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name else 0.0, 0.15, generator=generator)
-    return model
+def letter_model(seed: int = 0) -> Transformer:
+    return random_model(0.15, seed, vocab_size=LetterTokenizer.vocab_size, d_ff=48, seq_len=24)

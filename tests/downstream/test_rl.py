@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_model import LetterTokenizer, random_model
+from made_up_model import LetterTokenizer, letter_model
 
 from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.core.records import read_records
@@ -35,7 +35,7 @@ def has_c(prompt: str, written: str, answer: str) -> float:
 def job(reward=has_c, settings: RlSettings = SETTINGS, start: int = 0) -> Reinforcement:
     questions = [Question(a + b, "") for a in "abcd" for b in "efgh"]
     task = Task(questions[:12], questions[12:], reward, PROMPTS.ids_of, Writing(6, PROMPTS.ends))
-    model = random_model(start)
+    model = letter_model(start)
     return Reinforcement(copy.deepcopy(model), model, TOKENIZER, task, settings, {"reward": "has_c"})
 
 
@@ -70,7 +70,7 @@ def test_rewarded_answers_get_likelier_on_prompts_that_were_never_trained_on(uni
 
 PROGRAM = f"""
 import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(each) for each in Path(__file__).parents[:2]]!r}
 from pathlib import Path
 import torch
 torch.set_num_threads(1)

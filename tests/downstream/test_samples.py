@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from made_up_model import LetterTokenizer, random_model
+from made_up_model import LetterTokenizer, letter_model
 
 from headwater.downstream.samples import Writing, answers, drawn, log_probabilities, plain_prompts
 from headwater.evaluate.scorer import Scorer
 
-TOKENIZER, MODEL = LetterTokenizer(), random_model()
+TOKENIZER, MODEL = LetterTokenizer(), letter_model()
 PROMPTS = plain_prompts(TOKENIZER)
 WRITING = Writing(6, PROMPTS.ends)
 

@@ -11,12 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_models import random_model
 
 from headwater.core.errors import EvaluationError
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 from headwater.runs.library.shift import NUM_TOKENS, batches_of
 from headwater.tokens.batches.assemble import Batch
 
@@ -26,22 +25,7 @@ TOKEN_BYTES = np.array([0, 0] + [1 + token % 3 for token in range(18)])  # the f
 
 @pytest.fixture(scope="module")
 def model():
-    settings = ModelSettings(
-        vocab_size=VOCAB_SIZE,
-        num_layers=2,
-        d_model=16,
-        d_ff=32,
-        num_heads=2,
-        num_kv_heads=2,
-        head_dim=8,
-        seq_len=SEQ_LEN,
-    )
-    model = Transformer(settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    return model.eval()
+    return random_model(std=0.5, vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN)
 
 
 def batch(*, num_rows: int = 4, seed: int = 0) -> Batch:

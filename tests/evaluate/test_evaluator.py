@@ -34,8 +34,8 @@ def evaluator(loaded):
 
 
 def test_all_is_the_sum_over_sources_not_the_mean_of_them():
-    fields = surprise_fields(BY_SOURCE, frozenset())
-    assert set(fields["bits_per_byte"]) == set(fields["loss"]) == {"all", "books", "facts", "notes"}
+    fields = surprise_fields({**BY_SOURCE, "talks": Surprise()}, frozenset())
+    assert set(fields["bits_per_byte"]) == set(fields["loss"]) == {"all", *BY_SOURCE}, "of talks no answer was scored"
     assert fields["bits_per_byte"]["all"] == pytest.approx(850 / math.log(2) / 820)
     assert fields["loss"]["all"] == pytest.approx(850 / 360)
     assert fields["bits_per_byte"]["notes"] == pytest.approx(50 / math.log(2) / 20)
@@ -44,9 +44,6 @@ def test_all_is_the_sum_over_sources_not_the_mean_of_them():
 def test_real_text_is_what_no_program_composed_whatever_its_name():
     fields = surprise_fields(BY_SOURCE, frozenset({"facts"}))
     assert fields["bits_per_byte_real_text"] == pytest.approx(750 / math.log(2) / 520)
-
-
-def test_a_run_of_composed_text_alone_has_no_figure_for_real_text():
     assert "bits_per_byte_real_text" not in surprise_fields(BY_SOURCE, frozenset(BY_SOURCE))
 
 
@@ -75,36 +72,29 @@ def test_a_validation_says_whether_it_is_of_all_held_out_text(evaluator, loaded)
     assert text_scored({}, "real text") == "a sample of real text"
 
 
-@pytest.mark.parametrize(
-    ("texts", "prompts"),
-    [
-        (["# Copyright 2012-2023, Andrey\n\nIt was a dark and stormy night, and rain fell."], ["It was a dark"]),
-        (
-            ["THE TITLE OF IT\n\nBy Somebody Or Other Of The Old Town\n\nOf all that he said only\nthis is kept."],
-            ["Of all that he"],
-        ),
-        (
-            ["import os\n\n\ndef f(x):\n    return x", "So the river went on down to the sea."],
-            ["So the river went", "import os def f(x):"],
-        ),
-        (
-            ["[common on Usenet's comp.risks newsgroup] The term is said of a user who reads nothing."],
-            ["The term is said"],
-        ),
-        (["天地玄黄,宇宙洪荒。"], ["天地玄黄,宇宙洪荒。"]),
-        (["", "   "], []),
-    ],
-)
+BEGINNINGS = [  # texts, and the prompts that are made of them
+    (["# Copyright 2012-2023, Andrey\n\nIt was a dark and stormy night, and rain fell."], ["It was a dark"]),
+    (["THE TITLE OF IT\n\nBy Somebody Or Other Of The Old Town\n\nOf all that he said only\nthis is kept."], ["Of all that he"]),
+    (["import os\n\n\ndef f(x):\n    return x", "So the river went on down to the sea."], ["So the river went", "import os def f(x):"]),
+    (["[common on Usenet's comp.risks newsgroup] The term is said of a user who reads nothing."], ["The term is said"]),
+    (["天地玄黄,宇宙洪荒。"], ["天地玄黄,宇宙洪荒。"]),
+    (["", "   "], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("texts", "prompts"), BEGINNINGS)
 def test_a_prompt_is_how_a_sentence_of_prose_begins_if_there_is_one(texts, prompts):
     assert beginnings(texts, 2) == prompts
 
 
-def test_prompts_are_those_given_or_how_sentences_of_held_out_documents_begin(evaluator, finished):
+def test_prompts_are_those_given_or_how_sentences_of_held_out_documents_begin(evaluator, loaded, finished):
     assert dataclasses.replace(evaluator, prompts=["One", "Two"]).all_prompts == ["One", "Two"]
     texts = [" ".join(each.text.split()) for each in Corpus(finished.run_dir).documents(split="validation")]
     found = dataclasses.replace(evaluator, prompts=None).all_prompts
     assert found and all(any(prompt in text for text in texts) for prompt in found)
     assert dataclasses.replace(evaluator, prompts=None, held_out={}).all_prompts == ["The", "In the"]
+    none = dict(dataclasses.replace(evaluator, prompts=[]).probe(loaded.model))["samples"]
+    assert none == {"samples": [], "next": []}
 
 
 def test_a_probe_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(evaluator, loaded):
@@ -121,11 +111,6 @@ def test_samples_keep_their_lines_and_no_other_control_character(evaluator, load
     evaluator = dataclasses.replace(evaluator, prompts=["def f()"])
     samples = dict(evaluator.probe(loaded.model))["samples"]["samples"]
     assert samples[0]["text"] == ":\n\treturn 1\\x1b[2J\\r\n"
-
-
-def test_no_prompts_means_no_samples(evaluator, loaded):
-    samples = dict(dataclasses.replace(evaluator, prompts=[]).probe(loaded.model))["samples"]
-    assert samples == {"samples": [], "next": []}
 
 
 def test_a_run_with_an_almanac_scores_a_sample_of_every_probe(evaluator, loaded):

@@ -7,16 +7,13 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from made_models import logits_of, random_model, trained_tokenizer
 
 from headwater.core.errors import EvaluationError
-from headwater.core.printable import printable
 from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
 from headwater.evaluate.scorer import Scorer
-from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import train_tokenizer
 
 SEQ_LEN = 16
 TEXT = "The river starts at its headwater, and the sea is where the river ends. "
@@ -24,23 +21,12 @@ TEXT = "The river starts at its headwater, and the sea is where the river ends. 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("generate") / "tokenizer"
-    train_tokenizer({"text": [TEXT * 5]}, TokenizerSettings(vocab_size=300), folder, "", lambda line: None)
-    return Tokenizer.load(folder)
+    return trained_tokenizer(tmp_path_factory.mktemp("generate") / "tokenizer", TEXT * 5, 300)
 
 
 @pytest.fixture(scope="module")
 def model(tokenizer) -> Transformer:
-    settings = ModelSettings(
-        vocab_size=tokenizer.vocab_size, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=1, head_dim=8,
-        seq_len=SEQ_LEN,
-    )  # fmt: skip
-    model = Transformer(settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name else 0.0, 0.3, generator=generator)
-    return model
+    return random_model(vocab_size=tokenizer.vocab_size, seq_len=SEQ_LEN)
 
 
 class FixedScorer:
@@ -56,9 +42,7 @@ class FixedScorer:
 
 
 def direct_log_probabilities(model: Transformer, ids: list[int]) -> torch.Tensor:
-    tokens_BT = torch.tensor([ids])
-    with torch.inference_mode():
-        return torch.log_softmax(model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT))), dim=-1)[0]
+    return logits_of(model, torch.tensor([ids]))[0].log_softmax(-1)
 
 
 @pytest.mark.parametrize("prompt", ["The river", "", TEXT * 4])
@@ -209,12 +193,3 @@ def test_token_text_names_special_tokens_and_marks_broken_characters(tokenizer):
     assert token_text(tokenizer, tokenizer.end_id) == "<|end_of_text|>"
     half = tokenizer.encode("🙂")[0]
     assert token_text(tokenizer, half) == "\ufffd"
-
-
-def test_printable_escapes_what_steers_a_terminal_and_keeps_words():
-    assert printable("\x1b[31mred\x07\r\n") == "\\x1b[31mred\\x07\\r\\n"
-    assert printable("a\u202eb\u2028\u200e\x9b") == "a\\u202eb\\u2028\\u200e\\x9b"
-    assert printable("one\n\ttwo\x1b", keep="\n\t") == "one\n\ttwo\\x1b"
-    words = "naïve 中文 می\u200cخواهم 👩\u200d🔬 \u00a0 \\n"
-    assert printable(words) == words
-    assert printable("\ud800") == "\\ud800"

@@ -6,7 +6,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
-import torch
+from made_models import random_model, trained_tokenizer
 
 from headwater.core.conversations import USER, Message
 from headwater.core.errors import ConfigError, EvaluationError
@@ -16,12 +16,8 @@ from headwater.evaluate.cloze import score_choices
 from headwater.evaluate.generate import continued, likeliest
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, score_text, write_task_files
-from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 from headwater.tokens.tokenizer.conversation import prompt_ids
-from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import train_tokenizer
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
@@ -42,22 +38,12 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("harness") / "tokenizer"
-    train_tokenizer({"text": [text(0, 2000)]}, TokenizerSettings(vocab_size=320), folder, "", lambda line: None)
-    return Tokenizer.load(folder)
+    return trained_tokenizer(tmp_path_factory.mktemp("harness") / "tokenizer", text(0, 2000))
 
 
 @pytest.fixture(scope="module")
 def scorer(tokenizer) -> Scorer:
-    settings = ModelSettings(
-        vocab_size=tokenizer.vocab_size, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=1, head_dim=8,
-        seq_len=SEQ_LEN,
-    )  # fmt: skip
-    model, generator = Transformer(settings), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name else 0.0, 0.3, generator=generator)
-    return Scorer(model.eval())
+    return Scorer(random_model(vocab_size=tokenizer.vocab_size, seq_len=SEQ_LEN))
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +148,9 @@ def test_a_tuned_model_reads_turns_and_a_message_that_spells_a_token_stays_text(
     assert model.tok_encode(begun) == ids + tokenizer.encode("It")
 
 
-@pytest.mark.parametrize("is_there", [True, False], ids=["a folder without tasks", "a task without its data"])
-def test_what_cannot_be_run_is_an_error_in_words(tmp_path, plain, is_there):
-    if is_there:
-        with pytest.raises(ConfigError, match="no task file"):
-            run_tasks(plain, [str(tmp_path)], [])
-        return
+def test_a_folder_without_tasks_and_a_task_without_its_data_are_errors_in_words(tmp_path, plain):
+    with pytest.raises(ConfigError, match="no task file"):
+        run_tasks(plain, [str(tmp_path)], [])
     write_task_files(tmp_path, "mine", {"words": choices(2)})
     (tmp_path / "mine-words.jsonl").unlink()
     with pytest.raises(EvaluationError, match="isn't on this disk"):

@@ -7,34 +7,18 @@ import random
 import numpy as np
 import pytest
 import torch
+from made_models import logits_of, random_model
 
 from headwater.evaluate import scorer as scorer_module
 from headwater.evaluate.scorer import Scorer
-from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 
 VOCAB_SIZE, SEQ_LEN = 40, 16
 
 
 @pytest.fixture(scope="module", params=["qwen3", "llama", "gpt2"])
 def model(request):
-    settings = ModelSettings(
-        family=request.param,
-        vocab_size=VOCAB_SIZE,
-        num_layers=2,
-        d_model=32,
-        d_ff=64,
-        num_heads=2,
-        num_kv_heads=2 if request.param == "gpt2" else 1,
-        head_dim=16,
-        seq_len=SEQ_LEN,
-    )
-    model = Transformer(settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return model.eval()
+    num_kv_heads = 4 if request.param == "gpt2" else 2
+    return random_model(family=request.param, num_kv_heads=num_kv_heads, vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN)
 
 
 def tokens(chance: random.Random, at_least: int, at_most: int) -> list[int]:
@@ -47,11 +31,8 @@ def pairs():
     return [(tokens(chance, 1, 8), tokens(chance, 1, 8)) for _ in range(12)]
 
 
-@torch.inference_mode()
 def one_at_a_time(model, prompt: list[int], rest: list[int]) -> float:
-    ids = torch.tensor([prompt + rest])
-    x_BTD = model.hidden(ids[:, :-1], torch.zeros_like(ids[:, :-1]))
-    log_p = torch.log_softmax(model.logits(x_BTD[0]).double(), dim=-1)
+    log_p = logits_of(model, torch.tensor([(prompt + rest)[:-1]]))[0].double().log_softmax(-1)
     places = range(len(prompt) - 1, len(prompt) + len(rest) - 1)
     return float(sum(log_p[place, token] for place, token in zip(places, rest, strict=True)))
 
@@ -81,10 +62,3 @@ def test_a_row_that_is_too_long_loses_its_beginning_only(model):
     assert found[0] == pytest.approx(one_at_a_time(model, kept, rest), abs=1e-4)
     ((following,),) = Scorer(model).next_log_probabilities([prompt], [[3]])
     assert following == pytest.approx(one_at_a_time(model, prompt[-SEQ_LEN:], [3]), abs=1e-4)
-
-
-def test_scoring_leaves_no_gradients_and_draws_no_random_numbers(model, pairs):
-    before = torch.get_rng_state()
-    Scorer(model).loglikelihood(pairs)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert all(parameter.grad is None for parameter in model.parameters())

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_models import random_model
 
-from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
-from headwater.evaluate.evaluator import surprise_fields
+from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.model.init import initialise_
-from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import sequential_batches
 from headwater.tokens.batches.pack import pack_source
 from headwater.tokens.read import TokenStore
@@ -26,9 +23,7 @@ def test_only_bytes_that_the_assistant_says_are_scored(tmp_path):
         for size in (5, 9, 20, 23)
     ]
     write_store(tmp_path / "s", documents, VOCAB_SIZE, "t")
-    sizes = {"num_layers": 1, "d_model": 32, "d_ff": 48, "num_heads": 2, "num_kv_heads": 2, "head_dim": 16}
-    model = Transformer(ModelSettings(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **sizes)).eval()
-    initialise_(model, 0)
+    model = random_model(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN)
     token_bytes = np.where(np.arange(VOCAB_SIZE) < NUM_SPECIAL, 0, np.arange(VOCAB_SIZE) % 5 + 1)
     packed = pack_source(TokenStore(tmp_path / "s"), SEQ_LEN)
     found = measure_surprise(Scorer(model), sequential_batches(packed, 2), token_bytes)
@@ -40,8 +35,3 @@ def test_only_bytes_that_the_assistant_says_are_scored(tmp_path):
         said = document.is_target & (token_bytes[document.ids] > 0)
         nats, num_bytes = nats + float(losses[said].sum()), num_bytes + int(token_bytes[document.ids][said].sum())
     assert found.num_bytes == num_bytes and found.nats == pytest.approx(nats, rel=1e-5)
-
-
-def test_a_source_of_which_no_answer_was_scored_has_no_figure():
-    fields = surprise_fields({"prose": Surprise(10.0, 20, 5), "talks": Surprise()}, frozenset())
-    assert set(fields["bits_per_byte"]) == {"all", "prose"}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_run import SMALL, quick, write_run_file, write_texts
-from their_models import save_model, their_logits
+from small_run import quick, write_run_file, write_texts
+from their_models import their_logits, write_base
 from their_tokenizers import VOCAB_SIZE, files_of
 
 from headwater.core.errors import ConfigError, TokenizerError
@@ -29,28 +29,25 @@ LONGEST = 96  # what the bases are made for; they are trained on rows of 64
 PATTERNS = {"llama-llama3": "llama3", "qwen2-window-tied": "qwen2", "gpt2": "gpt2"}
 
 
-def write_base(name: str, folder: Path) -> Path:
-    save_model(name, folder, vocab_size=VOCAB_SIZE, longest=LONGEST)
-    for file, content in files_of(PATTERNS[name]).items():
-        (folder / file).write_bytes(content)
+def base_like(name: str, folder: Path) -> Path:
+    write_base(name, folder, files_of(PATTERNS[name]), LONGEST)
     return folder
 
 
 def write_run(folder: Path, base: str, **settings: object) -> Path:
     """Write on.toml, which takes its shape from the base."""
     write_texts(folder / "texts", num_files=12)
-    given = {f"{name.replace('.', '__')}": None for name in SMALL if name.startswith(("model.", "tokenizer."))}
     path = write_run_file(folder / "on.toml", extra=f'[init]\nfrom = "{base}"\n', **(FEW_STEPS | settings))
-    left_out = {name.removeprefix("model__").removeprefix("tokenizer__") for name in given} - {"seq_len"}
-    lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in left_out]
-    path.write_text("\n".join(line for line in lines if line != "[tokenizer]") + "\n")
+    shape = ("num_layers", "d_model", "vocab_size", "[tokenizer]")
+    lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in shape]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
-    base = write_base(name, tmp_path / "base")
+    base = base_like(name, tmp_path / "base")
     write_run(tmp_path, "base", optim__matrix_lr=0.001, optim__embedding_lr=0.001, optim__vector_lr=0.001)
     said: list[str] = []
     with chdir(tmp_path), quick():
@@ -79,7 +76,7 @@ def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
 
 
 def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    write_base("gpt2", tmp_path / "base")
+    base_like("gpt2", tmp_path / "base")
     write_run(tmp_path, "base")
     for name in ("MAX_DIFFERENCE", "MAX_RELATIVE_DIFFERENCE"):
         monkeypatch.setattr(f"headwater.export.base.check.{name}", 0.0)
@@ -89,7 +86,7 @@ def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_the_facts_of_a_base_change_with_its_files(tmp_path):
-    base = write_base("gpt2", tmp_path / "base")
+    base = base_like("gpt2", tmp_path / "base")
     before = facts_of(str(base))
     assert (before.kind, before.vocab_size, before.model.num_positions) == ("folder", VOCAB_SIZE, LONGEST)
     for name in ("model.safetensors", "tokenizer_config.json"):
@@ -103,7 +100,7 @@ def test_the_facts_of_a_base_change_with_its_files(tmp_path):
 
 def test_one_byte_anywhere_in_the_weights_makes_it_another_base(tmp_path, monkeypatch):
     """Of files above 2 GiB parts are compared: here two of 64 bytes, at both ends."""
-    base = write_base("gpt2", tmp_path / "base")
+    base = base_like("gpt2", tmp_path / "base")
     path = base / "model.safetensors"
     data = path.read_bytes()
     middle = len(data) // 2 & ~3  # the lowest bits of a number
@@ -114,35 +111,6 @@ def test_one_byte_anywhere_in_the_weights_makes_it_another_base(tmp_path, monkey
         before = facts_of(str(base)).digest
         path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
         assert (facts_of(str(base)).digest != before) == is_seen
-
-
-def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path):
-    base = write_base("gpt2", tmp_path / "base")
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 300}))
-    with pytest.raises(ConfigError, match="rows for 300 tokens; it is not the tokenizer of this model"):
-        facts_of(str(base))
-    (base / "config.json").write_text(json.dumps(config))
-    (base / "tokenizer.json").unlink()
-    with pytest.raises(ConfigError, match=r"base: it has no tokenizer\.json"):
-        facts_of(str(base))
-
-
-@pytest.mark.parametrize(("name", "size"), [("vocab_size", 10**12), ("intermediate_size", 4 * 10**9)])
-def test_a_config_with_more_weights_than_the_files_can_have_is_refused(tmp_path, name, size):
-    base = write_base("llama-llama3", tmp_path / "base")
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, name: size}))
-    with pytest.raises(ConfigError, match=r"makes [\d,]+ weights, and its files have [\d,]+ at most"):
-        facts_of(str(base))
-
-
-def test_a_tokenizers_file_of_any_size_is_not_read(tmp_path):
-    base = write_base("gpt2", tmp_path / "base")
-    with open(base / "tokenizer_config.json", "r+b") as file:
-        file.truncate(10**8)
-    with pytest.raises(ConfigError, match=r"tokenizer_config\.json has more than 64,000,000 bytes"):
-        facts_of(str(base))
 
 
 ODD_VALUES = [None, True, -1, 10**18, 0.5, float("nan"), "x", [], ["x"], [{}], {}, {"a": [1]}]
@@ -161,7 +129,7 @@ def with_odd_values(table: Any, depth: int = 2) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
 def test_whatever_a_file_of_a_base_holds_is_no_traceback(tmp_path, name):
-    base = write_base("llama-llama3", tmp_path / "base")
+    base = base_like("llama-llama3", tmp_path / "base")
     content = json.loads((base / name).read_text()) if (base / name).exists() else {"eos_token": {"content": "x"}}
     if name == "tokenizer.json":  # one of each entry is enough
         content["model"]["vocab"] = dict(list(content["model"]["vocab"].items())[:3])

@@ -7,8 +7,8 @@ from contextlib import chdir
 
 import pytest
 from small_run import call
-from their_models import save_model
-from their_tokenizers import VOCAB_SIZE, files_of
+from their_models import write_base
+from their_tokenizers import files_of
 
 from headwater.core.conversations import Message
 from headwater.core.files import read_json
@@ -27,10 +27,8 @@ TALK = [
 
 @pytest.mark.parametrize("pattern", ["qwen2", "llama3"])
 def test_the_export_of_a_tuned_base_has_the_template_that_it_was_tuned_by(tmp_path, pattern):
-    save_model("qwen2", tmp_path / "base", vocab_size=VOCAB_SIZE, longest=192)
     theirs = {"eos_token": "<|endoftext|>", "chat_template": "{{ 'another' }}"}
-    for file, content in files_of(pattern, theirs).items():
-        (tmp_path / "base" / file).write_bytes(content)
+    write_base("qwen2", tmp_path / "base", files_of(pattern, theirs), longest=192)
     talks = [[message._replace(content=f"{message.content} {number}") for message in TALK] for number in range(30)]
     (tmp_path / "base/README.md").write_text('---\nlicense: "cc-by-4.0"\n---\n# Theirs\nlicense: mit\n')
     lines = (json.dumps({"messages": [message._asdict() for message in messages]}) for messages in talks)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from their_tokenizers import VOCAB_SIZE, files_of
 
-COMMON = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+COMMON = {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
 SIZES = {**COMMON, **HEADS}
-GPT2 = {"vocab_size": 320, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+GPT2 = {"vocab_size": VOCAB_SIZE, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "original_max_position_embeddings": 16}
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
 WINDOW = {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 0}
@@ -54,22 +56,20 @@ def their_model(name: str, **changes: Any) -> Any:
     return model
 
 
-def save_their_model(name: str, folder: Path, **options: Any) -> torch.Tensor:
-    """Write the folder of a model; return its logits of `token_ids`."""
-    model = their_model(name)
+def write_base(
+    name: str, folder: Path, files: Mapping[str, bytes] | None = None, longest: int = 64, **options: Any
+) -> torch.Tensor:
+    """Write the folder of a model for texts of up to `longest` tokens, its tokenizer's files too; return its logits."""
+    positions = "n_positions" if name.startswith("gpt2") else "max_position_embeddings"
+    model = their_model(name, **{positions: longest, "bos_token_id": 0, "eos_token_id": 0})
     model.save_pretrained(folder, **options)
+    for file, content in (files or files_of("gpt2")).items():
+        (folder / file).write_bytes(content)
     return their_logits(model)
 
 
-def save_model(name: str, folder: Path, vocab_size: int, longest: int) -> None:
-    """Write the folder of a model with another vocabulary, made for texts of up to `longest` tokens."""
-    positions = "n_positions" if name.startswith("gpt2") else "max_position_embeddings"
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    their_model(name, **{"vocab_size": vocab_size, positions: longest}, **ends).save_pretrained(folder)
-
-
 def token_ids() -> torch.Tensor:
-    return torch.randint(0, 320, (2, 48), generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, VOCAB_SIZE, (2, 48), generator=torch.Generator().manual_seed(1))
 
 
 def their_logits(model: Any) -> torch.Tensor:

@@ -4,25 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 from live_server import serving
-from served_model import TEXT, small_model
+from made_models import random_model, trained_tokenizer
+from served_model import SEQ_LEN, TEXT
 
 from headwater.page.serve.app import make_app
 from headwater.page.serve.engine import Engine
-from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import train_tokenizer
 
 
 @pytest.fixture(scope="package")
 def tokenizer(tmp_path_factory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("served") / "tokenizer"
-    train_tokenizer({"text": [TEXT * 5]}, TokenizerSettings(vocab_size=320), folder, "", lambda line: None)
-    return Tokenizer.load(folder)
+    return trained_tokenizer(tmp_path_factory.mktemp("served") / "tokenizer", TEXT * 5)
 
 
 @pytest.fixture(scope="package")
 def model(tokenizer):
-    return small_model(tokenizer)
+    return random_model(vocab_size=tokenizer.vocab_size, seq_len=SEQ_LEN, d_ff=48)
 
 
 @pytest.fixture(scope="package")

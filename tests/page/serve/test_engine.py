@@ -10,8 +10,7 @@ import pytest
 import torch
 from served_model import SEQ_LEN, TEXT, num_rows
 
-from headwater.evaluate.generate import Sampling, generate
-from headwater.evaluate.scorer import Scorer
+from headwater.evaluate.generate import Sampling
 from headwater.model.cache import Cache
 from headwater.page.serve.engine import Engine, Prompt, Query, Scored
 from headwater.page.serve.refusal import Refusal
@@ -29,19 +28,6 @@ def tokens_of(engine: Engine, *queries: Query) -> list[list[int]]:
         return list(await asyncio.gather(*map(one, queries)))
 
     return asyncio.run(all_of_them())
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_text_is_what_generate_writes(engine, model, tokenizer, temperature):
-    prompts = ["The river", "", "the sea is", "headwater, and"]
-    sampling = Sampling(temperature, 0.9, seed=3)
-    queries = [
-        Query([tokenizer.begin_id, *tokenizer.encode(prompt)], 30, sampling, frozenset({tokenizer.end_id}))
-        for prompt in prompts
-    ]
-    for prompt, tokens in zip(prompts, tokens_of(engine, *queries), strict=True):
-        alone = generate(Scorer(model), tokenizer, prompt, 30, temperature, 0.9, 3)
-        assert tokenizer.decode(tokens) == alone
 
 
 def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, tokenizer, monkeypatch):

@@ -258,6 +258,7 @@ def test_hostile_text_stays_text(open_page, tmp_path, text):
 
 @pytest.mark.parametrize(("width", "scheme"), [(420, "dark"), (1280, "light")])
 def test_everybody_can_use_the_page_and_nothing_is_wider_than_the_screen(open_page, made_up, width, scheme):
+    """Five seconds: axe reads every element of the charts of two runs."""
     page = open_page(f"{made_up}#run=first", viewport={"width": width, "height": 900}, color_scheme=scheme)
     for box in page.tab.locator("#runs input").all():
         box.check()

@@ -25,32 +25,49 @@ def test_the_model_is_listed_and_found_by_its_name(client):
         client.completions.create(model="gpt-9", prompt="a")
 
 
-def test_a_greedy_completion_is_what_generate_writes_whole_and_streamed(client, model, tokenizer):
-    asked = {"model": "small", "prompt": "The river", "max_tokens": 20, "temperature": 0}
-    alone = generate(Scorer(model), tokenizer, "The river", 20, 0)
-    whole = client.completions.create(**asked)
-    assert whole.choices[0].text == alone
-    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (len(tokenizer.encode("The river")), 20)
+TEXTS = ["The river", "the sea", "", "headwater, and"]
+GREEDY = {"max_tokens": 20, "temperature": 0}
+ASKED = {
+    "greedy": {"prompt": "The river", **GREEDY},
+    "drawn": {"prompt": "The", "max_tokens": 12, "seed": 7, "top_p": 0.9},
+    "several texts": {"prompt": TEXTS, "max_tokens": 30, "seed": 3, "top_p": 0.9},
+    "ids": {"prompt": TEXTS[:2], **GREEDY},
+    "up to a stop string": {"prompt": "The river", "max_tokens": 40, "temperature": 0, "stop": ["\0never"]},
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_completions_are_what_generate_writes_whole_and_streamed(client, model, tokenizer, what):
+    asked = {"model": "small", **ASKED[what]}
+    texts = [asked["prompt"]] if isinstance(asked["prompt"], str) else asked["prompt"]
+    sampling = asked.get("temperature", 1.0), asked.get("top_p", 1.0), asked.get("seed", 0)
+    expected = [generate(Scorer(model), tokenizer, text, asked["max_tokens"], *sampling) for text in texts]
+    if what == "ids":
+        asked["prompt"] = [tokenizer.encode(text) for text in texts]
+    if "stop" in asked:  # it is not shown, nor are its beginnings in a stream
+        stop = expected[0][11:16]
+        asked["stop"], expected = [*asked["stop"], stop], [expected[0][: expected[0].index(stop)]]
+    whole = client.completions.create(**asked, logprobs=0)
+    assert [choice.index for choice in whole.choices] == list(range(len(texts)))
+    assert [choice.text for choice in whole.choices] == expected
+    assert whole.usage.prompt_tokens == sum(len(tokenizer.encode(text)) for text in texts)
+    ends = [choice.finish_reason for choice in whole.choices]
+    if "temperature" in asked:
+        assert ends == ["stop" if "stop" in asked else "length"] * len(texts)
+    assert "stop" not in asked or all(each < len(expected[0]) for each in whole.choices[0].logprobs.text_offset)
     chunks = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
-    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == alone
-    assert len(chunks) > 10 and chunks[-1].usage == whole.usage
-    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == ["length"]
+    pieces = [choice for chunk in chunks for choice in chunk.choices]
+    assert len(chunks) > 5 and chunks[-1].usage == whole.usage
+    for number, text in enumerate(expected):
+        assert "".join(piece.text for piece in pieces if piece.index == number) == text
+        assert [each.finish_reason for each in pieces if each.index == number and each.finish_reason] == [ends[number]]
 
 
-def test_a_seed_draws_what_generate_draws_and_further_choices_differ(client, model, tokenizer):
-    asked = {"model": "small", "prompt": "The", "max_tokens": 12, "seed": 7, "top_p": 0.9}
-    first, second = client.completions.create(**asked, n=2).choices
-    assert first.text == generate(Scorer(model), tokenizer, "The", 12, 1.0, 0.9, 7) != second.text
-    assert [each.text for each in client.completions.create(**asked, n=2).choices] == [first.text, second.text]
-
-
-def test_several_prompts_are_answered_in_their_order_texts_or_ids(client, tokenizer):
-    texts = ["The river", "the sea", ""]
-    asked = {"model": "small", "max_tokens": 8, "temperature": 0, "n": 2}
-    by_text = client.completions.create(prompt=texts, **asked)
-    assert [choice.index for choice in by_text.choices] == [0, 1, 2, 3, 4, 5]
-    by_ids = client.completions.create(prompt=[tokenizer.encode(text) for text in texts[:2]], **asked)
-    assert [each.text for each in by_ids.choices] == [each.text for each in by_text.choices[:4]]
+def test_further_choices_of_a_prompt_differ_and_are_drawn_again(client):
+    asked = {"model": "small", "prompt": ["The", "A"], "max_tokens": 12, "seed": 7, "n": 2}
+    found = [choice.text for choice in client.completions.create(**asked).choices]
+    assert found[0] != found[1] and found[2] != found[3]
+    assert [each.text for each in client.completions.create(**asked).choices] == found
 
 
 def test_echoed_log_probabilities_have_the_old_shape(client, tokenizer):
@@ -69,17 +86,6 @@ def test_echoed_log_probabilities_have_the_old_shape(client, tokenizer):
         assert "bytes:\\xe6" in "".join(found.tokens) or "河" in found.tokens
     nothing_written = client.completions.create(model="small", prompt=prompt, echo=True, max_tokens=0, logprobs=0)
     assert nothing_written.choices[0].text == prompt
-
-
-def test_a_stop_string_is_not_shown_nor_are_its_beginnings_in_a_stream(client, model, tokenizer):
-    text = generate(Scorer(model), tokenizer, "The river", 40, 0)
-    stop = text[11:16]
-    asked = {"model": "small", "prompt": "The river", "max_tokens": 40, "temperature": 0, "stop": ["\0never", stop]}
-    whole = client.completions.create(**asked, logprobs=0).choices[0]
-    assert (whole.text, whole.finish_reason) == (text[: text.index(stop)], "stop")
-    assert all(offset < len(whole.text) for offset in whole.logprobs.text_offset)
-    streamed = [choice for chunk in client.completions.create(**asked, stream=True) for choice in chunk.choices]
-    assert ("".join(each.text for each in streamed), streamed[-1].finish_reason) == (whole.text, "stop")
 
 
 def test_a_conversation_is_answered_whole_and_streamed_with_log_probabilities(client):
