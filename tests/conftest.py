@@ -28,6 +28,11 @@ settings.load_profile("headwater")
 SLOW_SECONDS = 5.0
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Keep bytes out of the names of cases: an archive holds the time it was made, and all workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

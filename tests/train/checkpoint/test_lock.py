@@ -209,7 +209,7 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(lock.fcntl, "flock", flock)
 
 
-MINE, OF_BEFORE = f"process {os.getpid()} on ", {"began": "another-boot 42"}
+MINE, OF_BEFORE = r"process \d+ on ", {"began": "another-boot 42"}
 LEFT = [  # what the last owner left in the lock; the words with which a start, and a takeover, is refused
     ({"pid": 1 << 30}, "", ""),  # it was killed here
     (OF_BEFORE, "", ""),  # an earlier process of the same number: in a container the program has the same each time
