@@ -31,12 +31,11 @@ from torch.distributed.fsdp import FSDPModule
 
 from headwater.machine.compute import MachineFacts, fastest_, fastest_updates
 from headwater.machine.device.device import Device
-from headwater.machine.parallel import data_parallel, gradient_sum, layers, prepare, sharded
+from headwater.machine.parallel import data_parallel, layers, prepare, sharded
 from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
-from headwater.machine.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh
-from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh, place_of
 from headwater.machine.ranks.rendezvous import join_ranks
 from headwater.model.init import derived_seed, drawn
 from headwater.model.kernels.int8 import multiplies_int8_exactly
@@ -313,7 +312,7 @@ def _rows_of_another() -> Any:
 
 
 def _gains_of_one_part() -> Any:
-    return mock.patch.object(gradient_sum, "is_copied", lambda name, mesh: False)
+    return mock.patch.object(data_parallel, "is_copied", lambda name, mesh: False)
 
 
 def _largest_of_one_part() -> Any:

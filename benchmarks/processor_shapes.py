@@ -101,7 +101,7 @@ def peaks() -> dict[str, float]:
     """Return the peaks that the efficiencies are relative to."""
     import torch
 
-    from headwater.machine.device.peak import matmul_peaks
+    from headwater.machine.device.device import matmul_peaks
 
     torch.set_num_threads(usable_cores())
     rates = matmul_peaks(torch.device("cpu"), [torch.bfloat16, torch.int8])

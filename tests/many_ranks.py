@@ -23,7 +23,7 @@ from small_run import Said, environment, finish
 JOINED = """
 import json, os, sys
 import torch
-from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.mesh import place_of
 from headwater.machine.ranks.rendezvous import join_ranks
 torch.set_num_threads(1)
 ranks = join_ranks(place_of(os.environ), device="cpu")

@@ -64,7 +64,6 @@ TORCH_FREE += (
     "export.base.facts",
     "export.base.folder",
     "export.base.gguf",
-    "export.base.tokenizer",
 )
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60

@@ -126,7 +126,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 def print_digest(run_dir: Path, out_dir: Path) -> None:
     """Load the run's checkpoint on all ranks, save what they have and, on the first, print the digest of that."""
-    from headwater.machine.ranks.place import place_of
+    from headwater.machine.ranks.mesh import place_of
     from headwater.machine.ranks.rendezvous import join_ranks
     from headwater.runfile.run_config import config_of_run, train_plan
     from headwater.runs.text import open_batches

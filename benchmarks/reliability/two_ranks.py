@@ -22,7 +22,7 @@ import torch.distributed as dist
 from headwater.core import disk
 from headwater.core.files import remove_leftovers
 from headwater.machine.ranks.exchange import ManyRanks
-from headwater.machine.ranks.place import Place as RankPlace
+from headwater.machine.ranks.mesh import Place as RankPlace
 from headwater.train.checkpoint.save import Saver
 from targets import TARGETS, Place, Target, checkpoints_of, is_made_up_state, made_up_state, quiet, read_newest, save
 

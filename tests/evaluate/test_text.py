@@ -10,9 +10,9 @@ import pytest
 
 from headwater.core.errors import DataError, EvaluationError
 from headwater.core.intervals import ratio_estimate
+from headwater.evaluate.bits_per_byte import MIN_DOCUMENTS, measure_text
 from headwater.evaluate.generate import surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.evaluate.text import MIN_DOCUMENTS, measure_text
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.library.evaluating import evaluate_text, read_texts
 from headwater.runs.loading import load_model

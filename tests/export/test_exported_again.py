@@ -14,8 +14,7 @@ from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
 from their_tokenizers import files_of
 
 from headwater.core.errors import ExportError
-from headwater.export.base.facts import facts_of
-from headwater.export.base.tokenizer import tokenizer_of
+from headwater.export.base.facts import facts_of, tokenizer_of
 from headwater.export.base.weights import model_of
 from headwater.tokens.tokenizer.foreign import write_foreign
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

@@ -20,9 +20,8 @@ from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
 from headwater.core.conversations import Message
 from headwater.core.numbers import size
 from headwater.evaluate.scorer import Scorer
-from headwater.export.base.facts import facts_of
+from headwater.export.base.facts import facts_of, tokenizer_of
 from headwater.export.base.gguf import GgufFile
-from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.gguf import FORMATS, q4_0, q8_0
 from headwater.model.names import PRE_TOKENIZERS
 from headwater.tokens.tokenizer.conversation import prompt_ids

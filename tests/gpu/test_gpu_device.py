@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.machine.device.device import Gpu
-from headwater.machine.device.peak import matmul_peaks, memory_bandwidth
+from headwater.machine.device.device import Gpu, matmul_peaks, memory_bandwidth
 
 CYCLES = 1_000_000_000  # of the GPU's clock: about half a second
 MODEL_SHAPES = ((8192, 768, 768), (8192, 3072, 768), (16384, 1024, 1024), (16384, 4096, 1024), (8192, 2048, 2048))

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from headwater.machine.device.device import Gpu
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.ranks.exchange import ManyRanks
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 
 torch.cuda.set_device(0)
 dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1)

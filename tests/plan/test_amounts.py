@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.core.errors import ConfigError
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 from headwater.plan.amounts import parse_amount, parse_budget, parse_devices, parse_hardware, parse_ranks
 from headwater.plan.forecast.device import read_devices
 

@@ -17,7 +17,7 @@ from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 from headwater.model.count import count_parameters
 from headwater.plan import budget as module
 from headwater.plan import hardware
@@ -35,14 +35,14 @@ from headwater.plan.scaling.repetition import EXPONENT, OWN, A, B, most_epochs, 
 from headwater.plan.sizes import DIAL, Candidate, model_of
 from headwater.plan.text_size import MUCH_MORE, epochs_of, useful_epochs, usual_bytes_per_token
 from headwater.runfile.run_config import load_run
-from headwater.runs.library.planning import budget_fields, search_options
+from headwater.runs.library.planning import search_options
 
 EIGHTHS = ("parallel.shard=8",)
 MONEY = {"budget": "$10k", "hardware": "8xH100", "text_bytes": "40G"}
 
 
 def searched(budget, **given):
-    return budget_fields(module.search_budget(search_options(budget, **given)))
+    return module.search_budget(search_options(budget, **given))
 
 
 @pytest.fixture(autouse=True)

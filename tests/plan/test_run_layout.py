@@ -9,8 +9,7 @@ import pytest
 
 from headwater.core.errors import ConfigError, LayoutError
 from headwater.machine.parallel.settings import fewest_ranks, shared_layers
-from headwater.machine.ranks.mesh import Layout, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Layout, Mesh, Place
 from headwater.model.count import count_parameters
 from headwater.plan import hardware, layout
 from headwater.plan.amounts import parse_ranks

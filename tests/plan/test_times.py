@@ -15,7 +15,7 @@ from small_run import quick, write_run_file, write_texts
 from headwater.core.errors import LockedError, StorageError
 from headwater.core.records import no_owner, read_records
 from headwater.machine.host.load import LoadMeter
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 from headwater.plan import hardware, times
 from headwater.plan.hardware import RUN_TO_RUN, hardware_of
 from headwater.plan.sizes import fastest

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, number, percent, size
 from headwater.page.picture.of_run import memory_peaks
-from headwater.runs.curves import on_log_axis, points, smooth, thin
-from headwater.runs.run_data import History
+from headwater.runs.run_data import History, on_log_axis, points, smooth, thin
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
     lambda ys: [(float(x), y) for x, y in enumerate(ys)]

@@ -100,7 +100,7 @@ def test_a_run_file_gives_the_same_by_the_command_and_from_python(
     assert "What each stage changed" in report.read_text()
     before = report.stat().st_mtime_ns
     # no weights are examined twice
-    with contextlib.chdir(folder), quick(), mock.patch("headwater.runs.examining.examine", None):
+    with contextlib.chdir(folder), quick(), mock.patch("headwater.runs.downstream.examine", None):
         headwater.run(f"{name}.toml", say=lambda line: None)
         assert report.stat().st_mtime_ns == before, "nothing has changed that it shows"
         headwater.run(f"{name}.toml", say=lambda line: None, train={"log_every": 7})

@@ -12,8 +12,7 @@ from headwater.machine.device.microbatch import Microbatch, choose, climb, confi
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
-from headwater.machine.ranks.mesh import Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.train import start as module
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import read_checkpoint

@@ -13,8 +13,7 @@ from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
 from headwater.machine.device.device import Device
-from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.gradient_sum import GradientSum
+from headwater.machine.parallel.data_parallel import DataParallel, GradientSum
 from headwater.machine.ranks.exchange import Ranks
 from headwater.model.init import initialise_
 from headwater.model.optim.optimizer import Optimizer

@@ -10,8 +10,7 @@ from headwater.cli.terminal import estimated, say, table
 if TYPE_CHECKING:
     from headwater.core.intervals import Estimate
     from headwater.downstream.rl import RlResult
-    from headwater.runs.downstream import Aligned
-    from headwater.runs.examining import Stages
+    from headwater.runs.downstream import Aligned, Stages
 
 
 def print_aligned(found: Aligned) -> None:

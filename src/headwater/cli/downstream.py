@@ -119,8 +119,8 @@ def dpo(
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.downstream.preference import MEASURES, PreferenceSettings
+    from headwater.runs.aligning import prefer
     from headwater.runs.library.checked import folder_beside
-    from headwater.runs.preferring import prefer
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from headwater.cli.terminal import card, hours_interval, interval, print_json
 from headwater.core.errors import ConfigError
-from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.mesh import place_of
 from headwater.page.report.stage import is_shown
 from headwater.runfile.run_config import load_run
 from headwater.runs.dry_run import dry_run

@@ -9,10 +9,10 @@ from typing import Any, TextIO
 from headwater.cli.terminal import MAX_WIDTH, safe, width
 from headwater.core.numbers import count, duration
 from headwater.core.records import text_scored
-from headwater.machine.ranks.place import named
+from headwater.machine.ranks.mesh import named
 from headwater.runs.measures import audit_line, computed_twice, right
 from headwater.runs.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
-from headwater.runs.time_left import TimeLeft
+from headwater.runs.recent import TimeLeft
 from headwater.tokens.skipped_rows import name_documents
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from headwater.cli.terminal import say
 from headwater.core import disk, files
 from headwater.core.errors import HeadwaterError, LostRanksError
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from headwater.core.errors import LostRanksError
 from headwater.core.numbers import count, duration, plural, size
 from headwater.core.records import Record
 from headwater.machine.device.settings import FORMATS
-from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.mesh import place_of
 from headwater.model.count import count_parameters
 from headwater.page.report.stage import report_stage
 from headwater.runfile.paths import RunFolder

@@ -10,7 +10,7 @@ from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argum
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
 from headwater.core.errors import ConfigError
-from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.mesh import place_of
 
 
 def add_to(app: App) -> None:

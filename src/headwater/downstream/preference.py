@@ -24,9 +24,8 @@ from headwater.core.intervals import Estimate, share
 from headwater.downstream.lines import read_lines
 from headwater.downstream.samples import Sample, Writing, answers, chat_prompts, log_probabilities
 from headwater.evaluate.scorer import Scorer
-from headwater.export.base.check import FROM_FOLDER
 from headwater.export.base.facts import facts_of
-from headwater.export.base.weights import model_of
+from headwater.export.base.weights import FROM_FOLDER, model_of
 from headwater.model.transformer import Transformer
 from headwater.tokens.tokenizer.conversation import prompt_and_answer
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

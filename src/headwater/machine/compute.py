@@ -13,15 +13,14 @@ import torch
 
 from headwater.core.errors import ConfigError
 from headwater.machine.device.compiled import compile_blocks_, convert_linears_, require_float8, torch_compiles
-from headwater.machine.device.device import device_of
-from headwater.machine.device.peak import matmul_peaks, thread_rates
+from headwater.machine.device.device import device_of, matmul_peaks, thread_rates
 from headwater.machine.device.settings import FORMATS, MEASURING, MachineSettings
 from headwater.machine.host.facts import usable_cores
 from headwater.machine.host.load import LoadMeter
 from headwater.machine.host.memory import keep_freed_memory
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.machine.ranks.exchange import Ranks
-from headwater.machine.ranks.place import Place, gpu_of
+from headwater.machine.ranks.mesh import Place, gpu_of
 from headwater.machine.ranks.rendezvous import num_visible_gpus
 from headwater.model.kernels.convert import convert_
 from headwater.model.kernels.int8 import multiplies_int8_exactly

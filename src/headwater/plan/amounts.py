@@ -6,7 +6,7 @@ import math
 import re
 
 from headwater.core.errors import ConfigError
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 from headwater.plan.budget import Budget
 from headwater.plan.forecast.device import Accelerator, find_device
 

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from headwater.core.errors import ConfigError
 from headwater.core.numbers import size
 from headwater.machine.parallel.settings import meshes_of
-from headwater.machine.ranks.mesh import Layout, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Layout, Mesh, Place
 from headwater.model.count import count_parameters
-from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.device import WITHOUT_BF16, Accelerator
-from headwater.plan.forecast.result import Band, DeviceGroup, Spread
+from headwater.plan.forecast.result import DeviceGroup, Spread
 from headwater.plan.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of
 from headwater.plan.loss_outlook import law_of
 from headwater.plan.rungs import ladder_runs
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import NATS, OwnRuns, PublishedLaw
-from headwater.plan.scaling.repetition import OWN
+from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, OWN, most_epochs, says_of
 from headwater.plan.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
 from headwater.plan.sizes import Candidate, fastest, models_of
 from headwater.plan.text_size import tokens_of, usual_bytes_per_token
@@ -96,18 +94,6 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Query:
-    """Hours of a budget for one run on these devices, and its text of `unique` tokens (infinite: no limit)."""
-
-    name: str
-    budget: Budget
-    hours: float
-    devices: DeviceGroup
-    unique: float
-    text_how: str
-
-
-@dataclass(frozen=True)
 class Offer:
     """A size with the tokens of its least loss in the budget; `refused` says why it can't be chosen."""
 
@@ -115,51 +101,6 @@ class Offer:
     tokens: float = 0.0
     log_loss: float = math.inf
     refused: str | None = None
-
-
-@dataclass(frozen=True)
-class BudgetChoice:
-    """The run of the least expected loss and what it takes, as `plan --budget --json` prints it.
-
-    `repetition_costs` is by which part a text too short for the run raises the loss. The loss is None where no law
-    reaches, the money where no price is known. Memory is of one device.
-    """
-
-    params: int
-    shape: ModelSettings
-    settings: dict[str, Any]
-    tokens: float
-    epochs: float
-    repetition_costs: float
-    tokens_per_parameter: float
-    num_steps: int
-    loss: Band | None
-    hours: Band
-    money: Band | None
-    energy_kwh: Band
-    kg_co2: Band
-    memory_gb: Band
-    memory_limit_gb: float
-    layout: str
-    num_microbatches: int
-    tokens_per_second: float
-
-
-@dataclass(frozen=True)
-class BudgetPlan:
-    """The choice; why a table of runs refused sizes; how many were searched.
-
-    `largest` says whether the choice is the largest of the sizes that fit, or of all that are searched.
-    """
-
-    query: Query
-    choice: BudgetChoice
-    loss_unit: str
-    losses_how: str
-    refusals: tuple[str, ...]
-    largest: Literal["fitting", "searched"] | None
-    num_sizes: int
-    num_fitting: int
 
 
 def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bool) -> RunConfig:
@@ -172,11 +113,14 @@ def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bo
     return config_of_text(NO_RUN, [*usual, *overrides])
 
 
-def search_budget(options: SearchOptions) -> BudgetPlan:
-    """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
-    config, here = options.config, _hardware(options)
-    name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
-    query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
+def search_budget(options: SearchOptions) -> dict[str, Any]:
+    """Return the plan of a budget as `plan --budget --json` prints it, but for the commands that follow it.
+
+    `choice` is the run of the least expected loss. Raises ConfigError or DataError where there can be none.
+    """
+    config, here, budget = options.config, _hardware(options), options.budget
+    devices, (unique, text_how) = options.costs.applied(here.devices), _text_of(options)
+    hours = budget.hours_on(devices)
     law = law_of(options.runs) if options.runs else None
     if law is None and options.run and (rungs := ladder_runs(config)) is not None:
         law = ScalingLaw(rungs, OWN)
@@ -185,31 +129,86 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     # of steps that take a second a token, so that all but the start and the saves is in tokens
     around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
     for model in models:
-        most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
-        if (found := fastest(config, options.place, here, model, most_tokens, 3600 * query.hours, around)) is not None:
+        most_tokens = losses.most_epochs(count_parameters(model).total, unique) * unique
+        if (found := fastest(config, options.place, here, model, most_tokens, 3600 * hours, around)) is not None:
             candidates.append(found)
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
-            f"larger batch, than {query.devices.num_devices} × {query.devices.device} allow; take other or more "
+            f"larger batch, than {devices.num_devices} × {devices.device} allow; take other or more "
             "devices, or lower tokenizer.vocab_size or model.seq_len"
         )
-    offers = [offer_of(each, 3600 * query.hours, query.unique, losses) for each in candidates]
-    refusals = [each.refused for each in offers if each.refused not in (None, TOO_SHORT)]
+    offers = [offer_of(each, 3600 * hours, unique, losses) for each in candidates]
+    refusals = [str(each.refused) for each in offers if each.refused not in (None, TOO_SHORT)]
     best = min(offers, key=lambda each: each.log_loss)
+    each, tokens = best.candidate, best.tokens
     if best.refused:
-        raise ConfigError(_nothing_trains(query, candidates[0], refusals))
-    largest: Literal["fitting", "searched"] | None = "fitting" if best is offers[-1] else None
-    return BudgetPlan(
-        query=query,
-        choice=_choice(query, best, losses),
-        loss_unit=NATS if law is None else options.loss_unit,
-        losses_how=losses.how(best.candidate.size, best.tokens),
-        refusals=tuple(str(each) for each in refusals),
-        largest="searched" if largest and best.candidate.model == models[-1] else largest,
-        num_sizes=len(models),
-        num_fitting=len(candidates),
-    )
+        place = f"{budget.text} is {hours:.3g} h on {devices.num_devices} × {devices.device}"
+        raise ConfigError(_nothing_trains(place, unique, candidates[0], refusals))
+    choice, losses_how = _choice(best, losses, devices, unique), losses.how(each.size, tokens)
+    price, epochs = devices.usd_per_hour, choice["epochs"]
+    notes = [f"{epochs:.1f} epochs of the text: more text would bring more"] if epochs > 1 else []
+    if refusals:
+        notes.append(f"{len(refusals)} sizes are excluded: of them the runs at hand say nothing: {refusals[0]}")
+    if best is offers[-1]:
+        is_last = each.model == models[-1]
+        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
+        notes.append(f"{larger} might be better")
+    return {
+        "name": "budget" if options.run is None else config.name,
+        "budget": asdict(devices)
+        | {"text": budget.text, "hours": hours, "usd": devices.usd(hours), "energy_how": devices.energy_how}
+        | {"usd_per_device_hour": price and price.median},
+        "text": {"unique_tokens": None if math.isinf(unique) else unique, "how": text_how},
+        "choice": choice,
+        "loss": {"unit": NATS if law is None else options.loss_unit, "how": losses_how},
+        "searched": {"sizes": len(models), "sizes_that_fit": len(candidates)},
+        "notes": notes + _notes_of_epochs(each.size.total, epochs, unique, losses_how),
+    }
+
+
+def _choice(best: Offer, losses: Losses, devices: DeviceGroup, unique: float) -> dict[str, Any]:
+    """Return a run and what it takes; its loss is None where no law reaches, the money where no price is known.
+
+    `repetition_costs` is by which part a text too short for the run raises the loss. Memory is of one device.
+    """
+    each, tokens = best.candidate, best.tokens
+    fresh, num_steps = float(losses.log_loss(each.size, np.array(tokens))), round(tokens / each.batch_tokens)
+    loss, epochs = losses.expected(each.size, tokens, unique), max(1.0, tokens / unique)
+    return {
+        "params": each.size.total,
+        "shape": each.model.model_dump(mode="json"),
+        "settings": each.settings | {"train.num_steps": num_steps},
+        "tokens": tokens,
+        "epochs": epochs,
+        "repetition_costs": math.expm1(float(losses.log_loss(each.size, np.array(tokens), unique)) - fresh),
+        "tokens_per_parameter": tokens / each.size.total,
+        "num_steps": num_steps,
+        "loss": loss and asdict(Spread(*loss).band()),
+        **{
+            name: band and asdict(band)
+            for name, band in devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)).items()
+        },
+        "memory_gb": asdict(each.memory.scaled(1e-9).band()),
+        "memory_limit_gb": devices.memory_limit / 1e9,
+        "layout": each.layout,
+        "num_microbatches": each.num_microbatches,
+        "tokens_per_second": 1 / each.seconds_per_token,
+    }
+
+
+def _notes_of_epochs(params: int, epochs: float, unique: float, losses_how: str) -> list[str]:
+    """Return what a reader of the choice must know of text that is read again."""
+    found, density = list[str](), params / unique
+    if epochs > 1 and NAME in losses_how:
+        useful = says_of(most_epochs(params, unique))
+        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {useful}")
+    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
+        found.append(
+            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
+            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
+        )
+    return found
 
 
 def offer_of(candidate: Candidate, seconds: float, unique: float, losses: Losses) -> Offer:
@@ -269,45 +268,17 @@ def _text_of(options: SearchOptions) -> tuple[float, str]:
     return share * num_tokens, how
 
 
-def _choice(query: Query, best: Offer, losses: Losses) -> BudgetChoice:
-    each, tokens, devices = best.candidate, best.tokens, query.devices
-    num_steps = round(tokens / each.batch_tokens)
-    fresh = float(losses.log_loss(each.size, np.array(tokens)))
-    rise = float(losses.log_loss(each.size, np.array(tokens), query.unique)) - fresh
-    loss = losses.expected(each.size, tokens, query.unique)
-    return BudgetChoice(
-        params=each.size.total,
-        shape=each.model,
-        settings=each.settings | {"train.num_steps": num_steps},
-        tokens=tokens,
-        epochs=max(1.0, tokens / query.unique),
-        repetition_costs=math.expm1(rise),
-        tokens_per_parameter=tokens / each.size.total,
-        num_steps=num_steps,
-        loss=loss and Spread(*loss).band(),
-        **devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)),
-        memory_gb=each.memory.scaled(1e-9).band(),
-        memory_limit_gb=devices.memory_limit / 1e9,
-        layout=each.layout,
-        num_microbatches=each.num_microbatches,
-        tokens_per_second=1 / each.seconds_per_token,
-    )
-
-
-def _nothing_trains(query: Query, smallest: Candidate, refusals: Sequence[str | None]) -> str:
+def _nothing_trains(place: str, unique: float, smallest: Candidate, refusals: Sequence[str]) -> str:
     if refusals:
         return (
             "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
             f"{refusals[0]}; or drop --runs and RUN to use published laws"
         )
     least = MIN_RUN_STEPS * smallest.batch_tokens
-    if MAX_EPOCHS * query.unique < least:
+    if MAX_EPOCHS * unique < least:
         return (
-            f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
+            f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * unique:,.0f} tokens, less "
             f"than {MIN_RUN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
     needs = smallest.seconds(least) / 3600
-    return (
-        f"the budget {query.budget.text} is {query.hours:.3g} h on {query.devices.num_devices} × "
-        f"{query.devices.device}; {MIN_RUN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"
-    )
+    return f"the budget {place}; {MIN_RUN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"

@@ -145,7 +145,7 @@ class Gpus:
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
-        from headwater.plan.forecast.exchange import exchange_seconds, exchanges
+        from headwater.plan.forecast.device import exchange_seconds, exchanges
 
         found = exchanges(work_of(config, self.ranks))
         return self._computing(config) + sum(exchange_seconds(self.device, each, self.ranks) for each in found)

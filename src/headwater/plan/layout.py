@@ -15,8 +15,7 @@ from headwater.core.errors import ConfigError, LayoutError
 from headwater.core.numbers import plural, size
 from headwater.machine.host.facts import cpu_flags, memory_bytes
 from headwater.machine.parallel.settings import division_problem, meshes_of, shared_layers
-from headwater.machine.ranks.mesh import DATA_AXES, Layout, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import DATA_AXES, Layout, Mesh, Place
 from headwater.plan import hardware
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import PeakBytes, checkpoint_bytes

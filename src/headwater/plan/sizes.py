@@ -8,8 +8,7 @@ from typing import Any
 
 from headwater.core.errors import LayoutError
 from headwater.machine.parallel.settings import meshes_of
-from headwater.machine.ranks.mesh import DATA_AXES, SAME_ROWS_AXES
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Place
 from headwater.model.count import ParameterCount, count_parameters
 from headwater.model.optim.settings import block_rows_for
 from headwater.model.settings import Family, ModelSettings

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from headwater.downstream.derived import make_derived_run, save_model
+from headwater.downstream import preference
+from headwater.downstream.derived import make_derived_run, require_unused, save_model
 from headwater.downstream.lines import divided
-from headwater.downstream.preference import Pair, read_pairs, trl_offline
+from headwater.downstream.preference import PreferenceResult, PreferenceSettings, read_pairs, trl_offline
 from headwater.downstream.rewards import (
     Question,
     Reward,
@@ -25,7 +24,6 @@ from headwater.downstream.rewards import (
 from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing, chat_prompts, plain_prompts
 from headwater.machine.host.waiting import sleep_under_load
-from headwater.model.transformer import Transformer
 from headwater.runfile.paths import Say, write_kept
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.card import keep_alignment
@@ -38,43 +36,6 @@ from headwater.train.checkpoint.origins import Origin
 from headwater.train.checkpoint.verify import model_digest
 
 MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
-
-
-def begin_derived(base: Path, run_dir: Path, num_steps: int, done: Origin, items: tuple[Sequence[Any], ...]) -> None:
-    """Make a folder a run that is to be aligned; `items` are those that it learns from and those that measure it."""
-    make_derived_run(base, run_dir, num_steps)
-    if not list_checkpoints(run_dir):  # else it is resumed, or refused
-        keep_alignment(base, run_dir, done, *items)
-
-
-def keep_derived(path: Path, result: Any, model: Transformer, steps: int, identity: dict[str, Any]) -> None:
-    """Write what was found into the folder of a run that was begun, then the model."""
-    write_kept(path, result)  # first: a folder that has its model is done
-    save_model(path.parent, model, steps, identity)
-
-
-@dataclass(frozen=True)
-class LearningInputs:
-    """The export of a run, its model and tokenizer; pairs to learn from and to measure; where TRL may write."""
-
-    start: tuple[Path, Transformer, Tokenizer]
-    pairs: tuple[list[Pair], list[Pair]]
-    digest: str
-    work: Path
-
-
-@contextmanager
-def learning(
-    base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Say
-) -> Iterator[LearningInputs]:
-    """Yield what TRL learns from, holding the lock of the new folder. Nothing is written before the pairs are read."""
-    trl_offline()
-    model, tokenizer = load_model(base)
-    read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
-    found = divided(read(pairs), read(held_out) if held_out else None, seed)
-    with owned(folder), TemporaryDirectory() as work:
-        exported = export_stage(config_of_run(base), say)
-        yield LearningInputs((exported, model, tokenizer), found, model_digest(checkpoint_of(base)), Path(work))
 
 
 @dataclass(frozen=True)
@@ -118,5 +79,30 @@ def reinforce(base: Path, run_dir: Path, given: RewardedPrompts, settings: RlSet
     job = Reinforcement(copy.deepcopy(start), start, tokenizer, given.task(tokenizer), settings, identity)
     items, done = (job.task.questions, job.task.held_out), Origin("", "rewards", detail=Path(given.reward).name)
     with sleep_under_load(), owned(run_dir) as owner:
-        begin_derived(base, run_dir, settings.num_steps, done, items)
+        make_derived_run(base, run_dir, settings.num_steps)
+        if not list_checkpoints(run_dir):  # else it is resumed, or refused
+            keep_alignment(base, run_dir, done, *items)
         return job.run(run_dir, say, owner.require)
+
+
+def prefer(
+    base: Path, run_dir: Path, pairs: Path, held_out: Path | None, settings: PreferenceSettings, say: Say
+) -> PreferenceResult:
+    """Make a run, in a folder that has none, whose model finds preferred answers likelier, and return what changed.
+
+    Nothing is written before the pairs are read.
+    """
+    require_unused(run_dir)
+    trl_offline()
+    model, tokenizer = load_model(base)
+    read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
+    found = divided(read(pairs), read(held_out) if held_out else None, settings.seed)
+    with owned(run_dir), TemporaryDirectory() as work:
+        exported = export_stage(config_of_run(base), say)
+        identity = {"start": model_digest(checkpoint_of(base)), "dpo": asdict(settings)}
+        aligned, result = preference.dpo(exported, model, tokenizer, *found, settings, Path(work))
+        make_derived_run(base, run_dir, settings.num_steps)
+        keep_alignment(base, run_dir, Origin("", "preferences"), *found)
+        write_kept(run_dir / preference.RESULT, result)  # first: a folder that has its model is done
+        save_model(run_dir, aligned, settings.num_steps, identity)
+    return result

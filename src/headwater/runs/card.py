@@ -1,4 +1,4 @@
-"""What the cards of a run's export say: how its model came to be, what was measured, and what it learned from."""
+"""What the cards of a run's export say: how its model came to be, what was measured, what it learned from."""
 
 from __future__ import annotations
 

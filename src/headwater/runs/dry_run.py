@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import HeadwaterError
-from headwater.machine.ranks.mesh import Layout
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Layout, Place
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder
 from headwater.runfile.resolve import Reason

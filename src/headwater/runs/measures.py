@@ -10,8 +10,7 @@ from headwater.core.intervals import share
 from headwater.core.numbers import MISSING, duration, number, plural, whole
 from headwater.core.records import Object, Record, amount, table, text_scored
 from headwater.corpus.sources.settings import REPLAYED
-from headwater.runs.curves import Points, points
-from headwater.runs.run_data import TIMED, RunData, seconds_of
+from headwater.runs.run_data import TIMED, Points, RunData, points, seconds_of
 
 MIN_TARGETS, MIN_SHOWN_TARGETS = 2500, 300
 "Scored tokens; of fewer the standard error is over 2 %, and 6 %: a token's surprise deviates by about its mean."

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from headwater.core.numbers import count
 from headwater.core.records import Record, amount, held_out_score, text_scored
-from headwater.machine.ranks.mesh import Layout, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Layout, Mesh, Place
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore, require_run_dir
@@ -163,7 +162,7 @@ def _check_base(config: RunConfig, say: Say) -> None:
     """Compare a base that is none of headwater's with transformers, before the run has anything of it."""
     base = base_of(config.base, config.folders)
     if base is not None and base.kind != "checkpoint" and not list_checkpoints(config.run_dir):
-        from headwater.export.base.check import check_base
+        from headwater.export.base.weights import check_base
 
         check_base(base, say)
 

@@ -26,7 +26,7 @@ from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner, table
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import discard_work
-from headwater.export.base.tokenizer import copied_key
+from headwater.export.base.facts import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
 from headwater.runfile.resolve import Reason
@@ -146,7 +146,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
     folders = config.folders
     if (base := base_of(config.base, folders)) is not None:
-        from headwater.export.base.tokenizer import write_tokenizer
+        from headwater.export.base.facts import write_tokenizer
 
         return write_tokenizer(base, folders.tokenizer, key, require_owner)
     from headwater.corpus.document import plain_text

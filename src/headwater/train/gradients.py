@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import TrainingError
-from headwater.machine.parallel.data_parallel import DataParallel, norms
-from headwater.machine.parallel.gradient_sum import gradients_of
+from headwater.machine.parallel.data_parallel import DataParallel, gradients_of, norms
 from headwater.machine.ranks.exchange import Ranks
-from headwater.machine.ranks.mesh import STATE_AXES
-from headwater.machine.ranks.place import named
+from headwater.machine.ranks.mesh import STATE_AXES, named
 from headwater.model.kernels.convert import unrounded
 from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import Batch

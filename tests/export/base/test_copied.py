@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from headwater.export.base.tokenizer import copy_tokenizer
+from headwater.export.base.facts import copy_tokenizer
 from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer

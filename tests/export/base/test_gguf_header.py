@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import ConfigError
-from headwater.export.base import gguf_header
-from headwater.export.base.gguf_header import MAX_ITEMS, MAX_STRING, read_header
+from headwater.export.base import gguf
+from headwater.export.base.gguf import MAX_ITEMS, MAX_STRING, read_header
 
 STRING, ARRAY, BYTE = 8, 9, 0
 numbers = itertools.count()
@@ -73,7 +73,7 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path, data, mess
 
 
 def test_lists_count_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(gguf_header, "MAX_ITEMS", 10)
+    monkeypatch.setattr(gguf, "MAX_ITEMS", 10)
     path = tmp_path / "m.gguf"
     path.write_bytes(header([array(BYTE, 4, bytes(4)) for _ in range(2)]))
     read_header(path)

@@ -21,10 +21,9 @@ from their_tokenizers import TEXT, VOCAB_SIZE, table
 
 from headwater.core.errors import ConfigError
 from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS
-from headwater.export.base.facts import facts_of
+from headwater.export.base.facts import facts_of, tokenizer_of
 from headwater.export.base.folder import INDEX_FILE, licence_of, read_object
 from headwater.export.base.gguf import GgufFile
-from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import model_of, open_values
 from headwater.model.names import shapes
 from headwater.model.transformer import Transformer

@@ -15,8 +15,7 @@ from their_models import their_logits, write_base
 from their_tokenizers import VOCAB_SIZE, files_of
 
 from headwater.core.errors import ConfigError, TokenizerError
-from headwater.export.base.facts import facts_of
-from headwater.export.base.tokenizer import tokenizer_of
+from headwater.export.base.facts import facts_of, tokenizer_of
 from headwater.runfile.run_config import load_run
 from headwater.runs.running import run
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -79,7 +78,7 @@ def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_pa
     base_like("gpt2", tmp_path / "base")
     write_run(tmp_path, "base")
     for name in ("MAX_DIFFERENCE", "MAX_RELATIVE_DIFFERENCE"):
-        monkeypatch.setattr(f"headwater.export.base.check.{name}", 0.0)
+        monkeypatch.setattr(f"headwater.export.base.weights.{name}", 0.0)
     with chdir(tmp_path), quick(), pytest.raises(ConfigError, match=r"init\.from=base: largest difference of a logit"):
         run(*load_run("on.toml"))
     assert not (tmp_path / "runs/on/data").exists()

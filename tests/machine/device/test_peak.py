@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from headwater.machine.compute import MachineFacts
-from headwater.machine.device import peak
-from headwater.machine.device.device import Device
-from headwater.machine.device.peak import matmul_peaks, thread_rates
+from headwater.machine.device import device as peak
+from headwater.machine.device.device import Device, matmul_peaks, thread_rates
 
 
 @pytest.fixture(autouse=True)

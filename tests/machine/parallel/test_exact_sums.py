@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwater.machine.parallel.gradient_sum import LARGEST_SHARE, ExactGradientSum, exact_norm
+from headwater.machine.parallel.data_parallel import LARGEST_SHARE, ExactGradientSum, exact_norm
 from headwater.machine.ranks.exchange import Ranks
 
 Gradients = list[torch.Tensor]

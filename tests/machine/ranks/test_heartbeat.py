@@ -22,7 +22,7 @@ from headwater.core.records import read_records
 from headwater.machine.ranks import heartbeat
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Place
 from headwater.machine.ranks.watchdog import COMPUTING, Progress
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)

@@ -17,8 +17,7 @@ from headwater.core.errors import ConfigError, TrainingError
 from headwater.machine.ranks import exchange as ranks_module
 from headwater.machine.ranks import rendezvous
 from headwater.machine.ranks.exchange import ALONE_TIMEOUT, STEP_TIMEOUT, ManyRanks, Ranks
-from headwater.machine.ranks.mesh import Mesh
-from headwater.machine.ranks.place import Place, gpu_of, named, place_of
+from headwater.machine.ranks.mesh import Mesh, Place, gpu_of, named, place_of
 from headwater.machine.ranks.rendezvous import Start, join_ranks
 
 EXCHANGES = """

@@ -12,8 +12,8 @@ import pytest
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.core.numbers import duration
+from headwater.runs.recent import TimeLeft
 from headwater.runs.summary import RunsFolder
-from headwater.runs.time_left import TimeLeft
 from headwater.train.settings import TrainSettings
 
 NUM_STEPS, VALIDATE_EVERY, STEP, VALIDATION, SAVE = 1000, 100, 0.1, 30.0, 5.0

@@ -32,8 +32,7 @@ from headwater.machine.host.memory import collected_on_request
 from headwater.machine.parallel import prepare
 from headwater.machine.parallel.data_parallel import DataParallel, local
 from headwater.machine.ranks.exchange import ManyRanks, Ranks
-from headwater.machine.ranks.mesh import AXES, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import AXES, Mesh, Place
 from headwater.model.init import drawn
 from headwater.model.optim.update_rules import FusedUpdates
 from headwater.model.transformer import Attention, Transformer

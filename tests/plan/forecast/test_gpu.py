@@ -7,8 +7,7 @@ import pytest
 from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
-from headwater.plan.forecast.device import find_device, read_devices
-from headwater.plan.forecast.exchange import Exchange, exchange_seconds, exchanges
+from headwater.plan.forecast.device import Exchange, exchange_seconds, exchanges, find_device, read_devices
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import Work, checkpoint_bytes
 from headwater.plan.sizes import DIAL, model_of

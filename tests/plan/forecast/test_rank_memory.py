@@ -12,7 +12,7 @@ from headwater.model.optim.settings import OptimSettings
 from headwater.model.rotary import rotary_table
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Block
-from headwater.plan.forecast.exchange import exchanges
+from headwater.plan.forecast.device import exchanges
 from headwater.plan.forecast.rank_memory import gpu_memory, kept_by_block
 from headwater.plan.forecast.work import Work
 

@@ -19,8 +19,7 @@ from training_state import save, training_state
 from headwater.core.errors import CheckpointError, StorageError
 from headwater.machine.parallel.boxes import box_of, shape_along_tensor
 from headwater.machine.ranks.exchange import Ranks, local
-from headwater.machine.ranks.mesh import Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.train.checkpoint import save as saving
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import load_state_, read_checkpoint, saved_shapes

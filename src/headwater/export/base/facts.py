@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from os import SEEK_END
@@ -14,7 +14,15 @@ from xxhash import xxh3_128
 
 from headwater.core.config import is_file
 from headwater.core.errors import CheckpointError, ConfigError, TokenizerError
-from headwater.core.files import digest_json, read_manifest_or_none
+from headwater.core.files import (
+    digest_json,
+    new_folder,
+    no_check,
+    read_manifest_or_none,
+    stage_key,
+    write_bytes,
+    write_json,
+)
 from headwater.export.base.folder import (
     folder_settings,
     licence_of,
@@ -26,7 +34,9 @@ from headwater.export.base.folder import (
 from headwater.export.base.gguf import GgufFile
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.tokens.tokenizer.foreign import foreign_manifest, read_foreign
+from headwater.tokens.tokenizer.conversation import is_chat_form
+from headwater.tokens.tokenizer.foreign import FILES, foreign_manifest, read_foreign, write_foreign
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.train.checkpoint.layout import MODEL, list_checkpoints, step_of
 from headwater.train.checkpoint.origins import Origin, Origins, origins_of
 from headwater.train.checkpoint.verify import checked_manifest, read_state
@@ -182,3 +192,47 @@ def _contents(paths: Iterable[Path]) -> dict[str, list[Any]]:
             raise ConfigError(f"{path} can't be read: {error.strerror}") from None
         found[path.name] = [size, digest.hexdigest()]
     return found
+
+
+STAGE_VERSION = 1
+
+
+def copied_key(base_digest: str) -> str:
+    """Return the key of the tokenizer that belongs to the base of this digest."""
+    return stage_key("tokenizer of a base", STAGE_VERSION, {}, {"base": base_digest})
+
+
+def copy_tokenizer(folder: Path, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
+    """Write the tokenizer of `folder` as one of this key; raise TokenizerError where it is damaged."""
+    tokenizer = Tokenizer.load(folder)
+    names = tokenizer.manifest["files"] if tokenizer.foreign else ["tokenizer.json"]
+    data = {name: (folder / name).read_bytes() for name in FILES if name in names}
+    with new_folder(out_dir, replace=True, before_commit=before_commit) as copy:
+        for name, content in data.items():
+            write_bytes(copy / name, content)
+        write_json(copy / "manifest.json", {**tokenizer.manifest, "key": key})
+
+
+def write_tokenizer(base: BaseFacts, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
+    """Write the base's tokenizer as one of this key; raise ConfigError or TokenizerError where it is none we know."""
+    if base.kind == "checkpoint":
+        copy_tokenizer(base.tokenizer, out_dir, key, before_commit)
+    else:
+        write_foreign(_files(base), base.vocab_size, out_dir, key, before_commit)
+
+
+def tokenizer_of(base: BaseFacts) -> Tokenizer:
+    """Return the tokenizer of a base, from its own files where it is none of headwater's."""
+    if base.kind == "checkpoint":
+        return Tokenizer.load(base.tokenizer)
+    return Tokenizer.of_files(_files(base), base.vocab_size)
+
+
+def has_chat_form(base: BaseFacts) -> bool:
+    """Return whether a foreign base was made to answer messages as they are written here: by its chat template."""
+    return base.origins[-1].answers and is_chat_form(_files(base))
+
+
+def _files(base: BaseFacts) -> dict[str, bytes]:
+    is_folder = base.kind == "folder"
+    return tokenizer_files(base.tokenizer) if is_folder else GgufFile(base.tokenizer).tokenizer_files()

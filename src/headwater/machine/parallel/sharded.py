@@ -16,8 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
-from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.gradient_sum import GradientSum, as_gradient, as_integers, gradient_of
+from headwater.machine.parallel.data_parallel import DataParallel, GradientSum, as_gradient, as_integers, gradient_of
 from headwater.machine.ranks.exchange import GroupOfRanks
 from headwater.model.kernels.convert import keep_no_copies_
 from headwater.model.transformer import Transformer

@@ -21,8 +21,16 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from headwater.core.errors import HeadwaterError, LostRanksError
 from headwater.machine.ranks.heartbeat import Heartbeat, Slowest
-from headwater.machine.ranks.mesh import AXES, DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, STATE_AXES, WEIGHT_AXES, Mesh
-from headwater.machine.ranks.place import Place
+from headwater.machine.ranks.mesh import (
+    AXES,
+    DATA_AXES,
+    LAYER_AXES,
+    SAME_ROWS_AXES,
+    STATE_AXES,
+    WEIGHT_AXES,
+    Mesh,
+    Place,
+)
 from headwater.machine.ranks.watchdog import RESUMES, Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints

@@ -28,7 +28,7 @@ from typing import Literal
 import torch.distributed as dist
 
 from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
-from headwater.machine.ranks.place import Place, named
+from headwater.machine.ranks.mesh import Place, named
 from headwater.machine.ranks.watchdog import RESUMES, STDERR, Progress, place_in_run
 
 BEAT_SECONDS = 0.5

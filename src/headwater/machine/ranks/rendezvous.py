@@ -17,8 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 from headwater.core.errors import LayoutError, TrainingError
 from headwater.machine.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
 from headwater.machine.ranks.heartbeat import Heartbeat, StoreWatch
-from headwater.machine.ranks.mesh import Mesh
-from headwater.machine.ranks.place import Place, gpu_of, named, shared_gpus
+from headwater.machine.ranks.mesh import Mesh, Place, gpu_of, named, shared_gpus
 from headwater.machine.ranks.watchdog import RESUMES, Progress
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins

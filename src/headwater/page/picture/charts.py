@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headwater.page.picture.blocks import Block, chart_text
-from headwater.runs.curves import Points
+from headwater.runs.run_data import Points
 
 Spec = dict[str, Any]
 NARROW_DECADES = 1.8

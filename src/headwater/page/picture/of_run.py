@@ -14,9 +14,8 @@ from headwater.core.numbers import decimal, percent, significant
 from headwater.core.records import Record, amount
 from headwater.page.picture.blocks import Block, Words, chart_text, not_measured, series
 from headwater.page.picture.charts import Spec, chart, layout, level, line, log_y
-from headwater.runs.curves import Points, on_log_axis, points, smooth, thin
 from headwater.runs.outcome import UNITS, Band, band
-from headwater.runs.run_data import History, RunData
+from headwater.runs.run_data import History, Points, RunData, on_log_axis, points, smooth, thin
 
 PROBES = {
     "capitals": ("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),

@@ -24,9 +24,8 @@ from headwater.page.picture.blocks import (
     written,
 )
 from headwater.page.picture.of_run import MAX_PROBE_NAME, PROBES, drawn, probe_chart
-from headwater.runs.curves import points
 from headwater.runs.measures import OF_OWN_TEXT
-from headwater.runs.run_data import ALMANAC, RunData
+from headwater.runs.run_data import ALMANAC, RunData, points
 
 _MAX_TOKENS = 8
 _MAX_COLUMNS = 12

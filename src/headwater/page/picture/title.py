@@ -20,7 +20,6 @@ from headwater.core.numbers import (
 from headwater.core.records import amount, table
 from headwater.page.picture.blocks import Block, Words, mark
 from headwater.page.picture.of_run import peak_caption
-from headwater.runs.curves import points
 from headwater.runs.measures import (
     baselines,
     final_bits_per_byte,
@@ -31,7 +30,7 @@ from headwater.runs.measures import (
     seconds_trained,
     utilisation,
 )
-from headwater.runs.run_data import RunData
+from headwater.runs.run_data import RunData, points
 
 
 def title(run: RunData) -> Block:

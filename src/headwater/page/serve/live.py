@@ -23,8 +23,7 @@ from headwater.page.picture.of_run import overlaid
 from headwater.page.picture.picture import picture_of
 from headwater.page.serve.refusal import Refusal
 from headwater.runfile.paths import RunFolder
-from headwater.runs.curves import points
-from headwater.runs.run_data import History, read_run
+from headwater.runs.run_data import History, points, read_run
 from headwater.runs.summary import HEADS, RunsFolder
 from headwater.train.checkpoint.layout import DERIVED
 

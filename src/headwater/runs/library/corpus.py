@@ -12,7 +12,7 @@ from headwater.corpus.load import Hit, balance_of, list_sources, read_corpus_man
 from headwater.runfile.paths import Folders
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.library.checked import AnyRun, Switch, Text, checked, folder_of, one_of
-from headwater.runs.library.frames import Frames, to_frame
+from headwater.runs.library.records import Frames, to_frame
 
 KEPT = "kept"
 Split = Annotated[Literal["train", "validation"], one_of("train", "validation")]

@@ -10,9 +10,9 @@ from pathlib import Path
 from headwater.core.errors import ConfigError, DataError, EvaluationError, HeadwaterError
 from headwater.corpus.sources.size import files_below
 from headwater.evaluate.baselines import MAX_SCORED_BYTES, baselines_of_streams
+from headwater.evaluate.bits_per_byte import TextMeasure, measure_text, stream_of
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, write_task_files
-from headwater.evaluate.text import TextMeasure, measure_text, stream_of
 from headwater.runfile.paths import Say, read_kept, write_kept
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.finish import open_evaluator, real_stores

@@ -22,7 +22,7 @@ def measure_machine() -> dict[str, Any]:
     import torch
 
     from headwater.machine.compute import inspect_machine, threads
-    from headwater.machine.device.peak import memory_bandwidth
+    from headwater.machine.device.device import memory_bandwidth
     from headwater.machine.device.settings import MachineSettings
     from headwater.machine.host.facts import memory_bytes
 

@@ -15,8 +15,7 @@ from headwater.core.errors import ConfigError, EvaluationError
 from headwater.evaluate import generate as generation
 from headwater.evaluate.generate import NextToken, Piece, Sampling, TextSurprise
 from headwater.evaluate.scorer import Scorer
-from headwater.export.base.facts import facts_of, is_foreign
-from headwater.export.base.tokenizer import has_chat_form, tokenizer_of
+from headwater.export.base.facts import facts_of, has_chat_form, is_foreign, tokenizer_of
 from headwater.export.base.weights import model_of
 from headwater.model.transformer import Transformer
 from headwater.runfile.run_config import config_of_run

@@ -221,7 +221,7 @@ def source_name(name: str) -> str:
 
 def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     """Return the run file that trains the model at `base_path` on: how, by how far the text is from its own."""
-    from headwater.export.base.tokenizer import tokenizer_of
+    from headwater.export.base.facts import tokenizer_of
     from headwater.runs.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
 
     base = facts_of(base_path)

@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -41,7 +41,7 @@ from headwater.runs.library.checked import (
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 
 if TYPE_CHECKING:  # the plan of a run loads no search
-    from headwater.plan.budget import BudgetPlan, SearchOptions
+    from headwater.plan.budget import SearchOptions
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
@@ -187,59 +187,14 @@ def _of_budget(options: SearchOptions, without_run: list[str]) -> dict[str, Any]
     started_at = time.perf_counter()
     found = search_budget(options)
     seconds = time.perf_counter() - started_at
-    commands = _next_commands(options, found) if options.run else without_run
-    return budget_fields(found) | {"next": commands, "seconds": seconds}
+    commands = _next_commands(options, found["choice"]["settings"]) if options.run else without_run
+    return found | {"next": commands, "seconds": seconds}
 
 
-def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
-    """Return the plan of a budget, but for the commands that follow it."""
-    query, choice, devices = plan.query, plan.choice, plan.query.devices
-    price = devices.usd_per_hour
-    amounts = {"text": query.budget.text, "hours": query.hours, "usd": devices.usd(query.hours)}
-    more = {"energy_how": devices.energy_how, "usd_per_device_hour": price and price.median}
-    return {
-        "name": query.name,
-        "budget": asdict(devices) | amounts | more,
-        "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
-        "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
-        "loss": {"unit": plan.loss_unit, "how": plan.losses_how},
-        "searched": {"sizes": plan.num_sizes, "sizes_that_fit": plan.num_fitting},
-        "notes": notes_of(plan),
-    }
-
-
-def notes_of(plan: BudgetPlan) -> list[str]:
-    """Return what a reader of the choice must know besides."""
-    from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, most_epochs, says_of
-
-    choice, unique, found = plan.choice, plan.query.unique, list[str]()
-    if choice.epochs > 1:
-        found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
-    if plan.refusals:
-        found.append(
-            f"{len(plan.refusals)} sizes are excluded: of them the runs at hand say nothing: {plan.refusals[0]}"
-        )
-    if plan.largest:
-        is_last = plan.largest == "searched"
-        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
-        found.append(f"{larger} might be better")
-    if choice.epochs > 1 and NAME in plan.losses_how:
-        useful = says_of(most_epochs(choice.params, unique))
-        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {useful}")
-    epochs, density = choice.epochs, choice.params / unique
-    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
-        found.append(
-            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
-            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
-        )
-    return found
-
-
-def _next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
+def _next_commands(options: SearchOptions, chosen: dict[str, Any]) -> list[str]:
     """Return what to call for a run with what was found: its plan, where that is of this machine, and its training."""
-    choice = plan.choice
-    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
-    given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
+    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in chosen.items())
+    given = [each for each in options.overrides if each.partition("=")[0].strip() not in chosen]
     if list_checkpoints(options.config.run_dir):  # a run that is begun keeps its settings
         given.append(f"name={options.config.name}-budget")
     words = " ".join([*map(shlex.quote, [options.run or "", *given]), settings])

@@ -18,8 +18,7 @@ from headwater.core.numbers import plural
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
-from headwater.export.base.facts import BaseFacts, facts_of, is_foreign
-from headwater.export.base.tokenizer import tokenizer_of
+from headwater.export.base.facts import BaseFacts, facts_of, is_foreign, tokenizer_of
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import run_folder
 from headwater.runs.library.new import check_name, run_file
