@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import Field
 
-from headwater.core.config import Settings, leaves
+from headwater.core.config import Settings
 from headwater.core.errors import ConfigError
 from headwater.runfile.checking import missing_settings, require_sound, validate
-from headwater.runfile.given import Given
+from headwater.runfile.given import Given, leaves
 from headwater.runfile.run_config import RunConfig, load_run
 
 

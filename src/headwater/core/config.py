@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -63,14 +62,6 @@ def _fields(kind: type) -> dict[str, Any]:
     return kind.model_fields if issubclass(kind, BaseModel) else {}
 
 
-def is_file(path: Path) -> bool:
-    """Return whether there is a file, also where the name is longer than a file system allows."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def to_toml(table: Table, path: str = "") -> str:
     """Return the table at `path`, or a whole run file, as TOML; None is off."""
     inner = {name: value for name, value in table.items() if isinstance(value, dict)}
@@ -91,13 +82,6 @@ def _toml_value(value: Any) -> str:
 def quoted(text: str) -> str:
     """Return a TOML string: JSON's escapes are TOML's, but for DEL, which TOML doesn't allow as it is."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def leaves(value: Any, path: str = "") -> list[str]:
-    """Return the paths of all values in a table, itself at `path`, that are no tables or empty ones."""
-    if isinstance(value, dict) and value:
-        return [leaf for name, inner in value.items() for leaf in leaves(inner, f"{path}.{name}" if path else name)]
-    return [path]
 
 
 def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:

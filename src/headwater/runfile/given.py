@@ -5,13 +5,14 @@ They are merged before anything is validated, so that choosing `optim.name` brin
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headwater.core.config import Table, is_file, leaves, shown
+from headwater.core.config import Table, shown
 from headwater.core.errors import ConfigError
 
 MAX_FILE_BYTES = 1_000_000
@@ -84,6 +85,13 @@ class Override(NamedTuple):
     value: Any
 
 
+def leaves(value: Any, path: str = "") -> list[str]:
+    """Return the paths of all values in a table, itself at `path`, that are no tables or empty ones."""
+    if isinstance(value, dict) and value:
+        return [leaf for name, inner in value.items() for leaf in leaves(inner, f"{path}.{name}" if path else name)]
+    return [path]
+
+
 def _with_value(table: Mapping[str, Any], parts: list[str], value: Any, problem: str) -> Table:
     first, *more = parts
     if not more:
@@ -135,7 +143,7 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, T
         if parent is None:
             return chain
         beside = path.parent / str(parent)
-        found = beside if is_file(beside) else find(str(parent))
+        found = beside if os.path.isfile(beside) else find(str(parent))
         if found is None:
             raise ConfigError(f"{path} extends {shown(parent)}, which is neither a file beside it nor a recipe")
         path = found

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.core.config import leaves
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json_or_none, read_manifest_or_none
 from headwater.core.records import table
-from headwater.runfile.given import Decided, Given
+from headwater.runfile.given import Decided, Given, leaves
 from headwater.runfile.paths import Folders, read_kept
 from headwater.runfile.rules import ALMANAC, PAUSES, REPLAYED, by_rules
 from headwater.train.checkpoint.layout import list_checkpoints

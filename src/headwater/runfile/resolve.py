@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from headwater.core.config import describe, leaves
+from headwater.core.config import describe
 from headwater.runfile.checking import S, require_sound, validate
-from headwater.runfile.given import Decided, Given
+from headwater.runfile.given import Decided, Given, leaves
 
 Rules = Callable[[Given], Decided]
 RECIPES = Path(str(resources.files("headwater.runfile") / "recipes"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from headwater.core.config import Settings, is_file
+from headwater.core.config import Settings
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json, read_json_or_none
 from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
@@ -177,7 +177,7 @@ def list_recipes() -> list[str]:
 
 def find_recipe(name: str) -> Path | None:
     path = RECIPES / f"{name}.toml"
-    return path if is_file(path) else None
+    return path if os.path.isfile(path) else None
 
 
 def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
@@ -186,13 +186,13 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
     _require_no_base(Path(name))
-    if is_file(Path(name) / "config.json"):
+    if os.path.isfile(Path(name) / "config.json"):
         return _load_folder(Path(name), overrides)
     beside = Path(f"{name}.toml") if is_run_name(name) else Path(name)  # may say more by now than the run's folder
     for path in (find_recipe(name) or Path(name), beside):
-        if is_file(path):
+        if os.path.isfile(path):
             return _resolved(read_settings(path, list(overrides), find_recipe), path)
-    if is_file(_own_folder(name) / "config.json"):
+    if os.path.isfile(_own_folder(name) / "config.json"):
         return _load_folder(_own_folder(name), overrides)
     raise ConfigError(_no_such_run(name))
 
@@ -200,7 +200,7 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
 def _require_no_base(path: Path) -> None:
     """Raise ConfigError for a model of other people's, which some verbs open and which isn't a run."""
     config = read_json_or_none(path / "config.json")
-    if (path.suffix == ".gguf" and is_file(path)) or (isinstance(config, dict) and "model_type" in config):
+    if (path.suffix == ".gguf" and os.path.isfile(path)) or (isinstance(config, dict) and "model_type" in config):
         raise ConfigError(
             f"{path} is a model from elsewhere, and not a run: `headwater next`, `generate`, `surprise`, `chat` and "
             f"`serve` open it by --run; `headwater new NAME --base {path} --text FOLDER` trains it on, and `headwater "
@@ -219,7 +219,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
     Raises ConfigError where there is no such folder yet.
     """
     here, own = Path(name), _own_folder(name)  # a folder here may be the run's text
-    for folder in (here, own) if is_file(here / "config.json") else (own, here):
+    for folder in (here, own) if os.path.isfile(here / "config.json") else (own, here):
         if os.path.isdir(folder) and not overrides:
             _require_no_base(folder)
             return folder
@@ -352,5 +352,5 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
 def _remedy(run_dir: Path) -> str:
     """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
     name = run_dir.resolve().name
-    known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
+    known = f"{name}.toml" if os.path.isfile(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
     return f"`headwater run {known}`"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from os import SEEK_END
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 from xxhash import xxh3_128
 
-from headwater.core.config import is_file
 from headwater.core.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.core.files import (
     digest_json,
@@ -99,9 +98,9 @@ def is_foreign(path: Path) -> bool:
 
     Raises ConfigError for a folder whose config.json can't be read.
     """
-    if is_file(path):
+    if os.path.isfile(path):
         return path.suffix == ".gguf"
-    return is_file(path / "config.json") and "model_type" in read_object(path / "config.json")
+    return os.path.isfile(path / "config.json") and "model_type" in read_object(path / "config.json")
 
 
 def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
@@ -183,7 +182,7 @@ def _contents(paths: Iterable[Path]) -> dict[str, list[Any]]:
         digest = xxh3_128()
         try:
             with open(path, "rb") as file:
-                size = file.seek(0, SEEK_END)
+                size = file.seek(0, os.SEEK_END)
                 num_parts = -(-size // _PART_BYTES)
                 for number in range(min(num_parts, _MOST_PARTS)):
                     file.seek(_PART_BYTES * (number * (num_parts - 1) // max(1, min(num_parts, _MOST_PARTS) - 1)))
