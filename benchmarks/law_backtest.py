@@ -48,11 +48,20 @@ import numpy as np
 
 from headwater.core.intervals import Z_P90
 from headwater.plan.scaling import ScalingLaw
-from headwater.plan.scaling.backtest import GREATEST_RATIO, LEAST_RATIO, MIN_FITTED, Origin, origins, thresholds
 from headwater.plan.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.plan.scaling.posterior import Departure, Posterior, Prior
-from headwater.plan.scaling.table import MIN_RUNS, Runs, num_distinct
+from headwater.plan.scaling.table import (
+    GREATEST_RATIO,
+    LEAST_RATIO,
+    MIN_FITTED,
+    MIN_RUNS,
+    Origin,
+    Runs,
+    num_distinct,
+    origins,
+    thresholds,
+)
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from headwater.plan.scaling.backtest import origins
 from headwater.plan.scaling.posterior import Prior
+from headwater.plan.scaling.table import origins
 from law_backtest import Cut, by_size, entries, ladders, law_of, published_prior, runs_of, summary, tables
 
 

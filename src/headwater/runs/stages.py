@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from headwater.core.errors import CheckpointError, StoreError
 from headwater.core.files import (
@@ -232,7 +232,7 @@ def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: st
     except KeyboardInterrupt as stop:
         stop.add_note(f"the stage {stage} was stopped before its end")
         raise
-    kept = _stages_made(run_dir)
+    kept = table(read_json_or_none(run_dir / "stages.json"))
     kept["seconds"] = {**kept.get("seconds", {}), stage: round(time.perf_counter() - started_at, 2)}
     write_json(run_dir / "stages.json", kept if key is None else kept | {stage: key}, require_owner)
 
@@ -240,10 +240,6 @@ def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: st
 def is_made(stage: str, here: RunFolder, key: str) -> bool:
     """Return whether a stage after training was last made with this key."""
     return bool(table(here.json(here.run / "stages.json")).get(stage) == key)
-
-
-def _stages_made(run_dir: Path) -> dict[str, Any]:
-    return table(read_json_or_none(run_dir / "stages.json"))
 
 
 def resume_longer_run(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:

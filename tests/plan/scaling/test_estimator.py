@@ -13,11 +13,10 @@ from known_laws import TRUE, isoflop_runs, ladder_runs, runs_of
 from headwater.core.errors import DataError
 from headwater.core.tables import read_csv
 from headwater.plan.scaling import ScalingLaw
-from headwater.plan.scaling.backtest import decades_beyond, origins, span, thresholds
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.plan.scaling.law import Law
 from headwater.plan.scaling.posterior import ENOUGH, Departure, Posterior, Prior
-from headwater.plan.scaling.table import Runs
+from headwater.plan.scaling.table import Runs, decades_beyond, origins, span, thresholds
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
 FAR = (3e10, 6e11)  # two decades beyond the largest run

@@ -14,7 +14,7 @@ from known_laws import isoflop_runs, runs_of
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import OwnRuns
-from headwater.plan.scaling.repetition import OWN, USUAL, Strength, penalty
+from headwater.plan.scaling.repetition import OWN, USUAL, penalty
 from headwater.plan.scaling.table import Runs
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -70,7 +70,7 @@ def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
     law = ScalingLaw(made_rows(0.0, 1.0))
     fresh, again = law.predict(3.5e6, 4e6), law.predict(3.5e6, 4e6, unique_tokens=1e6)
     assert again.log_deviation > fresh.log_deviation
-    cost = float(np.expm1(law.strength.log_cost(np.array(3.5e6), np.array(4e6), 1e6)))
+    cost = law.strength.median * float(penalty(np.array(3.5e6), np.array(4e6), 1e6))
     assert again.median / fresh.median == pytest.approx(1 + cost, rel=0.05)
 
 
@@ -151,7 +151,7 @@ SMALL = [
 @pytest.mark.parametrize(("params", "share", "ratio"), SMALL)
 def test_the_penalty_is_that_of_small_runs_here(params, share, ratio):
     tokens, unique = 930 * 4096, 5_947_935 * share
-    cost = math.expm1(float(OWN.log_cost(np.array(float(params)), np.array(float(tokens)), unique)))
+    cost = OWN.median * float(penalty(np.array(float(params)), np.array(float(tokens)), unique))
     assert cost == pytest.approx(ratio - 1, rel=0.3, abs=0.004)
 
 
@@ -164,7 +164,7 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
         if not 2 <= epochs <= 14:
             continue
         params = float(run["num_params"].removesuffix("B")) * 1e9
-        forecast = float(Strength(0.0045, 0.5).log_cost(np.array(params), np.array(tokens), tokens / epochs))
+        forecast = math.log1p(0.0045 * float(penalty(np.array(params), np.array(tokens), tokens / epochs)))
         off.append(forecast - math.log(float(run["loss"]) / once[run["data"], run["num_params"]]))
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005

@@ -22,8 +22,8 @@ from headwater.core.files import (
     write_bytes,
     write_json,
 )
+from headwater.export.base.config import settings_of_config
 from headwater.export.base.folder import (
-    folder_settings,
     licence_of,
     read_object,
     said_licence,
@@ -121,7 +121,8 @@ def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
 
 def _of_folder(path: str) -> BaseFacts:
     folder = Path(path)
-    model, files, weights = folder_settings(folder), tokenizer_files(folder), weight_files(folder)
+    model = settings_of_config(read_object(folder / "config.json"))
+    files, weights = tokenizer_files(folder), weight_files(folder)
     return _foreign(path, "folder", model, files, weights, licence_of(folder))
 
 

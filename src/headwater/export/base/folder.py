@@ -8,8 +8,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from headwater.core.errors import ConfigError
-from headwater.export.base.config import settings_of_config
-from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.foreign import FILES
 from headwater.tokens.tokenizer.pattern import without_twins
 
@@ -17,11 +15,6 @@ MAX_BYTES = 64_000_000
 INDEX_FILE = "model.safetensors.index.json"
 _HEAD_BYTES = 1 << 16  # of a README: its head is its first lines
 _MAX_LICENCE = 200  # characters of what a model says of its licence: a name, or an address
-
-
-def folder_settings(folder: Path) -> ModelSettings:
-    """Return the settings of its model; raise ConfigError that names what isn't understood."""
-    return settings_of_config(read_object(folder / "config.json"))
 
 
 def weight_files(folder: Path) -> list[Path]:

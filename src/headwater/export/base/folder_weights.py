@@ -89,7 +89,8 @@ class FolderValues(ForeignValues):
     def __init__(self, folder: Path, model: ModelSettings) -> None:
         """Raise ConfigError that names the tensors that are missing, left over, or of another shape or type."""
         super().__init__(folder, places(model, rules(model)))
-        self._tensors = _without_tables(_tensors(folder))
+        found = _tensors(folder)
+        self._tensors = {name: found[name] for name in found if not _NO_WEIGHTS.fullmatch(name)}
         expected = their_shapes(model, rules(model))
         if model.family == "gpt2" and not any(name.startswith("transformer.") for name in self._tensors):
             # GPT-2's first files hold the names of the inner module
@@ -125,17 +126,13 @@ class FolderValues(ForeignValues):
         embed = self._places["embed.weight"].theirs
         if model.tied_embeddings and "lm_head.weight" in left_over:
             left_over.remove("lm_head.weight")
-            if not _are_equal(self._whole("lm_head.weight"), self._whole(embed)):
+            if not torch.equal(self._whole("lm_head.weight"), self._whole(embed)):
                 problems.append(f"lm_head.weight differs from {embed}, where tie_word_embeddings makes them one")
         zeros = {name for name in left_over | set(expected) if _OUT_BIAS.fullmatch(name)}
         problems += [f"{name} is not zero, and headwater has no such bias" for name in zeros if self._whole(name).any()]
         problems += named("without a place here", left_over - zeros)
         if problems:
             raise self._refused(problems)
-
-
-def _are_equal(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and bool(torch.equal(first, second))
 
 
 def problems_of_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape], says: str) -> list[str]:
@@ -152,10 +149,6 @@ def named(what: str, names: Collection[str]) -> list[str]:
         return []
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     return [f"{what}: {', '.join(sorted(names)[:_MAX_NAMED])}{more}"]
-
-
-def _without_tables(tensors: dict[str, _Found]) -> dict[str, _Found]:
-    return {name: found for name, found in tensors.items() if not _NO_WEIGHTS.fullmatch(name)}
 
 
 def _tensors(folder: Path) -> dict[str, _Found]:

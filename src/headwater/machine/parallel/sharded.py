@@ -59,17 +59,13 @@ def _shard_(
         # embeddings that are added to others before they are cast are used in fp32
         is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
         reductions[name] = (ExactReduceScatter if parallel.exact else ReduceScatter)(shards)
-        _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reductions[name])
+        divided: Any = module
+        # sums: the loss of a microbatch is divided by the targets of all ranks already
+        divided.set_gradient_divide_factor(1.0)
+        divided.set_force_sum_reduction_for_comms(True)
+        divided.set_custom_all_gather(_all_gather(module, shards, is_rounded=is_rounded))
+        divided.set_custom_reduce_scatter(reductions[name])
     return reductions
-
-
-def _exchange_by_(module: nn.Module, gather: Any, reduction: Any) -> None:
-    divided = cast(FSDPModule, module)
-    # sums: the loss of a microbatch is divided by the targets of all ranks already
-    divided.set_gradient_divide_factor(1.0)
-    divided.set_force_sum_reduction_for_comms(True)
-    divided.set_custom_all_gather(gather)
-    divided.set_custom_reduce_scatter(reduction)
 
 
 def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) -> AllGather:
@@ -114,11 +110,12 @@ class ExactShardedGradientSum(ShardedGradientSum):
 
     def reduce_(self, model: nn.Module) -> None:
         totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]
-        num_bad = self._ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
-        self._replicas.sum_tensors_([total.integers for total in totals])
-        for total in totals:
-            total.gradients.copy_(as_gradient(total.integers, num_bad))
-        flats = {total.gradients.untyped_storage().data_ptr() for total in totals}
+        gradients, integers, of_modules = zip(*totals, strict=True)
+        num_bad = self._ranks.sum_(torch.stack(of_modules).sum(0))
+        self._replicas.sum_tensors_(integers)
+        for gradient, total in zip(gradients, integers, strict=True):
+            gradient.copy_(as_gradient(total, num_bad))
+        flats = {gradient.untyped_storage().data_ptr() for gradient in gradients}
         for gradient in map(gradient_of, model.parameters()):
             assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"
 
@@ -195,35 +192,29 @@ class ReduceScatter(Collective):
             self.bits = gradients.view(torch.int32).sum() + self.bits
 
 
-class Total:
-    """A step's gradient so far of the parameters of one module: integers, how many bad ones, where it belongs."""
-
-    def __init__(self, gradients: Tensor) -> None:
-        self.gradients = gradients
-        self.integers = torch.zeros_like(gradients, dtype=torch.int64)
-        self.num_bad = torch.zeros(1, dtype=torch.int64, device=gradients.device)
-
-
 class ExactReduceScatter(ReduceScatter):
     """Adds as `ExactGradientSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are
     kept: at the end the sum is written there.
     """
 
-    _total: Total | None = None
+    _total: tuple[Tensor, Tensor, Tensor] | None = None  # where it belongs; integers; how many bad ones
 
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> None:
         self._add_bits(input_tensor)
-        total = self._total = self._total or Total(output_tensor)
+        if self._total is None:
+            sums = torch.zeros_like(output_tensor, dtype=torch.int64)
+            self._total = output_tensor, sums, torch.zeros(1, dtype=torch.int64, device=sums.device)
+        _, sums, num_bad = self._total
         integers, is_good = as_integers(input_tensor)
-        total.num_bad += ~is_good
-        part = torch.empty_like(total.integers)
+        num_bad += ~is_good
+        part = torch.empty_like(sums)
         self.shards.scatter_sum_(part, integers)
-        total.integers += part
+        sums += part
         output_tensor.zero_()
 
-    def take_total(self) -> Total:
+    def take_total(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sum over the step, and begin another."""
         total, self._total = self._total, None
         assert total is not None, "a module had no backward pass"

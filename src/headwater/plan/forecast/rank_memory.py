@@ -328,7 +328,9 @@ def kept_by_block(work: Work, is_compiled: bool) -> float:
     d_ff = model.d_ff // mesh.tensor
     if is_compiled:
         ends = (1 - 1 / mesh.tensor) * 2 * model.d_model  # inputs of the norms are parts
-        values = layer_values_per_token(model.d_model, query, key, d_ff, 2 if model.family == "gpt2" else 3)
+        # what a fused layer's backward pass needs (after arXiv:2205.05198, section 4): inputs of the norms and of the
+        # projections after them; queries, keys, values, flash attention's output; the MLP's products
+        values = 4 * model.d_model + 2 * query + 2 * key + (2 if model.family == "gpt2" else 3) * d_ff
         # before the norms of heads
         return value_bytes * (values - ends + swapped + (normed if model.family == "qwen3" else 0))
     log_sums = 4 * model.num_heads // mesh.tensor
@@ -345,12 +347,3 @@ def products(work: Work) -> int:
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
     divided = heads + outputs * model.d_ff  # the others are sums, which aren't scattered yet
     return work.value_bytes * (divided // work.mesh.tensor + 2 * model.d_model)
-
-
-def layer_values_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:
-    """Return the values that a token's backward pass through a fused layer needs (after arXiv:2205.05198, section 4).
-
-    Inputs of the norms and of the projections after them; queries, keys, values, the output of flash attention, which
-    keeps no scores; the MLP's products.
-    """
-    return 4 * d_model + 2 * query_width + 2 * kv_width + num_mlp_matrices * d_ff

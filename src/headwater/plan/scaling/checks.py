@@ -10,16 +10,18 @@ from numpy.typing import ArrayLike
 
 from headwater.core.errors import DataError
 from headwater.core.intervals import Z_P90
-from headwater.plan.scaling.backtest import MIN_SIZES, decades_beyond, span
 from headwater.plan.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, solve_grid
 from headwater.plan.scaling.posterior import NOISE, Posterior
 from headwater.plan.scaling.table import (
     FLOPS_PER_PARAM_TOKEN,
     MAX_EPOCHS,
+    MIN_SIZES,
     FloatArray,
     Runs,
+    decades_beyond,
     most_epochs_of,
     num_distinct,
+    span,
 )
 
 _FURTHEST_SPANS, _ALWAYS_DECADES = 2.0, 1.0  # a target further out than both, in spans of the rows, is refused

@@ -27,14 +27,10 @@ class Strength:
     median: float
     log_deviation: float
 
-    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-        """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
-        return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
-
     def best_epochs(self, params: float, unique: float) -> float:
         """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
         epochs = np.linspace(MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED)
-        cost = self.log_cost(np.array(float(params)), epochs * unique, unique)
+        cost = np.log1p(self.median * penalty(np.array(float(params)), epochs * unique, unique))
         return float(epochs[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(epochs))])
 
 

@@ -44,7 +44,7 @@ def measure_machine() -> dict[str, Any]:
         "peak_flops_per_second": facts.peak_flops_per_second,
         "load": facts.load,
         "memory_bytes_per_second": bandwidth,
-        "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
+        "extras": {name: all(map(importlib.util.find_spec, modules)) for name, modules in EXTRAS.items()},
     }
 
 
@@ -54,7 +54,3 @@ def _why_no_gpu(cuda: str | None, version: str) -> str:
         which = "the +cpu build" if version.endswith("+cpu") else "built without CUDA"
         return f"none: this torch is {which}; for an NVIDIA GPU: pip install --force-reinstall torch"
     return f"none found, though this torch is built for CUDA {cuda}; `nvidia-smi` shows whether the driver finds one"
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
