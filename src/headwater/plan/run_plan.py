@@ -19,7 +19,7 @@ from headwater.core.numbers import step_time
 from headwater.machine.host.load import LoadMeter, busy_now
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_fields, count_model, flops_per_token
-from headwater.plan.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
+from headwater.plan.forecast.result import FORECAST_FORMAT, LossOutlook, RunLimits, Spread, forecast
 from headwater.plan.hardware import Costs, Processor, hardware_of
 from headwater.plan.text_size import Epochs, epochs_of, missing_text, notes_of_text, token_bytes
 from headwater.plan.times import around_steps
@@ -51,31 +51,10 @@ class PlanOptions:
     device: Accelerator | None = None
 
 
-@dataclass(frozen=True)
-class RunPlan:
-    """A run's forecast, what it counts, the step that it comes from, and what to know of it."""
+def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) -> dict[str, Any]:
+    """Return the plan of a run as `headwater plan RUN --json` prints it: its forecast, and what that comes from.
 
-    name: str
-    counts: dict[str, Any]
-    forecast: Forecast
-    step_seconds: float
-    limits: RunLimits
-    loss_unit: str
-    loss_refused: str | None
-    ranks: dict[str, int] | None
-    missing_text: list[str]
-    notes: list[str]
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater plan RUN --json` prints and forecast.json keeps."""
-        found = {name: value for name, value in asdict(self).items() if name != "forecast" and value is not None}
-        return asdict(self.forecast) | found
-
-
-def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) -> RunPlan:
-    """Return the plan of a run; `dtype` is what it computes in, where that is known.
-
-    Raises ConfigError or DataError for what can't be answered.
+    `dtype` is what it computes in, where that is known. Raises ConfigError or DataError for what can't be answered.
     """
     meter, config = LoadMeter(), config.with_layout(options.layout)
     try:
@@ -98,18 +77,19 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         "money": devices.price_how,
         **({"ranks": options.layout.why} if options.layout.why else {}),
     }
-    return RunPlan(
-        name=config.name,
-        counts=_counts(config, epochs),
-        forecast=forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how),
-        step_seconds=step.median,
-        limits=limits,
-        loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
-        loss_refused=None if loss.spread else loss.how,
-        ranks=sizes_of(options.layout),
-        missing_text=missing_text(config),
-        notes=[*notes, load] if load else notes,
-    )
+    found = {
+        "name": config.name,
+        "counts": _counts(config, epochs),
+        "step_seconds": step.median,
+        "limits": asdict(limits),
+        "loss_unit": options.loss_unit if options.runs and config.init is None else "bits_per_byte",
+        "loss_refused": None if loss.spread else loss.how,
+        "ranks": sizes_of(options.layout),
+        "missing_text": missing_text(config),
+        "notes": [*notes, load] if load else notes,
+    }
+    bands = asdict(forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how))
+    return bands | {name: value for name, value in found.items() if value is not None}
 
 
 def sizes_of(layout: Layout) -> dict[str, int] | None:
@@ -190,7 +170,7 @@ def forecast_of_run(
             "format_version": FORECAST_VERSION,
             "key": key,
             "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
-            **plan.fields(),
+            **plan,
         }
         write_json(path, found, require_owner)
     except LockedError:
@@ -198,6 +178,6 @@ def forecast_of_run(
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about
         say(f"no forecast: {error}")
         return None
-    for note in plan.notes:
+    for note in plan["notes"]:
         say(note)
     return found

@@ -69,7 +69,7 @@ def dry_run(
         from headwater.plan.run_plan import PlanOptions, plan_run
 
         try:
-            plan = plan_run(config, PlanOptions(layout=layout or Layout())).fields()
+            plan = plan_run(config, PlanOptions(layout=layout or Layout()))
         except HeadwaterError as error:  # a run is trained without one
             found.append(Decision("plan", "skip", str(error)))
     return DryRun(config.run_dir, tuple(found), plan, tuple(dict.fromkeys(refused)))

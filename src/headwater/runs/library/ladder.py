@@ -110,7 +110,7 @@ def _ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     from headwater.plan.run_plan import PlanOptions, plan_run
     from headwater.runs.ladder import backtest
 
-    plan, seconds = plan_run(ladder.config, PlanOptions()).fields(), sum(each.seconds for each in done)
+    plan, seconds = plan_run(ladder.config, PlanOptions()), sum(each.seconds for each in done)
     return {
         "name": ladder.config.name,
         "unit": "bits per byte",

@@ -136,7 +136,7 @@ def _of_run(run: str, overrides: Overrides, options: PlanOptions, ranks: str, ha
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
         options = replace(options, layout=layout_here(config, place, device), device=device)
     found = plan_run(config, options)
-    return found.fields() | _resume(config, found.step_seconds)
+    return found | _resume(config, found["step_seconds"])
 
 
 def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
