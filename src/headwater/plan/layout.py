@@ -22,7 +22,6 @@ from headwater.plan.forecast.work import PeakBytes, checkpoint_bytes
 from headwater.plan.text_size import token_bytes
 from headwater.plan.times import flops_of_step
 from headwater.runfile.run_config import RunConfig
-from headwater.train.resume import is_trained
 
 if TYPE_CHECKING:
     from headwater.plan.forecast.device import Accelerator
@@ -62,17 +61,11 @@ def require_memory_here(config: RunConfig, layout: Layout) -> None:
 def layout_here(config: RunConfig, place: Place, device: Accelerator | None = None) -> Layout:
     """Return how the ranks lie; where that is open, the first one decides it for all by the memory that it has.
 
-    `device` is whose memory counts; None: this machine's. What is trained, one process may finish in any layout. Raises
-    LayoutError where the ranks don't fill the layout of the settings, or no layout fits; ConfigError where it is open
-    and the table of devices doesn't have the GPU here.
+    `device` is whose memory counts; None: this machine's. Raises LayoutError where the ranks don't fill the layout of
+    the settings, or no layout fits; ConfigError where it is open and the table of devices doesn't have the GPU here.
     """
     num_local = place.local_world_size
-    try:
-        meshes = meshes_of(config.parallel, place.world_size, num_local)
-    except LayoutError:
-        if place.world_size > 1 or not is_trained(config.run_dir, config.train.num_steps):
-            raise
-        meshes = [Mesh()]
+    meshes = meshes_of(config.parallel, place.world_size, num_local)
     num_rows, num_parts = config.train.batch_tokens // config.model.seq_len, meshes[0].size(*DATA_AXES)
     problem, is_open = _rows_problem(config, meshes[0]), len(meshes) > 1
     if problem and not (is_open and num_rows < num_parts):

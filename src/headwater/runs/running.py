@@ -33,7 +33,7 @@ from headwater.runs.stages import (
 from headwater.runs.text import open_batches
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.lock import Owner, owned
-from headwater.train.resume import has_finished
+from headwater.train.resume import has_finished, is_trained
 from headwater.train.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def run(
             if training_due(config, here, is_new).action == "skip":
                 say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
                 is_done = call.place.world_size == 1 or _tell_others(config, call)
-            else:  # no layout: the last checkpoint is damaged, or was put aside before the lock
-                layout = layout or checked_layout(config, call.place)
+            else:
+                if layout is None:  # what is trained, and only compared, one process reads in any layout
+                    is_whole = is_trained(here.run, config.train.num_steps, here.attempts())
+                    layout = Layout() if is_whole else checked_layout(config, call.place)
                 is_done = _plan_and_train(config, layout, make_display, say, owner, call)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run

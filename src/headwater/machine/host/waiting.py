@@ -6,7 +6,7 @@ import ctypes
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -25,14 +25,21 @@ def sleep_under_load() -> Iterator[None]:
     the CPU from the one it waits for (docs/decisions/0036). While an `idle_team` is held it spins for microseconds.
     The division of work among threads doesn't change, and so no bit does.
     """
+    with _beside("load", _watch):
+        yield
+
+
+@contextmanager
+def _beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Have a thread of its own work, inside, until it is told that the block has ended."""
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(ended,), name="load", daemon=True)
-    watcher.start()
+    thread = threading.Thread(target=work, args=(ended,), name=name, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
-        watcher.join()
+        thread.join()
 
 
 def _watch(ended: threading.Event) -> None:
@@ -68,15 +75,8 @@ def idle_team() -> Iterator[None]:
     With more threads than CPUs libgomp spins only GOMP_SPINCOUNT's 100 times, or as often as its documentation says
     where OMP_WAIT_POLICY or GOMP_SPINCOUNT is set.
     """
-    ended = threading.Event()
-    # libgomp keeps a team for as long as the thread lives that started it
-    holder = threading.Thread(target=_hold_team, args=(ended,), name="idle team", daemon=True)
-    holder.start()
-    try:
+    with _beside("idle team", _hold_team):  # libgomp keeps a team for as long as the thread lives that started it
         yield
-    finally:
-        ended.set()
-        holder.join()
 
 
 def _hold_team(ended: threading.Event) -> None:
