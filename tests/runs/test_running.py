@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from small_run import quick
 
 from headwater.core.files import read_json
@@ -99,12 +100,13 @@ def test_a_checkpoint_that_another_process_puts_aside_before_the_lock_is_trained
     assert (finished_copy / "runs/mine/checkpoints/step-000000008").is_dir(), said
 
 
-def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finished_copy):
+@pytest.mark.parametrize("settings", [(), ("parallel.shard=2",)], ids=["as it was", "of two ranks"])
+def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finished_copy, settings):
     records = finished_copy / "runs/mine/records.jsonl"
     before = read_all(records)
     for path in (finished_copy / "runs/mine/data/tokens").rglob("manifest.json"):
         path.unlink()
-    result = run_in(finished_copy)
+    result = run_in(finished_copy, *settings)
     assert read_all(records) == before
     assert result.trained_seconds == before[-1]["seconds"]
 

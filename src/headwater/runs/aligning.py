@@ -26,8 +26,7 @@ from headwater.downstream.samples import Writing, chat_prompts, plain_prompts
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.runfile.paths import Say, write_kept
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.card import keep_alignment
-from headwater.runs.finish import export_stage
+from headwater.runs.finish import export_stage, keep_alignment
 from headwater.runs.loading import load_model
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.train.checkpoint.layout import checkpoint_of, list_checkpoints
