@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import BoilerplateRule
+from headwater.corpus.measures.boilerplate import BoilerplateRule
 from headwater.corpus.sources.rules import BoilerplateSettings
 
 

@@ -69,7 +69,8 @@ def new_output(path: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
     with new_scratch_folder(path) as folder:
         output = kind(folder)
         yield output
-        made = {"facts": output.facts, "files": output.digests}
+        sizes = {name: (folder / name).stat().st_size for name in output.digests}
+        made = {"facts": output.facts, "files": output.digests, "sizes": sizes}
         with create(folder / TASK_FILE) as file:
             file.write(json_bytes({**made, "digest": digest_json(made)}))
 
@@ -90,6 +91,22 @@ def is_whole(folder: Path) -> bool:
         digest, files = made.pop("digest"), made["files"]
         is_same = all(digest_file(folder / name) == files[name] for name in files)
         return is_same and bool(digest == digest_json(made))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def remove_short(folder: Path) -> None:
+    """Remove what a killed process left in a folder of outputs, and each output of which a file is not of its size."""
+    remove_leftovers(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not _has_its_sizes(path):
+            remove_folder(path)
+
+
+def _has_its_sizes(folder: Path) -> bool:
+    try:
+        sizes = read_json(folder / TASK_FILE)["sizes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

@@ -11,7 +11,7 @@ from typing import Any
 import xxhash
 
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
-from headwater.corpus.quality.language import model_file, model_is_installed
+from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.input import reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
@@ -22,7 +22,7 @@ from headwater.corpus.samples.packages.installed import package_folder, package_
 from headwater.corpus.samples.packages.python import library_files
 from headwater.corpus.sources.settings import CorpusSettings
 
-CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
 
 
@@ -102,7 +102,7 @@ def _quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
         inputs["(language model)"] = digest_file(model_file())
     if settings.quality.classifier is not None:
-        from headwater.corpus.quality.classifier import classifier_digest
+        from headwater.corpus.measures.classifier import classifier_digest
 
         inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
     return inputs

@@ -16,7 +16,7 @@ import xxhash
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 from headwater.core.manifests import is_unmade, require_format
-from headwater.core.task_output import end_work, work_folder
+from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
@@ -40,7 +40,7 @@ def has_failed(corpus_dir: Path) -> bool:
 
 
 def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
-    """Move what the parts wrote, under names with this beginning, to a folder; return the digest of every shard."""
+    """Link what the slices wrote, under names with this beginning, into a folder; return the digest of every file."""
     shards: dict[str, str] = {}
     for part in work.plan.parts:
         for name, digest in work.digests_of("write", part.number).items():
@@ -53,7 +53,7 @@ def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]
 def write_failed_build(
     work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
 ) -> None:
-    """Move what was dropped out of the work folder, with the manifest that the corpus would have had."""
+    """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
         write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
 
@@ -61,12 +61,6 @@ def write_failed_build(
 def remove_failed_build(corpus_dir: Path) -> None:
     """Remove what a build left that kept too little."""
     remove_folder(failed_build_folder(corpus_dir))
-
-
-def discard_work(corpus_dir: Path) -> None:
-    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
-    remove_failed_build(corpus_dir)
-    end_work(corpus_dir)
 
 
 SPLITS = ("train", "validation")

@@ -25,7 +25,7 @@ from headwater.core.files import (
 from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner, table
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
-from headwater.corpus.load import discard_work
+from headwater.corpus.load import remove_failed_build
 from headwater.export.base.tokenizer import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
@@ -76,7 +76,7 @@ def prepare_data(
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
-            discard_work(folder)
+            remove_failed_build(folder)  # what an earlier try of other settings left
         else:
             with making(folder.name, config.run_dir, require_owner):
                 if folder == here.corpus:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from headwater.core.config import Settings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
@@ -289,6 +289,24 @@ class EngineSettings(Settings):
         return self
 
 
+class MeasureSettings(Settings):
+    """A measure of your own: a class derived from headwater.corpus.Measure."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    reference: str = Field(alias="class")
+    """FILE.py:NAME, the file beside the run file; or the name of an entry point of headwater.measures. Its code runs."""
+
+
+class RangeSettings(Settings):
+    """The values of a column that a document may have; one without a value has none that is wrong."""
+
+    min: float | None = None
+    """Documents with less are dropped as COLUMN_too_low."""
+    max: float | None = None
+    """Documents with more are dropped as COLUMN_too_high."""
+
+
 class QualitySettings(Settings):
     """A classifier beside the rules: a model of fastText, such as DCLM's or one trained on your own documents."""
 
@@ -348,6 +366,10 @@ class CorpusSettings(Settings):
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
     """Finds out licences, and drops documents of those that aren't allowed. Unset: none is looked for."""
+    measures: dict[str, MeasureSettings] = {}
+    """Measures of your own, by a name of yours: their columns may have limits."""
+    limits: dict[TextKind, dict[str, RangeSettings]] = {}
+    """Limits of columns by kind of text, beside the rules: limits.web.exclamations = { max = 0.5 }."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""

@@ -1,27 +1,71 @@
-"""Pages without the lines that their site's pages share: near duplicates are looked for among these, too.
+"""Pages without the lines that their site's pages share, which are cut.
 
 Forty pages of a site with a long notice are alike and no copies. And a copy of one of them is found by its own text
-alone: by the whole each page is as near to any other. The task of a part writes, beside the keys of its pages' own
-text, the keys of the lines that this is without, where whoever compares pages finds them (tasks.verify).
+alone: by the whole each page is as near to any other. So near duplicates are looked for by the keys of pages' own text,
+too; and what stays is shortened, and held to the rules of its kind again.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from headwater.corpus.document import Document
+import numpy as np
+import pyarrow as pa
+
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document, num_bytes
+from headwater.corpus.measures.measure import measured, schema_of
 from headwater.corpus.scripts import words_of
-from headwater.corpus.shards import parse_document
-from headwater.corpus.tasks.repeats import COMMON_LINES, CUTS, cuts_by_document
-from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.segments import segment_file
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.texts import Texts
+from headwater.corpus.tasks.work import OWN, SHORTENED
 from headwater.corpus.tasks.worker_context import WorkerContext
 
-PAGES = "pages"
-_PAGE_KEYS = np.dtype([("key", "<u8"), ("document", "<u8"), ("band", "<u2")])
+OWN_FILE, SHORTENED_FILE, STATISTICS_FILE = "own.parquet", "shortened.parquet", "statistics.parquet"
 _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
+_OWN = pa.schema({"record": pa.int64(), "bands": pa.list_(pa.uint64())})
+_SHORTENED = pa.schema(
+    {"record": pa.int64(), "text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
+)
+
+
+def find_own_text(context: WorkerContext, number: int) -> None:
+    """Do the task of a slice: write the bands of pages' own text, of those that have enough of it."""
+    rows = []
+    for record, document, keys in _pages(context, OWN, number):
+        own = own_words(context, document, keys)
+        if own is not None:
+            rows.append({"record": record, "bands": context.keys.minhash_of(own)[0]})
+    with context.work.new_output(context.work.path_of(OWN, number)) as output:
+        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, _OWN))
+
+
+def shorten_pages(context: WorkerContext, number: int) -> None:
+    """Do the task of a slice: write what is left of pages without their common lines, and its statistics."""
+    rows, candidates = list[dict[str, Any]](), list[Candidate]()
+    assert context.boilerplate is not None
+    for record, document, keys in _pages(context, SHORTENED, number):
+        text, cut = context.boilerplate.without(document, keys)
+        shorter = replace(document, text=clean(text, document.kind))
+        sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
+        rows.append({"record": record, "text": shorter.text, "cut": cut, **sizes})
+        candidates.append(Candidate(shorter, context.hasher))
+    with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
+        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, _SHORTENED))
+        statistics = context.statistics
+        batches = [measured(statistics, candidates)] if candidates else []
+        output.write_table(STATISTICS_FILE, pa.Table.from_batches(batches, schema_of(statistics)))
+
+
+def _pages(context: WorkerContext, stage: str, number: int) -> Iterator[tuple[int, Document, set[int]]]:
+    """Yield the pages that a stage is asked about, each with the keys of its common lines."""
+    texts = Texts(context.work, context.work.plan.parts[number])
+    asked = context.work.asked(stage, number)
+    for record, keys in zip(asked.column("record").to_pylist(), asked.column("keys").to_pylist()):
+        yield record, texts.document(record), set(keys)
 
 
 def min_own_words(context: WorkerContext) -> int:
@@ -38,32 +82,3 @@ def own_words(context: WorkerContext, document: Document, keys: set[int]) -> np.
         return None
     own = context.hasher.hash(words_of(context.boilerplate.without(document, keys)[0]))
     return own if len(own) >= min_own_words(context) else None
-
-
-def common_lines_of(context: WorkerContext, number: int) -> set[int]:
-    """Return the keys of a page's common lines; the search for them found some."""
-    segment = context.segments.of_document(number)
-    file = context.work.arrays_of(PAGES, segment.part, segment_file(segment.index))
-    return set(file.between("cuts", number, number + 1)["key"].tolist())
-
-
-def page_keys(found: Results, band: int, low: int, high: int) -> np.ndarray:
-    """Return the keys of pages' own text in a band, from `low` to `high` (not included), and the pages' numbers."""
-    rows = np.concatenate([np.empty(0, _PAGE_KEYS), *(rows[rows["band"] == band] for rows in found.pieces(low, high))])
-    return np.stack([rows["key"], rows["document"]])
-
-
-def write_page_keys(context: WorkerContext, part: int) -> None:
-    """Do the task of a part."""
-    with context.work.new_output(Task(PAGES, part)) as output:
-        writer = ResultWriter(output, _PAGE_KEYS)
-        for segment in context.segments.of_part(part):
-            pieces = list(context.results(COMMON_LINES.stage).pieces(segment.start, segment.end))
-            rows = np.concatenate([np.empty(0, CUTS), *pieces])
-            output.write_arrays({"cuts": rows[np.argsort(rows["document"])]}, segment_file(segment.index))
-            for number, cuts in sorted(cuts_by_document(pieces).items()):
-                own = own_words(context, parse_document(context.candidate_texts.line(number)), cuts)
-                if own is not None:
-                    keys = np.array(context.minhash.band_keys(own), dtype=np.uint64)
-                    writer.add(keys, np.full(len(keys), number), np.arange(len(keys)))
-        writer.close()

@@ -10,7 +10,7 @@ from headwater.core.errors import DataError
 from headwater.core.numbers import plural, size
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.pipeline import apply_steps, make_steps
-from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.measures.by_language import LimitsByText
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings

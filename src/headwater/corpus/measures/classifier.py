@@ -11,7 +11,7 @@ from pathlib import Path
 
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file
-from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
+from headwater.corpus.measures.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
 from headwater.corpus.step import Candidate, Step, Verdict, too_little
 
 
@@ -36,22 +36,6 @@ def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:
         return min(float(dict(zip(found, probabilities)).get(wanted, 0.0)), 1.0)  # they sum to a bit more than 1
 
     return score
-
-
-def classifier_step(score: Callable[[str], float], min_score: float, kinds: Sequence[str] | None) -> Step:
-    """Return the step that drops, as low_quality, a document that scores less than `min_score`.
-
-    Of documents of `kinds`; None stands for all but code, the almanac and conversations.
-    """
-
-    def step(candidate: Candidate) -> Verdict:
-        document = candidate.document
-        applies = document.kind not in EXEMPT_KINDS if kinds is None else document.kind in kinds
-        if applies and (found := score(document.text)) < min_score:
-            return Verdict(candidate, "low_quality", because=f"score {too_little(found, min_score)}")
-        return Verdict(candidate)
-
-    return step
 
 
 def classifier_digest(path: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 from site_counts import SiteCounts, page_of
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import BoilerplateRule, line_key
+from headwater.corpus.measures.boilerplate import BoilerplateRule, line_key
 from headwater.corpus.source_paths import SourcePaths
 from headwater.corpus.sources.rules import BoilerplateSettings
 

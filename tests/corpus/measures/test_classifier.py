@@ -9,8 +9,8 @@ from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
-from headwater.corpus.quality.language import model_file
+from headwater.corpus.measures.classifier import classifier_digest, classifier_step, label_scorer
+from headwater.corpus.measures.language import model_file
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from headwater.corpus.quality.language import LanguageModel, model_is_installed
+from headwater.corpus.measures.language import LanguageModel, model_is_installed
 from headwater.corpus.scripts import is_unspaced
 from headwater.corpus.step import Candidate
 from headwater.corpus.toml_tables import toml_table
@@ -24,6 +24,8 @@ _MIN_CONFIDENCE = 0.7
 class Limits:
     """One language's, a row of limits.toml: lengths as multiples of those of English."""
 
+    name: str
+    """Of the row."""
     characters: float
     """Of a text that says the same."""
     words: float
@@ -57,8 +59,8 @@ def stop_word_share(text: str, stop_words: Iterable[str]) -> float:
 
 def read_limits() -> dict[str, Limits]:
     """Return the limits by language, and those of the rest under "default" and "unspaced"."""
-    table = toml_table("headwater.corpus.quality", "limits")
-    return {name: Limits(**row | {"stop_words": frozenset(row.get("stop_words", ()))}) for name, row in table.items()}
+    table = toml_table("headwater.corpus.measures", "by_language")
+    return {name: Limits(name, **row | {"stop_words": frozenset(row.get("stop_words", ()))}) for name, row in table.items()}
 
 
 class LimitsByText:

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.quality.lines import cut_lines, line_shapes, meant_lines, wrap_width
+from headwater.corpus.measures.lines import cut_lines, line_shapes, meant_lines, wrap_width
 from headwater.corpus.scripts import ends_sentence, num_sentences
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
-from headwater.corpus.quality.limits import LimitsByText, read_limits
+from headwater.corpus.measures.filter import alpha_fraction, num_words_with_letters, rules_step
+from headwater.corpus.measures.by_language import LimitsByText, read_limits
 from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.step import Broken, Candidate, above, below
 from headwater.corpus.words import WordHasher

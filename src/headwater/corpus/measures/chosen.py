@@ -1,0 +1,79 @@
+"""The measures of a corpus: ours, as far as its settings ask for them, and those of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from headwater.core.code import digest_code, load_code
+from headwater.core.errors import ConfigError
+from headwater.core.files import digest_json
+from headwater.corpus.measures.keys import Keys
+from headwater.corpus.measures.measure import Measure
+from headwater.corpus.measures.models import Language, Quality
+from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
+from headwater.corpus.sources.settings import CorpusSettings, MeasureSettings
+
+STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
+OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
+GROUP = "headwater.measures"  # of entry points, for measures that come with a package
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenMeasure:
+    """A measure of a corpus: its name, what its values depend on beside the texts, and how it is made in a process."""
+
+    name: str
+    depends_on: Mapping[str, Any]
+    load: Callable[[], Measure]
+
+    def key(self, texts_key: str) -> str:
+        """Return the key of its values of the texts of this key."""
+        return digest_json({"texts": texts_key, **self.depends_on})
+
+
+def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list[ChosenMeasure]:
+    """Return the measures that `settings` ask for; `inputs` are the digests of the models that some read."""
+    model = inputs.get("(language model)", "")
+    sites = {name: source.paths for name, source in settings.sources.items()}
+    of_keys = {
+        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity"}),
+        "seed": settings.seed,
+        "sites": sites if settings.boilerplate is not None else None,
+    }
+    statistics = {**settings_of_statistics(settings.rules), "model": model}
+    found = [
+        _ours(STATISTICS, Statistics, partial(Statistics, settings.rules), statistics),
+        _ours(KEYS, Keys, partial(Keys, settings), of_keys),
+    ]
+    if settings.languages is not None:
+        found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
+    if settings.quality.classifier is not None:
+        asked = {"label": settings.quality.label, "kinds": settings.quality.kinds}
+        classifier = {**asked, "model": inputs["(classifier)"]}
+        found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
+    for name, own in settings.measures.items():
+        load = partial(load_measure, name, own)
+        kind = type(load())
+        facts = {"class": own.reference, "code": digest_code(own.reference, Path(), GROUP), "version": kind.version}
+        found.append(ChosenMeasure(name, facts, load))
+    return found
+
+
+def load_measure(name: str, own: MeasureSettings) -> Measure:
+    """Return a measure of the user's own; raise ConfigError where its class can't be one."""
+    setting = f"corpus.measures.{name}"
+    found = load_code(own.reference, Path(), GROUP, setting)
+    if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:
+        raise ConfigError(
+            f"{setting}: {own.reference} is not a measure: it must be a class derived from headwater.corpus.Measure "
+            "with `columns` and a method `measure`"
+        )
+    return found()
+
+
+def _ours(name: str, kind: type[Measure], load: Callable[[], Measure], depends_on: Mapping[str, Any]) -> ChosenMeasure:
+    return ChosenMeasure(name, {**depends_on, "measure": name, "version": kind.version}, load)
