@@ -110,7 +110,7 @@ class Decisions:
         self._work.ask(stage, dict(tables), lambda number, table: {**also, "of_slice": of_slice(number, table)})
 
     def _lines_by_part(self) -> Iterator[tuple[int, pa.Table]]:
-        table = self._connection.execute(
+        table = self._connection.sql(
             "select number, list(key order by key) as keys from common_lines group by number order by number"
         ).to_arrow_table()
         yield from by_part(table)

@@ -25,7 +25,7 @@ MOST_SHARING = 8  # documents that have a passage in common: more have a notice 
 MAX_COMPARED = 32
 _MAX_WRONG = 1e-6  # the probability with which signatures may settle a pair that the texts would settle otherwise
 _PAIRS_AT_ONCE = 100_000
-OWN_SCHEMA = pa.schema({"number": pa.uint64(), "bands": pa.list_(pa.uint64())})
+OWN_SCHEMA = pa.schema({"number": pa.uint64(), "bands": pa.list_(pa.uint64()), "signature": pa.binary()})
 
 
 def find_copies(connection: duckdb.DuckDBPyConnection, is_wanted: bool) -> None:
@@ -93,30 +93,31 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, own: pa.Table) -> None:
 def settle_by_signatures(connection: duckdb.DuckDBPyConnection, settings: DedupSettings) -> None:
     """Split `pairs` into `alike` and `unsure`, as far as signatures say it; what surely isn't similar is neither.
 
-    Pages that share lines with their site are compared by their own text, of which there is no signature.
+    Pages that share lines with their site are alike by their own text; unlike only if the whole is unlike, too.
     """
     connection.execute("create table alike (later ubigint, earlier ubigint)")
     connection.execute("create table unsure (later ubigint, earlier ubigint)")
-    connection.execute(
-        """insert into unsure select later, earlier from pairs
-           where later in (select number from common_lines) or earlier in (select number from common_lines)"""
-    )
     reader = connection.sql(
-        """select p.later, p.earlier, a.signature as one, b.signature as other
-           from (pairs anti join unsure using (later, earlier)) p
-           join keys a on p.later = a.number join keys b on p.earlier = b.number"""
+        """select later, earlier, coalesce(c.signature, a.signature) as one, coalesce(d.signature, b.signature) as other,
+           a.signature as whole_one, b.signature as whole_other
+           from pairs join keys a on later = a.number join keys b on earlier = b.number
+           left join own_bands c on later = c.number left join own_bands d on earlier = d.number"""
     ).to_arrow_reader(_PAIRS_AT_ONCE)
     count = settings.num_bands * settings.rows_per_band
     low, high = settled_by(count, settings.min_similarity)
-    # another connection to what is in memory, since this one is being read
-    writer = connection.cursor()
+    writer = connection.cursor()  # a connection of its own, since this one is being read
     for batch in reader:
-        one, other = (np.frombuffer(b"".join(batch.column(name).to_pylist()), np.uint8) for name in ("one", "other"))
-        equal = (one.reshape(-1, count) == other.reshape(-1, count)).sum(axis=1)
+        own, whole = _num_equal(batch, "one", "other", count), _num_equal(batch, "whole_one", "whole_other", count)
+        is_alike, is_unlike = own >= high, (own <= low) & (whole <= low)
         pairs = pa.table({name: batch.column(name) for name in ("later", "earlier")})
-        for name, chosen in (("alike", equal >= high), ("unsure", (equal > low) & (equal < high))):
+        for name, chosen in (("alike", is_alike), ("unsure", ~is_alike & ~is_unlike)):
             writer.register("found", pairs.filter(pa.array(chosen)))
             writer.execute(f"insert into {name} select later, earlier from found")
+
+
+def _num_equal(batch: pa.RecordBatch, one: str, other: str, count: int) -> np.ndarray:
+    first, second = (np.frombuffer(b"".join(batch.column(name).to_pylist()), np.uint8) for name in (one, other))
+    return (first.reshape(-1, count) == second.reshape(-1, count)).sum(axis=1)
 
 
 @cache

@@ -26,7 +26,7 @@ from headwater.corpus.tasks.worker_context import WorkerContext
 OWN_FILE, SHORTENED_FILE, STATISTICS_FILE = "own.parquet", "shortened.parquet", "statistics.parquet"
 _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
-_OWN = pa.schema({"record": pa.int64(), "bands": pa.list_(pa.uint64())})
+_OWN = pa.schema({"record": pa.int64(), "bands": pa.list_(pa.uint64()), "signature": pa.binary()})
 _SHORTENED = pa.schema(
     {"record": pa.int64(), "text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
 )
@@ -38,7 +38,8 @@ def find_own_text(context: WorkerContext, number: int) -> None:
     for record, document, keys in _pages(context, OWN, number):
         own = own_words(context, document, keys)
         if own is not None:
-            rows.append({"record": record, "bands": context.keys.minhash_of(own)[0]})
+            bands, signature = context.keys.minhash_of(own)
+            rows.append({"record": record, "bands": bands, "signature": signature})
     with context.work.new_output(context.work.path_of(OWN, number)) as output:
         output.write_table(OWN_FILE, pa.Table.from_pylist(rows, _OWN))
 

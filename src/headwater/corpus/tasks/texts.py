@@ -7,8 +7,11 @@ dropped/           what reading and these steps dropped, or cut out
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +33,7 @@ from headwater.corpus.tasks.worker_context import WorkerContext
 DROPPED = "dropped"
 TEXTS_FILE = "texts.parquet"
 _ROW_GROUP_BYTES = 1 << 20  # of text: one document of it is read in some milliseconds
+_GROUPS_AT_HAND = 32
 _SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -147,7 +151,9 @@ class Texts:
             raise damaged(self._path, error) from error
         counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._starts = [sum(counts[:group]) for group in range(len(counts) + 1)]
-        self._group, self._table = -1, pa.table({})
+        # no method: files would stay open until a cycle is collected
+        file, path = self._file, self._path
+        self._read_table = lru_cache(_GROUPS_AT_HAND)(lambda group: _read_group(file, group, path))
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -162,23 +168,22 @@ class Texts:
             yield from self._read(group)
 
     def document(self, record: int) -> Document:
-        """Return a document by its number; those of a group that was just read cost nothing."""
-        if not (self._group >= 0 and self._starts[self._group] <= record < self._starts[self._group + 1]):
-            self._group = next(group for group, start in enumerate(self._starts[1:]) if record < start)
-            self._table = self._read_table(self._group)
-        return self._document(self._table.slice(record - self._starts[self._group], 1).to_pylist()[0])
+        """Return a document by its number; those of groups that were just read cost little."""
+        group = bisect_right(self._starts, record) - 1
+        return self._document(self._read_table(group).slice(record - self._starts[group], 1).to_pylist()[0])
 
     def _read(self, group: int) -> list[dict[str, Any]]:
-        return list(self._read_table(group).to_pylist())
-
-    def _read_table(self, group: int) -> pa.Table:
-        try:
-            return self._file.read_row_group(group)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise damaged(self._path, error) from error
+        return list(_read_group(self._file, group, self._path).to_pylist())
 
     def _document(self, row: dict[str, Any]) -> Document:
         return document_of(row, self._source)
+
+
+def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
+    try:
+        return file.read_row_group(group)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise damaged(path, error) from error
 
 
 def document_of(row: dict[str, Any], source: str) -> Document:
