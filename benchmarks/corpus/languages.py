@@ -22,8 +22,8 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.clean import clean
-from headwater.corpus.measures.language import LanguageModel
 from headwater.corpus.measures.by_language import stop_word_share
+from headwater.corpus.measures.language import LanguageModel
 from headwater.corpus.measures.lines import line_shapes
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.sources.rules import RuleSettings

@@ -3,9 +3,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import headwater.corpus.quality as quality
 import pytest
 
-import headwater.corpus.quality as quality
 from headwater.corpus.balance import STAGES, dropped_by_stage, stage_of, stages_of_reasons
 from headwater.corpus.sources.rules import CodeRules, WebRules
 from headwater.corpus.toml_tables import toml_table

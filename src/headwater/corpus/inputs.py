@@ -46,7 +46,7 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
     require_packages(settings)
-    digests = {name: _source_digest(name, settings) for name in settings.sources} | _quality_inputs(settings)
+    digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
@@ -92,7 +92,7 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
 
 
-def _quality_inputs(settings: CorpusSettings) -> dict[str, str]:
+def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
     inputs = {}
     if settings.licences is not None:

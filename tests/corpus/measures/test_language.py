@@ -5,10 +5,10 @@ import pytest
 from headwater.core.errors import DataError
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs, corpus_key
-from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.measures import language as language_module
-from headwater.corpus.measures.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
 from headwater.corpus.measures.by_language import LimitsByText
+from headwater.corpus.measures.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
+from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from headwater.corpus.measures.filter import alpha_fraction, num_words_with_letters, rules_step
 
 from headwater.corpus.document import Document
-from headwater.corpus.measures.filter import alpha_fraction, num_words_with_letters, rules_step
 from headwater.corpus.measures.by_language import LimitsByText, read_limits
 from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.step import Broken, Candidate, above, below

@@ -4,12 +4,12 @@ import os
 
 import numpy as np
 import pytest
+from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file
-from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 
 KEYS = np.dtype([("key", "<u8"), ("at", "<u4")])
 

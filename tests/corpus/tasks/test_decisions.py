@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from headwater.corpus.tasks import arrays, decisions, segments
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.corpus.tasks.near import PAIRS
 from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.segments import Flags, flag_ranges, write_flags
+
+from headwater.corpus.tasks import arrays, decisions, segments
 from headwater.corpus.tasks.work import Output
 
 DOCUMENTS_A_PART, NUM_PARTS = 10, 100

@@ -6,13 +6,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from small_pieces import cut_into_pieces
-
-from headwater.corpus.tasks import exact, near, repeats
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.runs import SortedRun
 from headwater.corpus.tasks.segments import DIGESTS, KEYS, LINE_KEYS, Flags, flag_ranges, write_flags
+from small_pieces import cut_into_pieces
+
+from headwater.corpus.tasks import exact, near, repeats
 from headwater.corpus.tasks.work import Output
 
 EVERY_KEY = (0, 2**64)

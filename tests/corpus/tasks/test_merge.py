@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
+from headwater.corpus.tasks.merge import MergePlan, Table, merged
+from headwater.corpus.tasks.segments import KEYS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.corpus.tasks import merge
-from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.corpus.tasks.merge import MergePlan, Table, merged
-from headwater.corpus.tasks.segments import KEYS
 
 
 def written(folder, number, keys, first):

@@ -45,7 +45,9 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
         yield connection
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        raise DataError(f"the columns of the corpus can't be read ({error}); remove {work.folder.parent.parent}") from error
+        raise DataError(
+            f"the columns of the corpus can't be read ({error}); remove {work.folder.parent.parent}"
+        ) from error
     finally:
         connection.close()
 

@@ -31,12 +31,11 @@ from headwater.corpus.decide.limits import (
     broken_limit,
     limits_of,
     quoted,
+    register_limits,
     require_columns,
-    table_of_limits,
     value_and_limit,
 )
 from headwater.corpus.decide.splits import splits_of
-from headwater.corpus.licences.step import allowed_licences
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OURS, QUALITY, STATISTICS
@@ -58,11 +57,8 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
     names = [name for measure in measures if measure in work.measures for name in _columns_of(connection, measure)]
     require_columns(settings, names)
     limits = limits_of(settings)
-    connection.register("limits", table_of_limits(settings))
-    found = connection.execute("select distinct licence from texts where licence is not null").fetchall()
-    allow = settings.licences.allow if settings.licences is not None else None
-    allowed = allowed_licences((licence for (licence,) in found), allow) if allow is not None else []
-    connection.register("allowed_licences", pa.table({"licence": pa.array(allowed, pa.string())}))
+    licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
+    register_limits(connection, settings, (licence for (licence,) in licences))
     connection.execute(
         f"""create or replace table documents as
             select number, kind, left_bytes, text_bytes, {broken_limit(limits)} as broken
@@ -89,7 +85,7 @@ class Decisions:
         """Decide by limits and exact duplicates, and ask for pages' own text."""
         run = self._connection.execute
         self._limits = make_documents(self._work, self._connection, self._settings)
-        run(f"create view keys as from (texts positional join \"measure_{KEYS}\")")
+        run(f'create view keys as from (texts positional join "measure_{KEYS}")')
         run("create table passed as select number from documents where broken is null")
         dedup = self._settings.dedup
         find_copies(self._connection, dedup.exact)
@@ -173,12 +169,12 @@ class Decisions:
         self._make_decisions()
         settings, work = self._settings, self._work
         if settings.languages is not None:  # documents say it in their metadata
-            language = f'(select number, language from {beside_texts(work, LANGUAGE)})'
+            language = f"(select number, language from {beside_texts(work, LANGUAGE)})"
             language = f"left join {language} using (number)"
         table = self._connection.sql(
             f"""select d.number, reason, because, duplicate_of, side, tail_bytes, is_short
-                {', language' if settings.languages is not None else ''}
-                from decisions d {language if settings.languages is not None else ''} order by d.number"""
+                {", language" if settings.languages is not None else ""}
+                from decisions d {language if settings.languages is not None else ""} order by d.number"""
         ).to_arrow_table()
         tables = dict(by_part(table))
         empty = table.slice(0, 0)
@@ -205,7 +201,7 @@ class Decisions:
             columns = {name: sizes.column(name) for name in sizes.column_names}
             columns |= {name: statistics.column(name) for name in statistics.column_names}
             self._connection.register("pages", pa.table({**columns, "kind": pa.array(["web"] * len(sizes))}))
-            rows = self._connection.sql(_with_broken("pages", self._short_limits)).to_arrow_table().to_pylist()
+            rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
             for row in rows:
                 limit = self._short_limits[row["broken"]]
                 why = because_of(limit, row, self._settings) or "nothing"
@@ -270,18 +266,14 @@ class Decisions:
         measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in self._work.measures if name not in OURS)]
         broken = "(select number, broken from documents where broken is not null)"
         source = f"(select t.*, d.broken from ({beside_texts(self._work, *measures)}) t join {broken} d using (number))"
-        reader = self._connection.sql(_with_broken(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
+        reader = self._connection.sql(broken_rows(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
         tables, schema = [], pa.schema({"number": pa.uint64(), "reason": pa.string(), "because": pa.string()})
         named = self._named_licences if any(limit.reason == NOT_ALLOWED for limit in self._limits) else {}
         for batch in reader:
             found = []
             for row in batch.to_pylist():
                 limit = self._limits[row["broken"]]
-                if limit.reason == NOT_ALLOWED:
-                    name = named.get(row["number"])
-                    because = f"licence not understood: {name}" if name else f"licence {row['licence']}"
-                else:
-                    because = because_of(limit, row, self._settings)
+                because = because_of(limit, row, self._settings, named.get(row["number"], ""))
                 found.append({"number": row["number"], "reason": limit.reason, "because": because})
             tables.append(pa.Table.from_pylist(found, schema))
         return pa.concat_tables([schema.empty_table(), *tables])
@@ -309,11 +301,11 @@ class Decisions:
         return {NOT_ALLOWED: counts} if counts else {}
 
 
-def _with_broken(source: str, limits: list[Limit], is_known: bool = False) -> str:
+def broken_rows(source: str, limits: list[Limit], is_known: bool = False) -> str:
     """Return the query of all rows of `source` that break a limit, with value and limit."""
     broken = "broken" if is_known else f"{broken_limit(limits)} as broken"
     return f"""select *, {value_and_limit(limits)} from (
-        select m.*{'' if is_known else f', {broken}'}, {_limit_columns(limits)}
+        select m.*{"" if is_known else f", {broken}"}, {_limit_columns(limits)}
         from {source} m left join limits l
         on of_family is not distinct from family and of_usual is not distinct from usual) l
         where broken is not null order by number"""

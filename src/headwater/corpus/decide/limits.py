@@ -6,14 +6,16 @@ language (measures.by_language): the table `limits` has one row for each of both
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from headwater.core.errors import ConfigError
 from headwater.corpus.licences.step import REASON as NOT_ALLOWED
+from headwater.corpus.licences.step import allowed_licences
 from headwater.corpus.measures.by_language import Limits, read_limits
 from headwater.corpus.sources.rules import CodeRules, ProseRules
 from headwater.corpus.sources.settings import CorpusSettings
@@ -133,7 +135,9 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
         wanted = ", ".join("'" + each.replace("'", "''") + "'" for each in settings.languages)
         other = "{language_or_none} with probability {language_confidence:.2f}, not " + " or ".join(settings.languages)
         before.append(Limit("other_language", test=f"language not in ({wanted})", because=other))
-        unsure = least("unsure_language", "language_confidence", "min_language_confidence", "{language} with probability")
+        unsure = least(
+            "unsure_language", "language_confidence", "min_language_confidence", "{language} with probability"
+        )
         before.append(unsure)
     if settings.quality.classifier is not None:
         behind.append(least("low_quality", "quality", "min_score", "score"))
@@ -212,8 +216,18 @@ def value_and_limit(limits: list[Limit]) -> str:
     return f"case broken {values} end as value, case broken {held_to} end as held_to"
 
 
-def because_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings) -> str:
+def register_limits(connection: duckdb.DuckDBPyConnection, settings: CorpusSettings, licences: Iterable[str]) -> None:
+    """Make what conditions of limits look up: `limits`, and which of some licences are allowed."""
+    connection.register("limits", table_of_limits(settings))
+    allow = settings.licences.allow if settings.licences is not None else None
+    allowed = allowed_licences(set(licences), allow) if allow is not None else []
+    connection.register("allowed_licences", pa.table({"licence": pa.array(allowed, pa.string())}))
+
+
+def because_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings, licence_named: str = "") -> str:
     """Return what decided, in a few words, for a person: "words: 2, 5 at least (corpus.rules.web.min_words)"."""
+    if limit.reason == NOT_ALLOWED:
+        return f"licence not understood: {licence_named}" if licence_named else f"licence {row['licence']}"
     if not limit.column:
         found = limit.because.format(**row, language_or_none=row.get("language") or "no language")
     else:

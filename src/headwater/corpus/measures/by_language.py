@@ -60,7 +60,9 @@ def stop_word_share(text: str, stop_words: Iterable[str]) -> float:
 def read_limits() -> dict[str, Limits]:
     """Return the limits by language, and those of the rest under "default" and "unspaced"."""
     table = toml_table("headwater.corpus.measures", "by_language")
-    return {name: Limits(name, **row | {"stop_words": frozenset(row.get("stop_words", ()))}) for name, row in table.items()}
+    return {
+        name: Limits(name, **row | {"stop_words": frozenset(row.get("stop_words", ()))}) for name, row in table.items()
+    }
 
 
 class LimitsByText:

@@ -6,13 +6,12 @@ fasttext-predict, as the model that names languages is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file
-from headwater.corpus.measures.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
-from headwater.corpus.step import Candidate, Step, Verdict, too_little
+from headwater.corpus.measures.language import MORE_THAN_ALL_LABELS, PREFIX, load_model
 
 
 def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:

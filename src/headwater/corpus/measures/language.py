@@ -13,7 +13,6 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.corpus.sources.settings import CONVERSATIONS
-from headwater.corpus.step import Candidate, Step, Verdict, too_little
 
 SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3

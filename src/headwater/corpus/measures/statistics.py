@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.sources.rules import ProseRules, RuleSettings
 from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.step import Candidate
-from headwater.corpus.toml_tables import toml_table
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are
 _LETTERS = string.ascii_letters.encode() + bytes(range(128, 256))

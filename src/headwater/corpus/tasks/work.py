@@ -114,7 +114,9 @@ class Work:
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
                 asked = output.digests[f"{number:06d}.parquet"]
-                keys[str(number)] = digest_json({**also(number, table), "texts": self.plan.parts[number].key, "asked": asked})
+                keys[str(number)] = digest_json(
+                    {**also(number, table), "texts": self.plan.parts[number].key, "asked": asked}
+                )
             output.facts = {"keys": keys}
 
     def asked(self, stage: str, number: int) -> pa.Table:
