@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -65,7 +66,7 @@ def by_part(table: pa.Table, column: str = "number") -> Iterator[tuple[int, pa.T
     parts, records = numbers >> np.uint64(RECORD_BITS), numbers & np.uint64((1 << RECORD_BITS) - 1)
     rest = table.drop_columns([column]).add_column(0, "record", pa.array(records.astype(np.int64)))
     bounds = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
-    for start, end in zip(bounds, bounds[1:]):
+    for start, end in pairwise(bounds):
         yield int(parts[start]), rest.slice(start, end - start).combine_chunks()
 
 

@@ -1,6 +1,6 @@
-"""What becomes of every document: the stages of deciding, each a few queries, between which texts are compared or cut.
+"""What becomes of every document: the stages of deciding, each a few queries; between them texts are compared, or cut.
 
-What is asked of the texts in between (tasks.pages, tasks.verify) is written into the work folder, and answered by tasks.
+What is asked of the texts in between (tasks.pages, tasks.verify) is written into the work folder, answered by tasks.
 """
 
 from __future__ import annotations
@@ -265,7 +265,8 @@ class Decisions:
         """Return the documents that break a limit, with reason and what decided."""
         measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in self._work.measures if name not in OURS)]
         broken = "(select number, broken from documents where broken is not null)"
-        source = f"(select t.*, d.broken from ({beside_texts(self._work, *measures)}) t join {broken} d using (number))"
+        texts = f"({beside_texts(self._work, *measures)})"
+        source = f"(select t.*, d.broken from {texts} t join {broken} d using (number))"
         reader = self._connection.sql(broken_rows(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
         tables, schema = [], pa.schema({"number": pa.uint64(), "reason": pa.string(), "because": pa.string()})
         named = self._named_licences if any(limit.reason == NOT_ALLOWED for limit in self._limits) else {}

@@ -75,7 +75,8 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, own: pa.Table) -> None:
     connection.execute(
         f"""create table all_pairs as select later, earlier, count(*) as shared from (
             select a.number as later, b.number as earlier from ranked a
-            join (from ranked where rank <= {FIRST_OF_GROUP}) b on a.band = b.band and a.key = b.key and b.rank < a.rank
+            join (from ranked where rank <= {FIRST_OF_GROUP}) b
+            on a.band = b.band and a.key = b.key and b.rank < a.rank
             union all
             select number, before from (select number, rank, lag(number) over (partition by band, key order by number)
                 as before from ranked) where rank > {FIRST_OF_GROUP} + 1)
@@ -98,8 +99,8 @@ def settle_by_signatures(connection: duckdb.DuckDBPyConnection, settings: DedupS
     connection.execute("create table alike (later ubigint, earlier ubigint)")
     connection.execute("create table unsure (later ubigint, earlier ubigint)")
     reader = connection.sql(
-        """select later, earlier, coalesce(c.signature, a.signature) as one, coalesce(d.signature, b.signature) as other,
-           a.signature as whole_one, b.signature as whole_other
+        """select later, earlier, coalesce(c.signature, a.signature) as one,
+           coalesce(d.signature, b.signature) as other, a.signature as whole_one, b.signature as whole_other
            from pairs join keys a on later = a.number join keys b on earlier = b.number
            left join own_bands c on later = c.number left join own_bands d on earlier = d.number"""
     ).to_arrow_reader(_PAIRS_AT_ONCE)

@@ -28,10 +28,10 @@ _UNITS = ("top_2gram", "top_3gram", "top_4gram", "repeated_10gram")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit: the reason, the column and the column of table `limits` that it is compared with, and which side is wrong.
+    """A limit: the reason, the column, the column of table `limits` that it is compared with, and which side is wrong.
 
-    `what` says what is measured, for a person; `unless` is a condition under which it doesn't hold. A `test` in place of
-    a limit is the whole condition, and `because` what it says.
+    `what` says what is measured, for a person; `unless` is a condition under which it doesn't hold. A `test` in place
+    of a limit is the whole condition, and `because` what it says.
     """
 
     reason: str

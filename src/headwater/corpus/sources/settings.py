@@ -295,7 +295,7 @@ class MeasureSettings(Settings):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     reference: str = Field(alias="class")
-    """FILE.py:NAME, the file beside the run file; or the name of an entry point of headwater.measures. Its code runs."""
+    """FILE.py:NAME, the file beside the run file; or an entry point of headwater.measures. Its code runs."""
 
 
 class RangeSettings(Settings):

@@ -56,9 +56,11 @@ class Output(outputs.Output):
     @contextmanager
     def table(self, name: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         """Yield a writer of a table in a file of the folder."""
-        with DigestedFile(self.folder / name) as file:
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-                yield writer
+        with (
+            DigestedFile(self.folder / name) as file,
+            pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+        ):
+            yield writer
         self.digests[name] = file.digest
 
     def write_table(self, name: str, table: pa.Table) -> None:

@@ -1,4 +1,4 @@
-"""The last task of a slice: its shards of the corpus, as they will be there, its decisions and its share of the balance.
+"""The last task of a slice: its shards of the corpus, as they will be there, its decisions, its share of the balance.
 
 train/SOURCE/000003-00000.jsonl.zst        what slice 3 of the source gives, in the order in which it was read
 decisions/SOURCE/000003.parquet            what became of each of its documents, and why
