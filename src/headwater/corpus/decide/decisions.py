@@ -38,7 +38,7 @@ from headwater.corpus.decide.limits import (
 from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
-from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OURS, QUALITY, STATISTICS
+from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE, STATISTICS_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
@@ -53,8 +53,8 @@ _ROWS_AT_ONCE = 100_000
 
 def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: CorpusSettings) -> list[Limit]:
     """Make the table `documents`: each with the number of the limit that it breaks, if any; return the limits."""
-    measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in work.measures if name not in OURS)]
-    names = [name for measure in measures if measure in work.measures for name in _columns_of(connection, measure)]
+    measures = measures_of_limits(work)
+    names = [name for measure in measures for name, _ in describe_columns(connection, measure)]
     require_columns(settings, names)
     limits = limits_of(settings)
     licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
@@ -68,8 +68,14 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
     return limits
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, measure: str) -> list[str]:
-    return [row[0] for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
+def measures_of_limits(work: Work) -> list[str]:
+    """Return the measures whose columns may have limits: all but keys."""
+    return [name for name in work.measures if name != KEYS]
+
+
+def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
+    """Return the columns of a measure, and their types in SQL."""
+    return [(row[0], row[1]) for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
 
 
 class Decisions:
@@ -263,9 +269,8 @@ class Decisions:
 
     def _broken_limits(self) -> pa.Table:
         """Return the documents that break a limit, with reason and what decided."""
-        measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in self._work.measures if name not in OURS)]
         broken = "(select number, broken from documents where broken is not null)"
-        texts = f"({beside_texts(self._work, *measures)})"
+        texts = f"({beside_texts(self._work, *measures_of_limits(self._work))})"
         source = f"(select t.*, d.broken from {texts} t join {broken} d using (number))"
         reader = self._connection.sql(broken_rows(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
         tables, schema = [], pa.schema({"number": pa.uint64(), "reason": pa.string(), "because": pa.string()})

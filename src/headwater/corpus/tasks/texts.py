@@ -186,5 +186,10 @@ def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
         raise damaged(path, error) from error
 
 
+@lru_cache(1000)  # many have the same
+def _meta_of(text: str) -> dict[str, str]:
+    return dict(json.loads(text))
+
+
 def document_of(row: dict[str, Any], source: str) -> Document:
-    return Document(row["text"], source, row["id"], row["origin"], row["kind"], json.loads(row["meta"]))
+    return Document(row["text"], source, row["id"], row["origin"], row["kind"], dict(_meta_of(row["meta"])))

@@ -80,12 +80,17 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     top = top / _LAYOUT
     for stage in STAGES:
         outputs.remove_short(top / stage)
-    folder = top / _PLANS / _short(key)
+    folder = plan_folder(corpus_dir, key)
     outputs.remove_short(folder)
     if not (folder / _PLAN).is_dir():
         with new_output(folder / _PLAN, Output) as output:
             output.digests = write_plan(output.folder, settings, inputs, key)
     return folder
+
+
+def plan_folder(corpus_dir: Path, key: str) -> Path:
+    """Return where the plan of a corpus of this key is, or would be."""
+    return work_folder(corpus_dir) / _LAYOUT / _PLANS / _short(key)
 
 
 class Work:
