@@ -40,7 +40,7 @@ from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE, STATISTICS_FILE
+from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
 from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
@@ -108,8 +108,8 @@ class Decisions:
     ) -> None:
         of_pages = None if self._boilerplate is None else self._boilerplate.model_dump(mode="json")
         sites = {name: source.paths for name, source in self._settings.sources.items()}
-        also |= {"version": _VERSION, "boilerplate": of_pages, "sites": sites}
-        self._work.ask(stage, dict(tables), lambda number, table: {**also, "of_slice": of_slice(number, table)})
+        way = {**also, "version": _VERSION, "boilerplate": of_pages, "sites": sites}
+        self._work.ask(stage, dict(tables), way, of_slice)
 
     def _lines_by_part(self) -> Iterator[tuple[int, pa.Table]]:
         table = self._connection.sql(
@@ -201,12 +201,10 @@ class Decisions:
         run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:
-            pages = self._answer(SHORTENED, number, SHORTENED_FILE).select(["record", "bytes"])
-            sizes = numbered([(number, pages)], pa.schema({"number": pa.uint64(), "bytes": pa.int64()}))
-            statistics = self._answer(SHORTENED, number, STATISTICS_FILE)
-            columns = {name: sizes.column(name) for name in sizes.column_names}
-            columns |= {name: statistics.column(name) for name in statistics.column_names}
-            self._connection.register("pages", pa.table({**columns, "kind": pa.array(["web"] * len(sizes))}))
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut"])
+            pages = numbered([(number, answer)], pa.schema({"number": pa.uint64()}))
+            pages = pages.append_column("kind", pa.array(["web"] * len(pages), pa.string()))
+            self._connection.register("pages", pages)
             rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
             for row in rows:
                 limit = self._short_limits[row["broken"]]
