@@ -148,7 +148,7 @@ class Work:
         return {"way": read_output(self.folder / f"ask-{stage}").facts["way"]}
 
     def other_answers(self, stage: str, number: int) -> list[Path]:
-        """Return where other questions about the same texts were answered, in the same way, so that much is the same."""
+        """Return where other questions about the same texts were answered, in the same way: much is the same."""
         way = self.way_of(stage)
         found = sorted((self._top / stage).glob(f"{_short(self.plan.parts[number].key)}-*"))
         return [path for path in found if (path / outputs.TASK_FILE).is_file() and read_output(path).facts == way]
