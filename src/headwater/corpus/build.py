@@ -124,11 +124,11 @@ class _Build:
         with open_columns(work) as connection:
             decisions = Decisions(work, connection)
             decisions.limit()
-            self._do(OWN, work.numbers_asked(OWN))
+            self._do(OWN, work.numbers_in_question(OWN))
             decisions.pair()
-            self._do(VERIFY, work.numbers_asked(VERIFY))
+            self._do(VERIFY, work.numbers_in_question(VERIFY))
             decisions.shorten()
-            self._do(SHORTENED, work.numbers_asked(SHORTENED))
+            self._do(SHORTENED, work.numbers_in_question(SHORTENED))
             for source in decisions.split():
                 self._say(
                     f"{source}: each document has a passage in common with another one, so that some of what is held "

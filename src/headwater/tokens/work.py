@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 
 from headwater.core.errors import StorageError, storage_errors
-from headwater.core.files import discard, flush, remove_folder, share_file
+from headwater.core.files import DigestedFile, discard, flush, remove_folder, share_file
 from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
-from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
-LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
-_ARRAYS = "arrays.bin"
+LAYOUT = "2"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,15 @@ class Piece:
     first: int
     end: int
 
+    def _map(self, name: str) -> np.ndarray:
+        return np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+
     def documents(self, start: int) -> Iterator[EncodedDocument]:
         """Yield its documents from number `start` on; their ids are views of the disk."""
-        arrays = ArrayFile(self.folder / _ARRAYS)
-        bounds = np.concatenate([[0], np.cumsum(arrays.map("lengths"))]).astype(np.int64)
-        ids, sizes = arrays.map("ids"), arrays.map("num_bytes")
-        targets = arrays.map("is_target") if "is_target" in arrays else None
-        names = [json.loads(line) for line in arrays.map("names").tobytes().split(b"\n") if line]
+        ids, lengths, sizes, names_of_all = (self._map(name) for name in ("ids", "lengths", "num_bytes", "names"))
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        targets = self._map("is_target") if (self.folder / "is_target.npy").is_file() else None
+        names = [json.loads(line) for line in names_of_all.tobytes().split(b"\n") if line]
         for at in range(start - self.first, self.end - self.first):
             own = slice(bounds[at], bounds[at + 1])
             yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
@@ -120,7 +120,10 @@ class SourceWork:
             }
             if documents[0].is_target is not None:
                 arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
-            output.digests = {_ARRAYS: write_arrays(output.folder / _ARRAYS, arrays)}
+            for name, values in arrays.items():
+                with DigestedFile(output.folder / f"{name}.npy") as file:
+                    np.save(file, values, allow_pickle=False)
+                output.digests[f"{name}.npy"] = file.digest
             output.facts = {"first": first, "end": first + len(documents)}
         return Piece(self._pieces / f"{first:09d}", first, first + len(documents))
 

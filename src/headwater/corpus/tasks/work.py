@@ -126,15 +126,17 @@ class Work:
             keys = {}
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
-                asked = output.digests[f"{number:06d}.parquet"]
-                keys[str(number)] = digest_json({"way": dict(way), "slice": of_slice(number, table), "asked": asked})
+                table_digest = output.digests[f"{number:06d}.parquet"]
+                keys[str(number)] = digest_json(
+                    {"way": dict(way), "slice": of_slice(number, table), "question": table_digest}
+                )
             output.facts = {"keys": keys, "way": digest_json(dict(way))}
 
-    def asked(self, stage: str, number: int) -> pa.Table:
+    def question(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
         return read_table(self.folder / f"ask-{stage}" / f"{number:06d}.parquet")
 
-    def numbers_asked(self, stage: str) -> list[int]:
+    def numbers_in_question(self, stage: str) -> list[int]:
         return [int(number) for number in self._keys_of(stage)]
 
     def _read_keys(self, stage: str) -> dict[str, str]:
@@ -186,7 +188,7 @@ class Work:
             used |= {self.path_of(TEXTS, part.number)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
         for stage in (OWN, VERIFY, SHORTENED):
-            used |= {self.path_of(stage, number) for number in self.numbers_asked(stage)}
+            used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
         for stage in (*STAGES, _PLANS):
             for path in (self._top / stage).iterdir() if (self._top / stage).is_dir() else []:
                 if path not in used:
