@@ -36,15 +36,17 @@ class Piece:
     first: int
     end: int
 
-    def _map(self, name: str) -> np.ndarray:
-        return np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        path = self.folder / f"{name}.bin"
+        return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
 
     def documents(self, start: int) -> Iterator[EncodedDocument]:
         """Yield its documents from number `start` on; their ids are views of the disk."""
-        ids, lengths, sizes, names_of_all = (self._map(name) for name in ("ids", "lengths", "num_bytes", "names"))
+        arrays = {name: self._map(name, dtype) for name, dtype in read_output(self.folder).facts["dtypes"].items()}
+        ids, lengths, sizes = arrays["ids"], arrays["lengths"], arrays["num_bytes"]
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        targets = self._map("is_target") if (self.folder / "is_target.npy").is_file() else None
-        names = [json.loads(line) for line in names_of_all.tobytes().split(b"\n") if line]
+        targets = arrays.get("is_target")
+        names = [json.loads(line) for line in arrays["names"].tobytes().split(b"\n") if line]
         for at in range(start - self.first, self.end - self.first):
             own = slice(bounds[at], bounds[at + 1])
             yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
@@ -121,10 +123,11 @@ class SourceWork:
             if documents[0].is_target is not None:
                 arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
             for name, values in arrays.items():
-                with DigestedFile(output.folder / f"{name}.npy") as file:
-                    np.save(file, values, allow_pickle=False)
-                output.digests[f"{name}.npy"] = file.digest
+                with DigestedFile(output.folder / f"{name}.bin") as file:
+                    file.write(np.ascontiguousarray(values))
+                output.digests[f"{name}.bin"] = file.digest
             output.facts = {"first": first, "end": first + len(documents)}
+            output.facts["dtypes"] = {name: values.dtype.str for name, values in arrays.items()}
         return Piece(self._pieces / f"{first:09d}", first, first + len(documents))
 
     def forget_pieces(self, before: int) -> None:
