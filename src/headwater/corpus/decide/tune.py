@@ -62,7 +62,7 @@ def tune(
     either side. Raises DataError where the corpus' work isn't there, ConfigError for a column that no measure has, or
     for other settings than limits.
     """
-    work = _work_of(corpus_dir, settings)
+    work = work_of(corpus_dir, settings)
     _require_limits_alone(work, other)
     with open_columns(work) as connection:
         before = _reasons(connection, make_documents(work, connection, settings), "before")
@@ -84,7 +84,7 @@ def tune(
         return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples)
 
 
-def _work_of(corpus_dir: Path, settings: CorpusSettings) -> Work:
+def work_of(corpus_dir: Path, settings: CorpusSettings) -> Work:
     """Return the work that the corpus was built with, or a plan that asks the same of the same texts."""
     inputs = corpus_inputs(settings)
     folder = plan_folder(corpus_dir, corpus_key(settings, inputs))
