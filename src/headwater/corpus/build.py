@@ -84,6 +84,7 @@ def build_corpus(
         "kept_by": _merged(KeptBy(), work, WRITE, "kept_by").as_dict(),
         **findings(settings, notes, balance, searched),
         "inputs": inputs,
+        "plan": work.folder.name,
         "settings": deciding(settings),
     }
     try:

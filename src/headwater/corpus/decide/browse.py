@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.decide.tune import work_of
 from headwater.corpus.document import plain_text
-from headwater.corpus.load import list_sources, settings_of_corpus
+from headwater.corpus.load import list_sources
 from headwater.corpus.measures.chosen import KEYS
 from headwater.corpus.shards import DECISIONS
 from headwater.corpus.tasks.columns import COLUMNS_FILE
@@ -49,7 +49,7 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
 
     Raises DataError where its build's work is gone, ConfigError for a document that isn't there.
     """
-    work = work_of(corpus_dir, settings_of_corpus(corpus_dir))
+    work = work_of(corpus_dir)
     part = next((each for each in work.plan.parts if (each.source, each.index) == (source, index)), None)
     texts = None if part is None else Texts(work, part)
     if part is None or texts is None or not 0 <= record < len(texts):

@@ -80,7 +80,7 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     top = top / _LAYOUT
     for stage in STAGES:
         outputs.remove_short(top / stage)
-    folder = plan_folder(corpus_dir, key)
+    folder = plan_folder(corpus_dir, _short(key))
     outputs.remove_short(folder)
     if not (folder / _PLAN).is_dir():
         with new_output(folder / _PLAN, Output) as output:
@@ -88,9 +88,9 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     return folder
 
 
-def plan_folder(corpus_dir: Path, key: str) -> Path:
-    """Return where the plan of a corpus of this key is, or would be."""
-    return work_folder(corpus_dir) / _LAYOUT / _PLANS / _short(key)
+def plan_folder(corpus_dir: Path, name: str) -> Path:
+    """Return where the plan of this name is, or would be."""
+    return work_folder(corpus_dir) / _LAYOUT / _PLANS / name
 
 
 class Work:

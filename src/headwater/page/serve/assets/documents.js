@@ -51,11 +51,12 @@ const list = async () => {
     const found = await post("list", { ...question(), decision, name: byId("name").value, start });
     if (mine !== asked) return;
     showDecisions(found.decisions);
-    byId("list").replaceChildren(...found.documents.map(row));
+    byId("found").replaceChildren(...found.documents.map(row));
     byId("one").replaceChildren();
     byId("back").disabled = start === 0;
     byId("more").disabled = !found.has_more;
     const last = start + found.documents.length;
+    document.documentElement.dataset.listed = "";
     byId("state").textContent = found.documents.length ? `documents ${grouped(start + 1)} to ${grouped(last)}` : "no document";
     problem("");
   } catch (error) {
