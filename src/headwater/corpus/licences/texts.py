@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -22,12 +23,13 @@ _HEAD_CHARACTERS = 6000
 _MAX_OTHERS = 1  # words beside a licence's own text that nothing covers: "ist untersagt" are two
 _MAX_NAMES = 24  # words within a licence's own text that are no licence's: of who holds the rights
 _MAX_HOLDER_WORDS = 14
+_LONG_SENTENCE = 4  # words: a title has hardly one that tells its language
 _LONG = 5000  # characters of a text of many sections, such as the GPL's: notices and short licences have names amid them
 _SIGN = re.compile(r"\(c\)|©|\bcopyright\b|\bcopr\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b[\w.+-]+@[\w.-]+\w|<[^<>\n]{1,60} at [^<>\n]{1,60}>|https?://[^\s>)\"]+")
 _HOLDER = re.compile(
-    r"^[^\w\n©]*(?:@(?:copyright|author)\b\W*)?(?:portions(?: are)? )?(?:copyright|©|\(c\)|authors?:|written by|maintainers?:)"
-    r"[^\n]*",
+    r"(?:^|(?<=[|(])|(?<= - ))[^\w\n©]*(?:portions(?: are)? )?(?:(?:copyright|copr|©|\(c\)|authors?\b|written by|maintainers?)\W*)+"
+    r"(?P<names>[^\n|]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _DOMAIN = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.(?:[a-z]{2,4})\b(?:/[^\s)]*)?")
@@ -43,20 +45,31 @@ _OTHERS = {"MIT-NoAd": "X11"}  # what the list calls otherwise
 _SPEAKS = re.compile(
     r"licen[cs]|gpl|permi|distribut|public|copyright|proprietary|commercial|confidential|unauthori[sz]ed|reserved", re.I
 )
-# in the head of code: what grants or refuses, and what a description doesn't say
+# in the head of code: what grants or refuses something else; what a description doesn't say, by itself or in one sentence
 _GRANTS = re.compile(
-    r"\bpermission (?:is|to)\b|\bnon-?commercial|\bproprietary\b|\bconfidential\b|\bunauthori[sz]ed (?:use|copying)"
-    r"|\blicen[cs]ed under\b|\b(?:redistribut|cop(?:y|ying)|use)\w* (?:is|are) (?:not|strictly|prohibited|forbidden)", re.I
+    r"\bpermission (?:is|to)\b|non-?commercial|\bproprietary\b|\bconfidential\b|\bunauthori[sz]ed (?:use|copy)|may not be "
+    r"(?:used|copied|sold|shared|distributed)|\blicen[cs]ed (?:under|to)\b|(?:internal|evaluation|academic|research|personal|private) "
+    r"(?:use|purposes?)\b|(?:prohibited|forbidden|not permitted)\b|(?:use|copying|redistribution) (?:is|are) \w+", re.I
 )
 _LIMITS = re.compile(
-    r"licen[cs]|permi|rights?\b|commerc|restrict|prohibit|forbid|allow|only|may|must|shall|not|never|without|except|sell"
-    r"|sold|sale|fee|pa(?:y|id)|buy|purchas|us(?:e|er|ers|ing|age)\b|distribut|copy|copies|propriet|reserved|patent|consent"
-    r"|approv|agree|terms|subscri|compan|require|need|ask|please", re.I
+    r"licen[cs]|permi(?:ss|tt)|\brights?\b|commerc|restrict|prohibit|forbid|propriet|reserved|patent|consent|approv|subscri"
+    r"|purchas|\bsell|\bsold\b|\bsale|\bfees?\b|\bpaid\b|distribut|compan(?:y|ies)\b|academic|military|evaluation|agree"
+    r"|\blegal|\bterms\b|\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b"
+    r"(?=.*\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosted|plan)\b)"
+    r"|\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosting)\b"
+    r"(?=.*\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b)", re.I | re.S
 )
 _ENGLISH = frozenset("a an the of to and in is are it for with from this that by on as at be or which its".split())
-_OPENS = re.compile(r"(/\*|<!--|[rRuU]?\"{3}|[rRuU]?'{3}|--\[\[|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
-_CLOSES = {"/*": "*/", "<!--": "-->", "--[[": "]]", "<#": "#>", "{-": "-}", "(*": "*)", "=begin": "=end", "=pod": "=cut", "=head1": "=cut"}
-_LINE = re.compile(r"//|#(?!include|define|ifn?def|pragma|undef)|\*|;|--|%|<\?php|\.\.(?:\s|$)|rem\b", re.I)
+_SENTENCE = re.compile(r"(?<=[.;!?])\s|\n\s*\n|\n(?=\W*@)|\s[|]\s")
+_PATH = re.compile(r"\S*\w[./_\\:-]+\w\S*")  # of a file, an address or a name of code
+_NAME = "\0"  # in the place of a licence's name
+_OPENS = re.compile(r"(/\*|<!--|[rRuU]?(?:\"{3}|'{3})|--\[\[|#\[\[|#\||#=(?=\s|$)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
+_CLOSES = {
+    **{"/*": "*/", "<!--": "-->", "--[[": "]]", "#[[": "]]", "<#": "#>", "{-": "-}", "(*": "*)", "#|": "|#", "#=": "=#"},
+    **{"=begin": "=end", "=pod": "=cut", "=head1": "=cut"},
+}
+_NESTING = ("{-", "(*", "#|", "#=")  # whose ends aren't counted: the rest is a comment where one holds another
+_LINE = re.compile(r"//|#(?!(?:include|define|if|ifn?def|else|endif|error|pragma|undef)\b)|\*|;|--|%|<\?php|\.\.(?:\s|$)|rem\b", re.I)
 _APPLIED = re.compile(r"\W*(?:end of terms and conditions\W*)?(?:appendix\W*)?how to (?:apply|use).{0,3500}", re.I | re.S)
 _CHOICE = frozenset("either dual choice option choose".split())
 _MUST_SAY = {"MIT": "restriction sublicense sell", "BSD-2-Clause": "without", "BSD-3-Clause": "without"}
@@ -76,8 +89,9 @@ def licence_of_text(text: str) -> str:
     """
     if len(text) > MAX_CHARACTERS:
         return UNKNOWN
-    licences, says_more = _read(text)
-    return UNKNOWN if says_more or not licences else licences
+    found = _read(text)
+    says_more = found.is_doubtful or _others(found.rest) > found.max_others
+    return UNKNOWN if says_more else found.licences or UNKNOWN
 
 
 def licence_of_head(text: str) -> str | None:
@@ -90,39 +104,52 @@ def licence_of_head(text: str) -> str | None:
     if not _SPEAKS.search(head):
         return None
     comment, code = _comment_of(head)
-    paragraphs = [each for each in re.split(r"\n\s*\n", comment) if not _is_description(each)]
-    licences, says_more = _read("\n\n".join(paragraphs))
-    if not licences:
-        return UNKNOWN if _GRANTS.search(head) or (says_more and _LIMITS.search("\n".join(paragraphs))) else None
-    return UNKNOWN if says_more or _GRANTS.search(code) else licences
+    found = _read(comment)
+    later = "\n".join(line for line in code.splitlines() if _LINE.match(line.strip()))
+    if not found.licences:
+        return UNKNOWN if _GRANTS.search(found.rest) or _GRANTS.search(later) else None
+    sentences = _SENTENCE.split(found.rest)
+    says_more = any(_others(each) and (_NAME in each or not _is_description(each)) for each in sentences)
+    return UNKNOWN if says_more or found.is_doubtful or _GRANTS.search(later) else found.licences
 
 
 def _comment_of(head: str) -> tuple[str, str]:
     """Return the comments before the first line of code without their signs, and what is behind them."""
-    lines, kept, closing = head.splitlines(), list[str](), ""
+    lines, kept, opened, closing = head.splitlines(), list[str](), "", ""
     for at, line in enumerate(lines):
-        stripped = line.strip()
-        opening = _OPENS.match(stripped)
-        if not (closing or opening or not stripped or _LINE.match(stripped)):
+        text = line.strip()
+        opening = None if closing else _OPENS.match(text)
+        if not (closing or opening or not text or _LINE.match(text)):
             return "\n".join(kept), "\n".join(lines[at:])
-        if not closing and opening:
-            closing = _CLOSES.get(opening[1], opening[1][-3:])
-            stripped = stripped[opening.end() :]
-        if closing and closing in stripped:
-            stripped, closing = stripped.replace(closing, ""), ""
-        kept.append(re.sub(r"^[\W_]*(?<![(©])(?=[\w(©<]|$)", "", stripped))
+        if opening:
+            opened, text = opening[1], text[opening.end() :]
+            closing = _CLOSES.get(opened, opened[-3:])
+        if opened in _NESTING and opened in text:
+            closing = "\0"
+        if closing and closing in text:
+            text, closing = text.replace(closing, ""), ""
+        kept.append(re.sub(r"^[^\w(©<@]+", "", text))
     return "\n".join(kept), ""
 
 
-def _is_description(paragraph: str) -> bool:
-    """Return whether a paragraph is English that speaks of no right: other languages are not told apart from limits."""
-    words = words_at(paragraph)[0]
-    is_english = sum(word in _ENGLISH for word in words) * 6 >= len(words) > 3
-    return is_english and paragraph.isascii() and not (_LIMITS.search(paragraph) or names_in(paragraph))
+def _is_description(sentence: str) -> bool:
+    """Return whether a sentence is English that speaks of no right: other languages are not told apart from limits."""
+    words = [each for each in words_at(_PATH.sub(" ", sentence))[0] if len(each) > 1 and each.isalpha()]
+    is_english = len(words) < _LONG_SENTENCE or sum(word in _ENGLISH for word in words) * 8 >= len(words)
+    return is_english and sentence.isascii() and not _LIMITS.search(sentence)
 
 
-def _read(text: str) -> tuple[str, bool]:
-    """Return the expression of what a text states, "" of nothing, and whether it says more."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a text states: the expression, "" of nothing; what else it says, and how many words of it may be."""
+
+    licences: str
+    rest: str
+    is_doubtful: bool
+    max_others: int
+
+
+def _read(text: str) -> _Reading:
     rest = _without_holders(text)
     found, is_doubtful, gnu_end = list[str](), False, len(text)
     for identifier, start, end in _licence_texts(text):
@@ -134,41 +161,37 @@ def _read(text: str) -> tuple[str, bool]:
                 end += len(applied.group()) if (applied := _APPLIED.match(rest, end)) else 0
         found += [identifier] if identifier else []
         is_doubtful |= end - start < _LONG and not _is_gnu(identifier) and _says_other(identifier, rest[start:end])
-        rest = rest[:start] + " " * (end - start) + rest[end:]
+        rest = rest[:start] + "\n" * (end - start) + rest[end:]
     texts = len(found)
     named = names_in(rest)
     between = [set(words_at(rest[end:start])[0]) for (_, _, end), (_, start, _) in zip(named, named[1:])]
     for name, start, end in named:
-        rest = rest[:start] + " " * (end - start) + rest[end:]
+        rest = rest[:start] + _NAME.ljust(end - start) + rest[end:]
         is_same = any(_family(name) == _family(each) for each in found[:texts])
         found += [] if is_same or (_is_gnu(name) and start > gnu_end) else [name]
     later = {name.replace("-or-later", "-only") for name in found if name.endswith("-or-later")}
     found = [name for name in dict.fromkeys(found) if name not in later]
-    others = _others(rest)
     is_choice = bool(_CHOICE & set(words_at(rest)[0])) or any("or" in each <= {"or", "the", "a"} for each in between)
     budget = _MAX_OTHERS if texts and not is_choice else 0
-    return (any_of(found) if is_choice else all_of(found)), is_doubtful or others > budget
+    return _Reading(any_of(found) if is_choice else all_of(found), rest, is_doubtful, budget)
 
 
 def _without_holders(text: str) -> str:
-    """Return a text with blanks in place of who holds the rights, and of addresses of mail."""
-    text = _RESERVED.sub(_blank, text)
+    """Return a text with blanks in place of who holds the rights, and of sentences that say nothing more."""
+    text = _furniture().sub(_blank, _RESERVED.sub(_blank, text))
 
     def without(line: re.Match[str]) -> str:
-        said = _SENTENCE_ENDS.split(_DOMAIN.sub(_blank, _ADDRESS.sub(_blank, line.group())), maxsplit=1)[0]
+        said = _SENTENCE_ENDS.split(_DOMAIN.sub(_blank, _ADDRESS.sub(_blank, line["names"])), maxsplit=1)[0]
         words = [each for each in re.findall(r"[^\W_][\w'’-]*", said) if not each[0].isdigit() and len(each) > 1]
         others = [each for each in words if each.lower() not in _HOLDER_WORDS]
         num_plain = sum(not each[0].isupper() or _is_caseless(each) * 2 for each in others)
         is_name = num_plain <= any(each.lower() in _MANY for each in words)  # "the anemone contributors"
         in_capitals = sum(each.isupper() and len(each) > 3 for each in others)
         is_holder = is_name and len(others) <= _MAX_HOLDER_WORDS and in_capitals <= 2
-        return " " * len(said) + line.group()[len(said) :] if is_holder and not _names_licence(said) else line.group()
+        end = line.start("names") - line.start() + len(said)
+        return " " * end + line.group()[end:] if is_holder and not names_in(said) else line.group()
 
     return _HOLDER.sub(without, text)
-
-
-def _names_licence(said: str) -> bool:
-    return any(start for _, start, _ in names_in(said))
 
 
 def _others(text: str) -> int:
@@ -233,3 +256,10 @@ def _identify() -> Callable[..., list[Any]]:
 def _own_words() -> frozenset[str]:
     """Return the words that permissive licences have, but for those that could limit them in a name's place."""
     return frozenset((files("headwater.corpus.licences") / "own_words.txt").read_text(encoding="utf-8").split())
+
+
+@cache
+def _furniture() -> re.Pattern[str]:
+    """Return what finds the sentences that stand beside notices and say nothing, however they are wrapped."""
+    lines = (files("headwater.corpus.licences") / "furniture.txt").read_text(encoding="utf-8").splitlines()
+    return re.compile(r"\b(?:" + "|".join(re.sub(r"(?<!\\) ", r"[\\s*#/]+", each) for each in lines) + ")", re.IGNORECASE)
