@@ -37,7 +37,7 @@ FILLERS = frozenset(
     """the this a an is are under terms of by license licensed licenses version see copy copyright file work software
     project program library package module code source content distributed released available published provided made
     and view visit at more information about details to found full text osi approved subject form covered govern
-    governed spdx identifier in for root top level main directory repository tree dual either your option choose one two which both them""".split()
+    governed spdx identifier in for root top level main directory repository tree dual either your option choose one two which both them it""".split()
 )
 
 

@@ -20,7 +20,7 @@ from headwater.corpus.sources.spdx import UNKNOWN, is_expression
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
-_MAX_OTHERS = 1  # words beside a licence's own text that nothing covers: "ist untersagt" are two
+_MAX_OTHERS = 1  # words beside a licence's own text that nothing covers, as names are written: "Ist untersagt" are two
 _MAX_NAMES = 24  # words within a licence's own text that are no licence's: of who holds the rights
 _MAX_HOLDER_WORDS = 14
 _LONG_SENTENCE = 4  # words: a title has hardly one that tells its language
@@ -31,6 +31,11 @@ _HOLDER = re.compile(
     r"(?:^|(?<=[|(])|(?<= - ))[^\w\n©]*(?:portions(?: are)? )?(?:(?:copyright|copr|©|\(c\)|authors?\b|written by|maintainers?)\W*)+"
     r"(?P<names>[^\n|]*)",
     re.IGNORECASE | re.MULTILINE,
+)
+_POINTS = re.compile(r"@|licen[cs]e|copying", re.IGNORECASE)  # mail, and addresses of licence files
+_REFUSES = re.compile(  # in one word, in many languages
+    r"(?:un|non|nicht|no)?(?:propri|confid|vertraul|[ck]om+er|priv|intern|reserv|restri|limit|licen|publi|trial|demo|eval"
+    r"|a[ck]adem|forbid|prohib|verbot|interdi|not$|kein)", re.IGNORECASE
 )
 _DOMAIN = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.(?:[a-z]{2,4})\b(?:/[^\s)]*)?")
 _SENTENCE_ENDS = re.compile(r"(?<=[^\W\d_]{4})[.;:!?]\s|(?<!inc)(?<!ltd)(?<!corp)(?<!co)(?<=[^\W\d_]{2})[;:!?]\s| - ", re.I)
@@ -53,9 +58,9 @@ _GRANTS = re.compile(
 )
 _LIMITS = re.compile(
     r"licen[cs]|permi(?:ss|tt)|\brights?\b|commerc|restrict|prohibit|forbid|propriet|reserved|patent|consent|approv|subscri"
-    r"|purchas|\bsell|\bsold\b|\bsale|\bfees?\b|\bpaid\b|distribut|compan(?:y|ies)\b|academic|military|evaluation|agree"
+    r"|\b(?:may|shall)\s+not\b|purchas|\bsell|\bsold\b|\bsale|\bfees?\b|\bpaid\b|distribut|compan(?:y|ies)\b|academic|military|evaluation (?:only|use|purpose|copy|version)|agree"
     r"|\blegal|\bterms\b|\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b"
-    r"(?=.*\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosted|plan)\b)"
+    r"(?=.*\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|host\w*|offer|service|plan)\b)"
     r"|\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosting)\b"
     r"(?=.*\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b)", re.I | re.S
 )
@@ -105,7 +110,7 @@ def licence_of_head(text: str) -> str | None:
         return None
     comment, code = _comment_of(head)
     found = _read(comment)
-    later = "\n".join(line for line in code.splitlines() if _LINE.match(line.strip()))
+    later = "\n".join(line for line in code.splitlines() if _LINE.match(line.removeprefix(" ")))
     if not found.licences:
         return UNKNOWN if _GRANTS.search(found.rest) or _GRANTS.search(later) else None
     sentences = _SENTENCE.split(found.rest)
@@ -182,6 +187,7 @@ def _without_holders(text: str) -> str:
 
     def without(line: re.Match[str]) -> str:
         said = _SENTENCE_ENDS.split(_DOMAIN.sub(_blank, _ADDRESS.sub(_blank, line["names"])), maxsplit=1)[0]
+        said = said[: next((start for _, start, _ in names_in(said)), None)]
         words = [each for each in re.findall(r"[^\W_][\w'’-]*", said) if not each[0].isdigit() and len(each) > 1]
         others = [each for each in words if each.lower() not in _HOLDER_WORDS]
         num_plain = sum(not each[0].isupper() or _is_caseless(each) * 2 for each in others)
@@ -189,15 +195,22 @@ def _without_holders(text: str) -> str:
         in_capitals = sum(each.isupper() and len(each) > 3 for each in others)
         is_holder = is_name and len(others) <= _MAX_HOLDER_WORDS and in_capitals <= 2
         end = line.start("names") - line.start() + len(said)
-        return " " * end + line.group()[end:] if is_holder and not names_in(said) else line.group()
+        return " " * end + line.group()[end:] if is_holder else line.group()
 
     return _HOLDER.sub(without, text)
 
 
 def _others(text: str) -> int:
-    """Return how many words a text has but for fillers; each letter of a script without capitals is one."""
-    words = [each for each in words_at(text)[0] if each not in FILLERS and not each.isdigit()]
-    return sum(len(each) > 1 for each in words) + sum(len(each) for each in words if _is_caseless(each))
+    """Return how many words a text has but for fillers; those that are no names, or of a script without capitals, twice."""
+    text = _ADDRESS.sub(lambda each: "" if _POINTS.search(each.group()) else " Address ", text)
+    words = [each for each in re.findall(r"[^\W_]+", text) if not (each.isdigit() or (len(each) == 1 and each.isascii()))]
+    others = [each for each in words if not {*words_at(each)[0]} <= FILLERS | {"or"}]
+    return sum(1 if _is_name(each) else 2 for each in others)
+
+
+def _is_name(word: str) -> bool:
+    is_written_so = word[0].isupper() or any(map(str.isdigit, word))
+    return is_written_so and not _is_caseless(word) and not _REFUSES.match(word)
 
 
 def _says_other(identifier: str, text: str) -> bool:
@@ -206,6 +219,10 @@ def _says_other(identifier: str, text: str) -> bool:
     if not set(_MUST_SAY.get(identifier, "").split()) <= {*words, *map("".join, zip(words, words[1:]))}:
         return True
     strange = {(word, text[at]) for word, at in zip(words, starts) if word not in _own_words() and not word.isdigit()}
+    for sentence in _SENTENCE.split(text):
+        said = [word for word in words_at(_ADDRESS.sub(_blank, sentence))[0] if len(word) > 1 and not word.isdigit()]
+        if len(said) > 1 and sum(word not in _own_words() for word in said) * 2 >= len(said):
+            return True  # a sentence by itself
     plain = {word for word, first in strange if not first.isupper() and not first.isdigit() and len(word) > 1}
     return len(plain) > _MAX_OTHERS or len(strange) > _MAX_NAMES or any(_is_caseless(word) for word, _ in strange)
 
@@ -246,8 +263,8 @@ def _identify() -> Callable[..., list[Any]]:
         from licenseclassifier import identify_license  # here: 36 ms that only corpora with licences need
     except ImportError:
         raise ConfigError(
-            "licences are found by the package licenseclassifier, which isn't installed: `pip install headwater[corpus]`, "
-            "or leave [corpus.licences] out of the run file"
+            "licence texts are read by the package licenseclassifier, which isn't installed: `pip install headwater[corpus]` "
+            "installs it"
         ) from None
     return identify_license
 
