@@ -138,7 +138,7 @@ def test_a_text_states_what_it_names_where_it_says_nothing_more(text, expression
 @pytest.mark.parametrize(("notice", "identifier"), rows("licence_notices"))
 def test_a_notice_is_recognised_however_it_is_wrapped(notice, identifier):
     for width in (40, 60, 90):
-        paragraphs = [textwrap.fill(each, width) for each in full(notice).split("\n\n")]
+        paragraphs = [textwrap.fill(each, width, break_long_words=False, break_on_hyphens=False) for each in full(notice).split("\n\n")]
         assert licence_of_head(comment("\n\n".join(paragraphs))) == identifier
 
 

@@ -44,7 +44,7 @@ _HOLDER_WORDS = frozenset(
     contributor contributors present developer developers project team group or its affiliates inc ltd llc corp co gmbh
     university as see file mailto""".split()
 )
-_MANY = ("authors", "contributors", "developers", "team")
+_MANY = frozenset("authors contributors developers team inc llc ltd gmbh".split())
 _RESERVED = re.compile(r"\ball\s+rights\s+reserved\b|\bno\s+rights\s+reserved\b", re.IGNORECASE)
 _OTHERS = {"MIT-NoAd": "X11"}  # what the list calls otherwise
 _SPEAKS = re.compile(
@@ -58,7 +58,7 @@ _GRANTS = re.compile(
 )
 _LIMITS = re.compile(
     r"licen[cs]|permi(?:ss|tt)|\brights?\b|commerc|restrict|prohibit|forbid|propriet|reserved|patent|consent|approv|subscri"
-    r"|\b(?:may|shall)\s+not\b|purchas|\bsell|\bsold\b|\bsale|\bfees?\b|\bpaid\b|distribut|compan(?:y|ies)\b|academic|military|evaluation (?:only|use|purpose|copy|version)|agree"
+    r"|\b(?:may|shall)\s+not\b|purchas|\bsell|\bsold\b|\bsale|\bfees?\b|\bpaid\b|distribut|compan(?:y|ies)\b|academic|military|evaluation (?:only|use|purpose|copy|version)|agree|\bclauses?\b"
     r"|\blegal|\bterms\b|\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b"
     r"(?=.*\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|host\w*|offer|service|plan)\b)"
     r"|\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosting)\b"
@@ -76,6 +76,7 @@ _CLOSES = {
 _NESTING = ("{-", "(*", "#|", "#=")  # whose ends aren't counted: the rest is a comment where one holds another
 _LINE = re.compile(r"//|#(?!(?:include|define|if|ifn?def|else|endif|error|pragma|undef)\b)|\*|;|--|%|<\?php|\.\.(?:\s|$)|rem\b", re.I)
 _APPLIED = re.compile(r"\W*(?:end of terms and conditions\W*)?(?:appendix\W*)?how to (?:apply|use).{0,3500}", re.I | re.S)
+_NON_COMMERCIAL = re.compile(r"(?<!commercial or )(?<!commercial and )\bnon-?\s?commercial", re.IGNORECASE)
 _CHOICE = frozenset("either dual choice option choose".split())
 _MUST_SAY = {"MIT": "restriction sublicense sell", "BSD-2-Clause": "without", "BSD-3-Clause": "without"}
 
@@ -219,12 +220,14 @@ def _says_other(identifier: str, text: str) -> bool:
     if not set(_MUST_SAY.get(identifier, "").split()) <= {*words, *map("".join, zip(words, words[1:]))}:
         return True
     strange = {(word, text[at]) for word, at in zip(words, starts) if word not in _own_words() and not word.isdigit()}
+    if _NON_COMMERCIAL.search(text):
+        return True
     for sentence in _SENTENCE.split(text):
-        said = [word for word in words_at(_ADDRESS.sub(_blank, sentence))[0] if len(word) > 1 and not word.isdigit()]
-        if len(said) > 1 and sum(word not in _own_words() for word in said) * 2 >= len(said):
+        said = [word for word in words_at(_ADDRESS.sub(_blank, sentence))[0] if word not in FILLERS and word.isalpha()]
+        if len(said) > 1 and sum(word not in _own_words() for word in said) * 2 > len(said):
             return True  # a sentence by itself
     plain = {word for word, first in strange if not first.isupper() and not first.isdigit() and len(word) > 1}
-    return len(plain) > _MAX_OTHERS or len(strange) > _MAX_NAMES or any(_is_caseless(word) for word, _ in strange)
+    return bool(plain) or len(strange) > _MAX_NAMES or any(_is_caseless(word) for word, _ in strange)
 
 
 def _is_caseless(word: str) -> bool:
