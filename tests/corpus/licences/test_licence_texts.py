@@ -138,7 +138,10 @@ def test_a_text_states_what_it_names_where_it_says_nothing_more(text, expression
 @pytest.mark.parametrize(("notice", "identifier"), rows("licence_notices"))
 def test_a_notice_is_recognised_however_it_is_wrapped(notice, identifier):
     for width in (40, 60, 90):
-        paragraphs = [textwrap.fill(each, width, break_long_words=False, break_on_hyphens=False) for each in full(notice).split("\n\n")]
+        paragraphs = [
+            textwrap.fill(each, width, break_long_words=False, break_on_hyphens=False)
+            for each in full(notice).split("\n\n")
+        ]
         assert licence_of_head(comment("\n\n".join(paragraphs))) == identifier
 
 
@@ -147,7 +150,9 @@ def test_the_head_of_code_states_what_it_names_and_what_speaks_of_rights_takes_i
     assert licence_of_head(head) == licence
 
 
-@pytest.mark.parametrize("name", ["GPL-2", "GPL-3", "LGPL-2.1", "LGPL-3", "Apache-2.0", "MPL-2.0", "CC0-1.0", "Artistic"])
+@pytest.mark.parametrize(
+    "name", ["GPL-2", "GPL-3", "LGPL-2.1", "LGPL-3", "Apache-2.0", "MPL-2.0", "CC0-1.0", "Artistic"]
+)
 def test_the_texts_that_debian_ships_are_distinguished(name):
     if not (path := COMMON / name).exists():
         pytest.skip(f"no {path}")

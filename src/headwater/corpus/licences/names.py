@@ -60,7 +60,13 @@ def names_in(text: str) -> list[tuple[str, int, int]]:
         assert name is not None
         at = joined.count(" ", 0, each.start())
         end = at + each.group().count(" ")
-        found.append((_identifier(int(name[1:]), each.group()), starts[at], starts[end] + len(_WORD.match(text, starts[end]).group())))  # type: ignore[union-attr]
+        found.append(
+            (
+                _identifier(int(name[1:]), each.group()),
+                starts[at],
+                starts[end] + len(_WORD.match(text, starts[end]).group()),
+            )
+        )  # type: ignore[union-attr]
     longest: list[tuple[str, int, int]] = []
     for name, start, stop in sorted(found, key=lambda each: (each[1], -each[2])):
         if not longest or start >= longest[-1][2]:

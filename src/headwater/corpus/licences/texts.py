@@ -24,7 +24,9 @@ _MAX_OTHERS = 1  # words beside a licence's own text that nothing covers, as nam
 _MAX_NAMES = 24  # words within a licence's own text that are no licence's: of who holds the rights
 _MAX_HOLDER_WORDS = 14
 _LONG_SENTENCE = 4  # words: a title has hardly one that tells its language
-_LONG = 5000  # characters of a text of many sections, such as the GPL's: notices and short licences have names amid them
+_LONG = (
+    5000  # characters of a text of many sections, such as the GPL's: notices and short licences have names amid them
+)
 _SIGN = re.compile(r"\(c\)|©|\bcopyright\b|\bcopr\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b[\w.+-]+@[\w.-]+\w|<[^<>\n]{1,60} at [^<>\n]{1,60}>|https?://[^\s>)\"]+")
 _HOLDER = re.compile(
@@ -35,10 +37,13 @@ _HOLDER = re.compile(
 _POINTS = re.compile(r"@|licen[cs]e|copying", re.IGNORECASE)  # mail, and addresses of licence files
 _REFUSES = re.compile(  # in one word, in many languages
     r"(?:un|non|nicht|no)?(?:propri|confid|vertraul|[ck]om+er|priv|intern|reserv|restri|limit|licen|publi|trial|demo|eval"
-    r"|a[ck]adem|forbid|prohib|verbot|interdi|not$|kein)", re.IGNORECASE
+    r"|a[ck]adem|forbid|prohib|verbot|interdi|not$|kein)",
+    re.IGNORECASE,
 )
 _DOMAIN = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.(?:[a-z]{2,4})\b(?:/[^\s)]*)?")
-_SENTENCE_ENDS = re.compile(r"(?<=[^\W\d_]{4})[.;:!?]\s|(?<!inc)(?<!ltd)(?<!corp)(?<!co)(?<=[^\W\d_]{2})[;:!?]\s| - ", re.I)
+_SENTENCE_ENDS = re.compile(
+    r"(?<=[^\W\d_]{4})[.;:!?]\s|(?<!inc)(?<!ltd)(?<!corp)(?<!co)(?<=[^\W\d_]{2})[;:!?]\s| - ", re.I
+)
 _HOLDER_WORDS = frozenset(
     """and by of the de der den van von et al other others respective individual all rights reserved copyright c author authors
     contributor contributors present developer developers project team group or its affiliates inc ltd llc corp co gmbh
@@ -54,7 +59,8 @@ _SPEAKS = re.compile(
 _GRANTS = re.compile(
     r"\bpermission (?:is|to)\b|non-?commercial|\bproprietary\b|\bconfidential\b|\bunauthori[sz]ed (?:use|copy)|may not be "
     r"(?:used|copied|sold|shared|distributed)|\blicen[cs]ed (?:under|to)\b|(?:internal|evaluation|academic|research|personal|private) "
-    r"(?:use|purposes?)\b|(?:prohibited|forbidden|not permitted)\b|(?:use|copying|redistribution) (?:is|are) \w+", re.I
+    r"(?:use|purposes?)\b|(?:prohibited|forbidden|not permitted)\b|(?:use|copying|redistribution) (?:is|are) \w+",
+    re.I,
 )
 _LIMITS = re.compile(
     r"licen[cs]|permi(?:ss|tt)|\brights?\b|commerc|restrict|prohibit|forbid|propriet|reserved|patent|consent|approv|subscri"
@@ -62,7 +68,8 @@ _LIMITS = re.compile(
     r"|\blegal|\bterms\b|\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b"
     r"(?=.*\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|host\w*|offer|service|plan)\b)"
     r"|\b(?:us(?:e|ed|age|ing)|cop(?:y|ied|ies)|publish\w*|shared?|deploy\w*|production|hosting)\b"
-    r"(?=.*\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b)", re.I | re.S
+    r"(?=.*\b(?:no|not|only|never|without|must|may|shall|should|please|needs?|requires?)\b)",
+    re.I | re.S,
 )
 _ENGLISH = frozenset("a an the of to and in is are it for with from this that by on as at be or which its".split())
 _SENTENCE = re.compile(r"(?<=[.;!?])\s|\n\s*\n|\n(?=\W*@)|\s[|]\s")
@@ -70,12 +77,26 @@ _PATH = re.compile(r"\S*\w[./_\\:-]+\w\S*")  # of a file, an address or a name o
 _NAME = "\0"  # in the place of a licence's name
 _OPENS = re.compile(r"(/\*|<!--|[rRuU]?(?:\"{3}|'{3})|--\[\[|#\[\[|#\||#=(?=\s|$)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
 _CLOSES = {
-    **{"/*": "*/", "<!--": "-->", "--[[": "]]", "#[[": "]]", "<#": "#>", "{-": "-}", "(*": "*)", "#|": "|#", "#=": "=#"},
+    **{
+        "/*": "*/",
+        "<!--": "-->",
+        "--[[": "]]",
+        "#[[": "]]",
+        "<#": "#>",
+        "{-": "-}",
+        "(*": "*)",
+        "#|": "|#",
+        "#=": "=#",
+    },
     **{"=begin": "=end", "=pod": "=cut", "=head1": "=cut"},
 }
 _NESTING = ("{-", "(*", "#|", "#=")  # whose ends aren't counted: the rest is a comment where one holds another
-_LINE = re.compile(r"//|#(?!(?:include|define|if|ifn?def|else|endif|error|pragma|undef)\b)|\*|;|--|%|<\?php|\.\.(?:\s|$)|rem\b", re.I)
-_APPLIED = re.compile(r"\W*(?:end of terms and conditions\W*)?(?:appendix\W*)?how to (?:apply|use).{0,3500}", re.I | re.S)
+_LINE = re.compile(
+    r"//|#(?!(?:include|define|if|ifn?def|else|endif|error|pragma|undef)\b)|\*|;|--|%|<\?php|\.\.(?:\s|$)|rem\b", re.I
+)
+_APPLIED = re.compile(
+    r"\W*(?:end of terms and conditions\W*)?(?:appendix\W*)?how to (?:apply|use).{0,3500}", re.I | re.S
+)
 _NON_COMMERCIAL = re.compile(r"(?<!commercial or )(?<!commercial and )\bnon-?\s?commercial", re.IGNORECASE)
 _CHOICE = frozenset("either dual choice option choose".split())
 _MUST_SAY = {"MIT": "restriction sublicense sell", "BSD-2-Clause": "without", "BSD-3-Clause": "without"}
@@ -204,7 +225,9 @@ def _without_holders(text: str) -> str:
 def _others(text: str) -> int:
     """Return how many words a text has but for fillers; those that are no names, or of a script without capitals, twice."""
     text = _ADDRESS.sub(lambda each: "" if _POINTS.search(each.group()) else " Address ", text)
-    words = [each for each in re.findall(r"[^\W_]+", text) if not (each.isdigit() or (len(each) == 1 and each.isascii()))]
+    words = [
+        each for each in re.findall(r"[^\W_]+", text) if not (each.isdigit() or (len(each) == 1 and each.isascii()))
+    ]
     others = [each for each in words if not {*words_at(each)[0]} <= FILLERS | {"or"}]
     return sum(1 if _is_name(each) else 2 for each in others)
 
@@ -257,7 +280,11 @@ def _licence_texts(text: str) -> tuple[tuple[str, int, int], ...]:
         masked = _SIGN.sub(lambda sign: "c".ljust(len(sign.group())), text)
         begins = {(each.id, each.end): each.start for each in identify(masked, 0)}
         found = [(name, begins.get((name, end), start), end) for name, start, end in found]
-    listed = [(_OTHERS.get(name, name), start, end) for name, start, end in found if not _ADDRESS.fullmatch(text[start:end].strip())]
+    listed = [
+        (_OTHERS.get(name, name), start, end)
+        for name, start, end in found
+        if not _ADDRESS.fullmatch(text[start:end].strip())
+    ]
     return tuple((name if is_expression(name) else f"LicenseRef-{name}", start, end) for name, start, end in listed)
 
 
@@ -282,4 +309,6 @@ def _own_words() -> frozenset[str]:
 def _furniture() -> re.Pattern[str]:
     """Return what finds the sentences that stand beside notices and say nothing, however they are wrapped."""
     lines = (files("headwater.corpus.licences") / "furniture.txt").read_text(encoding="utf-8").splitlines()
-    return re.compile(r"\b(?:" + "|".join(re.sub(r"(?<!\\) ", r"[\\s*#/]+", each) for each in lines) + ")", re.IGNORECASE)
+    return re.compile(
+        r"\b(?:" + "|".join(re.sub(r"(?<!\\) ", r"[\\s*#/]+", each) for each in lines) + ")", re.IGNORECASE
+    )
