@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import ConfigError
 from headwater.corpus.licences.files import stated
-from headwater.corpus.licences.texts import licence_of_head, licence_of_text, patterns_version
+from headwater.corpus.licences.heads import licence_of_head
+from headwater.corpus.licences.texts import licence_of_text, patterns_version
 from headwater.corpus.sources.spdx import allowed_patterns, is_allowed
 
 HERE, COMMON = Path(__file__).parent, Path("/usr/share/common-licenses")

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 
 from headwater.corpus.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical, is_expression
+from headwater.corpus.toml_tables import toml_table
 
 _MAX_NAME = 300  # characters of one name
 _WORD = re.compile(r"[^\W_]+\+?")
@@ -32,13 +34,18 @@ _DENIES = re.compile(
     r"\b(?:reserved|licen[cs]\w*|gpl|public|common\w*|cc|only|use|not?|forbidden|private)\b", re.IGNORECASE
 )
 _CONNECTOR = re.compile(r"\s*,?\s+(or|and)\s+|\s*(/)\s*", re.IGNORECASE)
-# words beside a name that say no more than that it is one
-FILLERS = frozenset(
-    """the this a an is are under terms of by license licensed licenses version see copy copyright file work software
-    project program library package module code source content distributed released available published provided made
-    and view visit at more information about details to found full text osi approved subject form covered govern
-    governed spdx identifier in for root top level main directory repository tree dual either your option choose one two which both them it""".split()
-)
+
+
+@cache
+def word_lists() -> dict[str, Any]:
+    """Return what words.toml lists: sets of words, and of each list of parts what finds one of them."""
+    table = toml_table("headwater.corpus.licences", "words")
+    return {name: frozenset(each.split()) if isinstance(each, str) else _finder(each) for name, each in table.items()}
+
+
+def _finder(parts: list[str]) -> re.Pattern[str]:
+    """Return what finds one of some parts, however a comment wraps their words."""
+    return re.compile("|".join(parts).replace(" ", r"(?:[\s*#/]+)"), re.IGNORECASE | re.DOTALL)
 
 
 def words_at(text: str) -> tuple[list[str], list[int]]:
@@ -60,13 +67,8 @@ def names_in(text: str) -> list[tuple[str, int, int]]:
         assert name is not None
         at = joined.count(" ", 0, each.start())
         end = at + each.group().count(" ")
-        found.append(
-            (
-                _identifier(int(name[1:]), each.group()),
-                starts[at],
-                starts[end] + len(_WORD.match(text, starts[end]).group()),
-            )
-        )  # type: ignore[union-attr]
+        stop = starts[end] + len(words[end])
+        found.append((_identifier(int(name[1:]), each.group()), starts[at], stop))
     longest: list[tuple[str, int, int]] = []
     for name, start, stop in sorted(found, key=lambda each: (each[1], -each[2])):
         if not longest or start >= longest[-1][2]:
@@ -95,7 +97,7 @@ def _named(text: str) -> str | None:
     for _, start, end in found:
         rest[start:end] = " " * (end - start)
     is_one = len({base_of(name) for name, _, _ in found}) == 1
-    return found[0][0] if is_one and set(words_at("".join(rest))[0]) <= FILLERS else None
+    return found[0][0] if is_one and set(words_at("".join(rest))[0]) <= word_lists()["fillers"] else None
 
 
 def _joined_by_hand(text: str) -> str | None:
