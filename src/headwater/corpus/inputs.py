@@ -99,7 +99,7 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
     inputs = {}
     if settings.licences is not None:
-        from headwater.corpus.licences.detection import patterns_version  # of few corpora
+        from headwater.corpus.licences.texts import patterns_version  # of few corpora
 
         inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
