@@ -38,9 +38,9 @@ from headwater.corpus.decide.limits import (
 from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
-from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OURS, QUALITY, STATISTICS
+from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE, STATISTICS_FILE
+from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
 from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
@@ -53,8 +53,8 @@ _ROWS_AT_ONCE = 100_000
 
 def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: CorpusSettings) -> list[Limit]:
     """Make the table `documents`: each with the number of the limit that it breaks, if any; return the limits."""
-    measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in work.measures if name not in OURS)]
-    names = [name for measure in measures if measure in work.measures for name in _columns_of(connection, measure)]
+    measures = measures_of_limits(work)
+    names = [name for measure in measures for name, _ in describe_columns(connection, measure)]
     require_columns(settings, names)
     limits = limits_of(settings)
     licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
@@ -68,8 +68,14 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
     return limits
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, measure: str) -> list[str]:
-    return [row[0] for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
+def measures_of_limits(work: Work) -> list[str]:
+    """Return the measures whose columns may have limits: all but keys."""
+    return [name for name in work.measures if name != KEYS]
+
+
+def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
+    """Return the columns of a measure, and their types in SQL."""
+    return [(row[0], row[1]) for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
 
 
 class Decisions:
@@ -102,8 +108,8 @@ class Decisions:
     ) -> None:
         of_pages = None if self._boilerplate is None else self._boilerplate.model_dump(mode="json")
         sites = {name: source.paths for name, source in self._settings.sources.items()}
-        also |= {"version": _VERSION, "boilerplate": of_pages, "sites": sites}
-        self._work.ask(stage, dict(tables), lambda number, table: {**also, "of_slice": of_slice(number, table)})
+        way = {**also, "version": _VERSION, "boilerplate": of_pages, "sites": sites}
+        self._work.ask(stage, dict(tables), way, of_slice)
 
     def _lines_by_part(self) -> Iterator[tuple[int, pa.Table]]:
         table = self._connection.sql(
@@ -195,12 +201,10 @@ class Decisions:
         run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:
-            pages = self._answer(SHORTENED, number, SHORTENED_FILE).select(["record", "bytes"])
-            sizes = numbered([(number, pages)], pa.schema({"number": pa.uint64(), "bytes": pa.int64()}))
-            statistics = self._answer(SHORTENED, number, STATISTICS_FILE)
-            columns = {name: sizes.column(name) for name in sizes.column_names}
-            columns |= {name: statistics.column(name) for name in statistics.column_names}
-            self._connection.register("pages", pa.table({**columns, "kind": pa.array(["web"] * len(sizes))}))
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut"])
+            pages = numbered([(number, answer)], pa.schema({"number": pa.uint64()}))
+            pages = pages.append_column("kind", pa.array(["web"] * len(pages), pa.string()))
+            self._connection.register("pages", pages)
             rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
             for row in rows:
                 limit = self._short_limits[row["broken"]]
@@ -263,9 +267,8 @@ class Decisions:
 
     def _broken_limits(self) -> pa.Table:
         """Return the documents that break a limit, with reason and what decided."""
-        measures = [STATISTICS, LANGUAGE, QUALITY, *(name for name in self._work.measures if name not in OURS)]
         broken = "(select number, broken from documents where broken is not null)"
-        texts = f"({beside_texts(self._work, *measures)})"
+        texts = f"({beside_texts(self._work, *measures_of_limits(self._work))})"
         source = f"(select t.*, d.broken from {texts} t join {broken} d using (number))"
         reader = self._connection.sql(broken_rows(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
         tables, schema = [], pa.schema({"number": pa.uint64(), "reason": pa.string(), "because": pa.string()})

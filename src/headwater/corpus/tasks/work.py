@@ -80,12 +80,17 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     top = top / _LAYOUT
     for stage in STAGES:
         outputs.remove_short(top / stage)
-    folder = top / _PLANS / _short(key)
+    folder = plan_folder(corpus_dir, key)
     outputs.remove_short(folder)
     if not (folder / _PLAN).is_dir():
         with new_output(folder / _PLAN, Output) as output:
             output.digests = write_plan(output.folder, settings, inputs, key)
     return folder
+
+
+def plan_folder(corpus_dir: Path, key: str) -> Path:
+    """Return where the plan of a corpus of this key is, or would be."""
+    return work_folder(corpus_dir) / _LAYOUT / _PLANS / _short(key)
 
 
 class Work:
@@ -102,9 +107,15 @@ class Work:
         return {each.name: each for each in chosen_measures(self.plan.settings, self.plan.inputs)}
 
     def ask(
-        self, stage: str, tables: Mapping[int, pa.Table], also: Callable[[int, pa.Table], Mapping[str, Any]]
+        self,
+        stage: str,
+        tables: Mapping[int, pa.Table],
+        way: Mapping[str, Any],
+        of_slice: Callable[[int, pa.Table], Any],
     ) -> None:
-        """Write down what a stage is asked to do with the texts of some slices, a table each, and what else decides.
+        """Write down what a stage is asked to do with the texts of some slices, a table each.
+
+        What else decides about the answer: `way`, how it is found; `of_slice`, what is the slice's own.
 
         The same question of the same texts has the same key: it is answered already where another build asked it.
         """
@@ -116,10 +127,8 @@ class Work:
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
                 asked = output.digests[f"{number:06d}.parquet"]
-                keys[str(number)] = digest_json(
-                    {**also(number, table), "texts": self.plan.parts[number].key, "asked": asked}
-                )
-            output.facts = {"keys": keys}
+                keys[str(number)] = digest_json({"way": dict(way), "slice": of_slice(number, table), "asked": asked})
+            output.facts = {"keys": keys, "way": digest_json(dict(way))}
 
     def asked(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
@@ -132,8 +141,17 @@ class Work:
         return dict(read_output(self.folder / f"ask-{stage}").facts["keys"])
 
     def path_of(self, stage: str, number: int) -> Path:
-        key = self.plan.parts[number].key if stage == TEXTS else self._keys_of(stage)[str(number)]
-        return self._top / stage / _short(key)
+        texts = _short(self.plan.parts[number].key)
+        return self._top / stage / (texts if stage == TEXTS else f"{texts}-{_short(self._keys_of(stage)[str(number)])}")
+
+    def way_of(self, stage: str) -> dict[str, str]:
+        return {"way": read_output(self.folder / f"ask-{stage}").facts["way"]}
+
+    def other_answers(self, stage: str, number: int) -> list[Path]:
+        """Return where other questions about the same texts were answered, in the same way: much is the same."""
+        way = self.way_of(stage)
+        found = sorted((self._top / stage).glob(f"{_short(self.plan.parts[number].key)}-*"))
+        return [path for path in found if (path / outputs.TASK_FILE).is_file() and read_output(path).facts == way]
 
     def columns_of(self, measure: str, number: int) -> Path:
         """Return where a measure's columns of a slice are."""

@@ -83,7 +83,8 @@ class _SliceWriter:
         if not decision["is_short"]:
             return None
         if self._pages is None:
-            rows = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE).to_pylist()
+            table = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE, ["record", "text", "cut", "cut_bytes"])
+            rows = table.to_pylist()
             self._pages = {row["record"]: row for row in rows}
         return self._pages[decision["record"]]
 
