@@ -16,6 +16,7 @@ from headwater.corpus.toml_tables import keys_by_word
 STAGES = ("reading", "protection", "quality", "duplicates")
 
 _PROTECTION_PREFIXES = ("contaminated_", "redacted_")
+LIMIT_SUFFIXES = ("_too_low", "_too_high")  # of reasons for which limits of columns drop documents
 COLUMNS = ("licence", "language", "kind")
 OTHER = "other"
 _MAX_VALUES = 500  # of a column in a source: metadata of strangers may hold anything
@@ -31,6 +32,8 @@ def stages_of_reasons() -> dict[str, str]:
 
 def stage_of(reason: str) -> str:
     """Return the stage of a reason, one of STAGES."""
+    if reason.endswith(LIMIT_SUFFIXES):
+        return "quality"
     return stages_of_reasons().get(reason, "protection" if reason.startswith(_PROTECTION_PREFIXES) else "reading")
 
 

@@ -22,7 +22,17 @@ import pyarrow.parquet as pq
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
-from headwater.corpus.balance import Amount, Balance, KeptBy, commonest_first, merge_, nothing, stage_of, sum_of
+from headwater.corpus.balance import (
+    LIMIT_SUFFIXES,
+    Amount,
+    Balance,
+    KeptBy,
+    commonest_first,
+    merge_,
+    nothing,
+    stage_of,
+    sum_of,
+)
 from headwater.corpus.contents import FILES, Content, Contents
 from headwater.corpus.decide.columns import open_columns
 from headwater.corpus.decide.decisions import Decisions
@@ -205,7 +215,8 @@ def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iter
     num_read = source["read"]["documents"]
     settings_of_reasons = toml_table("headwater.corpus", "reasons")["settings"]
     for reason, amount in source["dropped"].items():
-        setting = settings_of_reasons.get(reason, rules if stage_of(reason) == "quality" else "")
+        decides = "corpus.limits" if reason.endswith(LIMIT_SUFFIXES) else rules
+        setting = settings_of_reasons.get(reason, decides if stage_of(reason) == "quality" else "")
         if setting and amount["documents"] > MAX_EXPECTED_LOSS * num_read:
             share = f"{name}: {amount['documents'] / num_read:.0%} of its documents were dropped as {reason}"
             yield f"{share}: {setting} decides that; `headwater corpus show RUN --dropped` shows some"

@@ -16,34 +16,36 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from headwater.corpus.measures.filter import alpha_fraction, num_words_with_letters, rules_step
 
+from headwater.corpus.decide.documents import judged
 from headwater.corpus.document import Document
 from headwater.corpus.measures.by_language import LimitsByText, read_limits
-from headwater.corpus.sources.rules import RuleSettings
-from headwater.corpus.step import Broken, Candidate, above, below
+from headwater.corpus.measures.statistics import alpha_fraction, num_words_with_letters
+from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.step import Candidate, too_little, too_much
 from headwater.corpus.words import WordHasher
 
 FOLDER = Path(__file__).parent
 CASES = [json.loads(line) for line in (FOLDER / "cases.jsonl").read_text(encoding="utf-8").splitlines()]
 DECLARATION = tomllib.loads(unicodedata.normalize("NFC", (FOLDER / "declaration.toml").read_text(encoding="utf-8")))
 SHOP = tomllib.loads((FOLDER / "shop.toml").read_text(encoding="utf-8"))
-FIND_LIMITS = LimitsByText()
-LENGTHS_ALONE = replace(read_limits()["en"], stop_words=frozenset())
+LENGTHS_ALONE = LimitsByText()
+LENGTHS_ALONE._by_words = lambda words: None
+LENGTHS_ALONE = {}
 
 
-def verdict(text, kind="web", rules=None, origin="page", find_limits=FIND_LIMITS, **meta):
-    step = rules_step(RuleSettings.model_validate(rules or {}), find_limits)
-    return step(Candidate(Document(text, "pages", "1", origin, kind, meta), WordHasher()))
+def verdict(text, kind="web", rules=None, origin="page", **meta):
+    settings = CorpusSettings.model_validate({"sources": {"s": {"paths": ["x"]}}, "rules": rules or {}})
+    (found,) = judged([Document(text, "s", "1", origin, kind, meta)], settings)
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_text_is_kept_or_dropped_for_what_is_wrong_with_it(case):
-    find_limits = (lambda _: LENGTHS_ALONE) if case.get("lengths_alone") else FIND_LIMITS
+    text, kind, rules = case["text"] * case.get("times", 1), case.get("kind", "web"), case.get("rules")
     for language in case.get("languages", [None]):
         meta = {} if language is None else {"language": language}
-        text, kind, rules = case["text"] * case.get("times", 1), case.get("kind", "web"), case.get("rules")
-        found = verdict(text, kind, rules, case.get("origin", "page"), find_limits, **meta)
+        found = verdict(text, kind, rules, case.get("origin", "page"), **meta)
         assert found.reason == case["reason"], found.because
         assert found.because.endswith(case.get("because", "")) and (found.reason or not found.because)
 

@@ -46,7 +46,7 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
             files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
             connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
         yield connection
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+    except duckdb.Error as error:  # of any kind, where a file was damaged
         raise DataError(
             f"the columns of the corpus can't be read ({error}); remove {work.folder.parent.parent}"
         ) from error

@@ -20,7 +20,6 @@ from headwater.corpus.measures.by_language import Limits, read_limits
 from headwater.corpus.sources.rules import CodeRules, ProseRules
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import too_little, too_much
-from headwater.corpus.toml_tables import toml_table
 
 PROSE = ("prose", "web", "reference", "text")
 _UNITS = ("top_2gram", "top_3gram", "top_4gram", "repeated_10gram")
@@ -232,7 +231,8 @@ def because_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings, l
         found = limit.because.format(**row, language_or_none=row.get("language") or "no language")
     else:
         found = _compared(limit, row, settings)
-    return f"{found} ({rule_name(row['kind'], limit.reason)})" if found and _is_of_rules(limit) else found
+    setting = _setting_of(limit, row["kind"])
+    return f"{found} ({setting})" if found and setting else found
 
 
 def _compared(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings) -> str:
@@ -264,10 +264,17 @@ def _names_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings) ->
     return names
 
 
-def _is_of_rules(limit: Limit) -> bool:
-    return limit.reason not in (NOT_ALLOWED, "other_language", "unsure_language", "low_quality") and not (
-        limit.column and not limit.setting
-    )
+def _setting_of(limit: Limit, kind: str) -> str:
+    """Return the setting that decides, as it is written; empty where the reason or what decided says it."""
+    if limit.reason in (NOT_ALLOWED, "other_language", "unsure_language", "low_quality"):
+        return ""
+    if not limit.setting:
+        return f"corpus.limits.{kind}.{limit.column}" if limit.column else ""
+    return f"{rules_name(kind)}.{_WRITTEN.get(limit.setting, limit.setting)}"
+
+
+_WRITTEN = {"min_stop_word_share": "min_stop_words"}
+_WRITTEN |= {f"max_top_{n}gram_fraction": "max_top_ngram_fractions" for n in (2, 3, 4)}
 
 
 def rules_name(kind: str) -> str:
@@ -275,12 +282,6 @@ def rules_name(kind: str) -> str:
     if kind in ("articles", "documentation"):
         return "corpus.rules.reference"
     return f"corpus.rules.{kind if kind in ('code', 'text', 'web') else 'prose'}"
-
-
-def rule_name(kind: str, reason: str) -> str:
-    """Return the setting that decides about a reason, or those among which it is."""
-    setting = toml_table("headwater.corpus", "reasons")["rules"].get(reason)
-    return f"{rules_name(kind)}.{setting}" if setting else rules_name(kind)
 
 
 def require_columns(settings: CorpusSettings, known: list[str]) -> None:

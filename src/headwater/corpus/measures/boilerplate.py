@@ -1,7 +1,7 @@
 """Lines that stand on many pages of a site and belong to none of them: headers, footers, notices.
 
-Which they are can be said only once all pages are counted (headwater.corpus.tasks.repeats), with no text at hand: by
-keys that are noted while a page is filtered. They are cut as it is written.
+Which they are can be said only once all pages are counted (headwater.corpus.decide.duplicates), with no text at
+hand: by keys that are noted with the measures of a page. They are cut before it is written (tasks.pages).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
@@ -50,11 +49,6 @@ class BoilerplateRule:
     def site_key(self, document: Document) -> int:
         """Return the key of a page's site, among whose pages its lines are counted."""
         return line_key("", self.site_of(document))
-
-    def least(self, num_pages: np.ndarray) -> np.ndarray:
-        """Return how many pages of sites of that many must have a line for it to be cut."""
-        shares = np.ceil(self.settings.min_share * num_pages - 1e-9).astype(np.int64)
-        return np.maximum(self.settings.min_pages, shares)
 
     def share(self, document: Document, keys: set[int]) -> float:
         """Return the share of a page's characters that is in lines with these keys."""

@@ -15,10 +15,11 @@ from headwater.corpus.measures.keys import Keys
 from headwater.corpus.measures.measure import Measure
 from headwater.corpus.measures.models import Language, Quality
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
-from headwater.corpus.sources.settings import CorpusSettings, MeasureSettings
+from headwater.corpus.sources.settings import KINDS, CorpusSettings, MeasureSettings
 
 STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
 OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
+_OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
 GROUP = "headwater.measures"  # of entry points, for measures that come with a package
 
 
@@ -55,9 +56,15 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
         of_label = {"label": settings.quality.label, "kinds": settings.quality.kinds}
         classifier = {**of_label, "model": inputs["(classifier)"]}
         found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
+    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
     for name, own in settings.measures.items():
         load = partial(load_measure, name, own)
         kind = type(load())
+        if known := columns.intersection(kind.columns):
+            raise ConfigError(
+                f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
+            )
+        columns.update(kind.columns)
         facts = {"class": own.reference, "code": digest_code(own.reference, Path(), GROUP), "version": kind.version}
         found.append(ChosenMeasure(name, facts, load))
     return found
@@ -72,7 +79,13 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
             f"{setting}: {own.reference} is not a measure: it must be a class derived from headwater.corpus.Measure "
             "with `columns` and a method `measure`"
         )
-    return found()
+    if unknown := set(found.kinds or ()) - set(KINDS):
+        raise ConfigError(f"{setting}: {own.reference}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
+    try:
+        return found()
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{setting}: {own.reference} can't be made without arguments: {what}") from error
 
 
 def _ours(name: str, kind: type[Measure], load: Callable[[], Measure], depends_on: Mapping[str, Any]) -> ChosenMeasure:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from headwater.core.errors import DataError
+from headwater.core.errors import ConfigError, DataError, HeadwaterError
 from headwater.corpus.document import plain_text
 from headwater.corpus.step import Candidate
 
@@ -33,6 +33,10 @@ class Column:
 
     type: Any
     what: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.type, pa.DataType) and self.type not in _ARROW_TYPES:
+            raise ConfigError(f"a column of {self.type!r}: use float, int, bool, str or a type of Arrow")
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -58,7 +62,13 @@ class Measure:
         """Return the values of documents: of those of its kinds what `measure` says of their texts."""
         chosen = [self.kinds is None or each.document.kind in self.kinds for each in candidates]
         texts = [plain_text(each.document) for each, is_chosen in zip(candidates, chosen) if is_chosen]
-        found = self.measure(texts) if texts else {}
+        try:
+            found = self.measure(texts) if texts else {}
+        except (HeadwaterError, MemoryError):
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise DataError(f"measure {type(self).__name__} failed on {len(texts):,} texts: {what}") from error
         columns: dict[str, list[Any]] = {}
         for name in self.columns:
             values = list(found.get(name, ()))
@@ -76,10 +86,16 @@ def measured(measure: Measure, candidates: Sequence[Candidate]) -> pa.RecordBatc
     """Return what a measure says of documents, with the types that it declares."""
     found = measure.measure_candidates(candidates)
     try:
-        arrays = [pa.array(found[name], each.arrow_type) for name, each in measure.columns.items()]
+        arrays = [_array(found[name], each) for name, each in measure.columns.items()]
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"measure {type(measure).__name__} returns what it doesn't declare: {error}") from error
     return pa.record_batch(arrays, names=list(measure.columns))
+
+
+def _array(values: Sequence[Any], column: Column) -> pa.Array:
+    if column.type is int:  # by its type alone Arrow would make 0.9 a 0
+        return pa.array(values, from_pandas=True).cast(pa.int64())
+    return pa.array(values, column.arrow_type, from_pandas=column.type is float)  # NaN is None
 
 
 def schema_of(measure: Measure) -> pa.Schema:

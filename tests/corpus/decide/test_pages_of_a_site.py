@@ -6,7 +6,6 @@ import random
 from collections import Counter
 
 import pytest
-from small_pieces import cut_into_pieces
 from small_run import prose
 
 from headwater.corpus.load import read_documents
@@ -79,18 +78,13 @@ def test_a_page_that_is_all_notice_is_no_reason_to_drop_the_others(build_site):
     assert set(kept) == {f"site/{name}" for name in pages}
 
 
-@pytest.mark.parametrize("in_small_pieces", [False, True])
-def test_copies_within_a_site_are_found_by_their_own_text(build_site, monkeypatch, in_small_pieces):
-    if in_small_pieces:
-        cut_into_pieces(
-            monkeypatch, ROWS_A_RANGE=400, MOST_TASKS=3, SLICE_ROWS=50, ROWS_A_FILE=300, FLAGS_A_FILE=40, MOST_FILES=2,
-            MOST_MERGED=2, SEGMENT_DOCUMENTS=30,
-        )  # fmt: skip
+@pytest.mark.parametrize("task_bytes", [30_000, 10_000_000])
+def test_copies_within_a_site_are_found_by_their_own_text(build_site, task_bytes):
     notice = prose("notice", 60).strip()
     bodies = {f"{number:03d}": prose(number, 30).strip() for number in range(200)}
     copies = {f"{number:03d}": edited(bodies[f"{number - 100:03d}"], 3, number) for number in range(200, 250)}
     pages = {name: f"{body}\n\n{notice}" for name, body in {**bodies, **copies}.items()}
-    kept, dropped = build_site(pages, task_bytes=100_000 if in_small_pieces else 10_000_000)
+    kept, dropped = build_site(pages, task_bytes=task_bytes)
     assert kept == {f"site/{name}": body for name, body in bodies.items()}
     assert dropped["near_duplicate"]["documents"] == 50
     assert dropped["boilerplate_lines"]["documents"] == 0
