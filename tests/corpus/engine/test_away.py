@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -78,25 +79,40 @@ def local_pool(network, work, given, patch):
         def why_lost(self, given, now):
             return None
 
+        def end(self):
+            pass
+
     patch.setattr(local, "WorkerProcess", Worker)
     patch.setattr(local.Pool, "_listen", lambda self: network.sleep(1.0))
     return local.Pool(work, given, 2, network.clock)
 
 
 def ray(network, work, given, patch):
-    def answer(call, timeout=None):
-        error = network.why_not(call)
+    actors = []
+
+    def answer(call):
+        error = network.why_not(call) if isinstance(call, int) else None
         return (type(error).__name__, str(error)) if error else ("", "")
 
-    engine = RayCluster(work, given, network.clock, network.sleep)
-    engine._ray = SimpleNamespace(
-        remote=lambda **options: lambda do: SimpleNamespace(remote=lambda folder, stage, number: number),
-        cluster_resources=lambda: {"CPU": 2},
+    def remote(*arguments):
+        start, do = (
+            SimpleNamespace(remote=each) for each in (lambda: f"start {id(actor)}", lambda stage, number: number)
+        )
+        actors.append(actor := SimpleNamespace(start=start, do=do))
+        return actor
+
+    fake = SimpleNamespace(
+        init=lambda *address, **options: None,
+        shutdown=actors.clear,
+        remote=lambda **options: lambda kind: SimpleNamespace(options=lambda **wants: SimpleNamespace(remote=remote)),
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 2.0, "memory": 1e12}}, {"Alive": False, "Resources": {}}],
         wait=lambda calls, num_returns, timeout: (calls[:1], calls[1:]),
         get=answer,
+        kill=actors.remove,
         exceptions=SimpleNamespace(RayError=ConnectionError),
     )
-    return engine
+    patch.setitem(sys.modules, "ray", fake)
+    return RayCluster(work, given, network.clock, network.sleep)
 
 
 def slurm_array(network, work, given, patch):
@@ -107,7 +123,7 @@ def slurm_array(network, work, given, patch):
         def do(self, progress):
             for place, task in enumerate(self.tasks):
                 if error := network.why_not(task.number):
-                    self.errors[place] = f"filter {task.number}: {type(error).__name__}: {error}"
+                    self.errors[place] = f"texts {task.number}: {type(error).__name__}: {error}"
                 else:
                     progress.done(task)
 
@@ -132,8 +148,8 @@ def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     progress = SimpleNamespace(done=network.done_tasks.append, **ignore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "WorkerContext", lambda folder: SimpleNamespace())
-        engine = make(network, work, EngineSettings.model_validate(given), patch)
-        engine.run([Task("filter", number) for number in range(num_tasks)], progress)
+        with make(network, work, EngineSettings.model_validate(given), patch) as engine:
+            engine.run([Task("texts", number) for number in range(num_tasks)], progress)
     return network
 
 

@@ -20,7 +20,7 @@ from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import GPU_COLUMNS, Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 _POLL_SECONDS = 1.0
@@ -37,6 +37,9 @@ class Pool(Engine):
         self._workers: list[WorkerProcess] = []
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        if tasks and tasks[0].stage == GPU_COLUMNS:  # the limit of a worker counts addresses: CUDA takes terabytes
+            InProcess(self._work, self._settings, self._clock).run(tasks, progress)
+            return
         waiting = Waiting(tasks, self._clock)
         failures = Failures(self._work, progress, self._settings.max_away_seconds)
         for worker in self._workers:

@@ -29,6 +29,7 @@ class ChosenMeasure:
     name: str
     depends_on: Mapping[str, Any]
     load: Callable[[], Measure]
+    gpus: float = 0
 
     def key(self, texts_key: str) -> str:
         """Return the key of its values of the texts of this key."""
@@ -59,7 +60,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
         load = partial(load_measure, name, own)
         kind = type(load())
         facts = {"class": own.reference, "code": digest_code(own.reference, Path(), GROUP), "version": kind.version}
-        found.append(ChosenMeasure(name, facts, load))
+        found.append(ChosenMeasure(name, facts, load, kind.gpus))
     return found
 
 
