@@ -63,6 +63,8 @@ def local_pool(network, work, given, patch):
         def __init__(self, folder, memory_bytes, now):
             self.task = None
 
+        is_idle = property(lambda self: self.task is None)
+
         def give(self, task, now):
             self.task = task
 
@@ -83,7 +85,7 @@ def local_pool(network, work, given, patch):
             pass
 
     patch.setattr(local, "WorkerProcess", Worker)
-    patch.setattr(local.Pool, "_listen", lambda self: network.sleep(1.0))
+    patch.setattr(local.Pool, "_listen", lambda self, seconds: network.sleep(seconds))
     return local.Pool(work, given, 2, network.clock)
 
 

@@ -12,6 +12,9 @@ import sys
 import pytest
 from many_ranks import free_port
 
+from headwater.corpus.build import build_corpus
+from headwater.corpus.sources.settings import CorpusSettings
+
 pytest.importorskip("ray")
 
 # in a process of its own: Ray starts threads and servers that warn of themselves when pytest ends
@@ -27,7 +30,7 @@ table, out, memory = json.loads(sys.argv[1]), Path(sys.argv[2]), 2_000_000_000
 port = int(table["engine"]["name"].rpartition(":")[2])
 store = {"object_store_memory": 80_000_000}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "ray_client_server_port": port, **store})
-nodes = [cluster.add_node(num_cpus=1, memory=memory, num_gpus=gpus, **store) for gpus in (0, 0, 1)]
+nodes = [cluster.add_node(num_cpus=1, memory=memory, num_gpus=gpus, **store) for gpus in (0, 1, 1)]
 
 def lose_the_node_that_hangs():
     while not (Path("hangs").exists() and (pid := Path("hangs").read_text())):
@@ -76,7 +79,7 @@ class OnGpu(Measure):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
-    texts, table_of, build_of, tmp_path, monkeypatch
+    texts, table_of, files_of, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MEASURES)
@@ -89,5 +92,6 @@ def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
     assert {*(tmp_path / "gpus").read_text().split()} == {"0"}
     again = [line for line in done.stdout.splitlines() if "is done again" in line]
     assert len(again) == 3 and any("more than 30 seconds" in line for line in again), done.stdout
-    build_of(tmp_path / "alone", measures=measures, workers=1)
+    alone = table_of(texts, workers=1) | {"measures": measures}
+    build_corpus(CorpusSettings.model_validate(alone), tmp_path / "alone", print)
     assert files_of(tmp_path / "corpus") == files_of(tmp_path / "alone")

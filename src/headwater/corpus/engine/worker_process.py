@@ -35,6 +35,10 @@ class WorkerProcess:
         self.handle, self.pid = self._child.handle, self._child.pid
         self._send({"folder": str(folder), "memory_bytes": memory_bytes, "temporary": self._temporary.name})
 
+    @property
+    def is_idle(self) -> bool:
+        return self.task is None
+
     def give(self, task: Task, now: float) -> None:
         self.task, self.given_at = task, now
         self._send({"stage": task.stage, "number": task.number})
@@ -70,17 +74,14 @@ class WorkerProcess:
             self.task = None
 
     def taken_outcomes(self) -> list[tuple[Task, Failure | None]]:
-        """Return the tasks that ended since the last call, each with why it failed, or None."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def taken_bytes_read(self) -> int:
-        """Return how much text the worker read since the last call."""
         new, self._num_bytes_reported = self._num_bytes_read - self._num_bytes_reported, self._num_bytes_read
         return new
 
     def why_lost(self, settings: EngineSettings, now: float) -> str | None:
-        """Return why the worker is of no more use, or None."""
         if self._is_gone:
             return self._why_gone()
         if now - self.heard_at > settings.silent_seconds:
