@@ -1,5 +1,6 @@
 """Builds a corpus folder from settings: every document read, filtered, split, written and accounted for.
 
+files.parquet                          what was read, with the digest of each file
 manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
 train/SOURCE/000000-00000.jsonl.zst    documents to train on, in the order in which they were read
 validation/SOURCE/000000-00000.jsonl.zst
@@ -16,10 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow.parquet as pq
+
 from headwater.core.errors import DataError
-from headwater.core.files import digest_json, new_folder, no_check, write_json
+from headwater.core.files import DigestedFile, digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
 from headwater.corpus.balance import Amount, Balance, KeptBy, commonest_first, merge_, nothing, stage_of, sum_of
+from headwater.corpus.contents import FILES, Content, Contents
 from headwater.corpus.decide.columns import open_columns
 from headwater.corpus.decide.decisions import Decisions
 from headwater.corpus.decide.limits import rules_name
@@ -60,21 +64,18 @@ def build_corpus(
     out_dir: Path,
     say: Say,
     before_commit: Callable[[], None] = no_check,
-    inputs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
     `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
-    `inputs` are the digests that `corpus_inputs` returned, where the caller has them. Raises DataError when nothing is
-    left to train on, or nothing to validate on, with the reasons, or when a part can't be done; StorageError when the
-    disk refuses.
+    Raises DataError when nothing is left to train on, or nothing to validate on, with the reasons, or when a part can't
+    be done; StorageError when the disk refuses.
     """
-    inputs = corpus_inputs(settings) if inputs is None else inputs
+    listed = corpus_inputs(settings)
     searched = check_evaluation_sets(settings, say)
     say_what_is_missing(settings, say)
-    key = corpus_key(settings, inputs)
-    work = Work(begin_work(out_dir, settings, inputs, key))
+    work = Work(begin_work(out_dir, settings, listed, corpus_key(settings, listed)))
     with engine_for(settings.engine, work) as engine:
         notes = _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
     notes = _merged(notes, work, TEXTS, "notes")
@@ -82,10 +83,14 @@ def build_corpus(
     for stage in (TEXTS, WRITE):
         _merged(balance, work, stage, "balance")
     balance.check()
+    contents = Contents(
+        Content(*each) for part in work.plan.parts for each in work.facts_of(TEXTS, part.number)["contents"]
+    )
+    inputs = corpus_inputs(settings, contents)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "key": key,
+        "key": corpus_key(settings, inputs),
         **balance.as_dict(),
         "kept_by": _merged(KeptBy(), work, WRITE, "kept_by").as_dict(),
         **findings(settings, notes, balance, searched),
@@ -104,6 +109,8 @@ def build_corpus(
             say(loss)
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         shards = move_shards(work, folder)
+        with DigestedFile(folder / FILES) as file:
+            pq.write_table(contents.table(), file, compression="zstd", write_page_checksum=True)
         kept = {name: digest for name, digest in shards.items() if name.startswith(KEPT)}
         manifest |= {"digest": digest_json(kept), "shards": shards}
         write_json(folder / "manifest.json", manifest)
@@ -129,11 +136,11 @@ class _Build:
         with open_columns(work) as connection:
             decisions = Decisions(work, connection)
             decisions.limit()
-            self._do(OWN, work.numbers_asked(OWN))
+            self._do(OWN, work.numbers_in_question(OWN))
             decisions.pair()
-            self._do(VERIFY, work.numbers_asked(VERIFY))
+            self._do(VERIFY, work.numbers_in_question(VERIFY))
             decisions.shorten()
-            self._do(SHORTENED, work.numbers_asked(SHORTENED))
+            self._do(SHORTENED, work.numbers_in_question(SHORTENED))
             for source in decisions.split():
                 self._say(
                     f"{source}: each document has a passage in common with another one, so that some of what is held "

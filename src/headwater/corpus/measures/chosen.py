@@ -53,8 +53,8 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     if settings.languages is not None:
         found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
     if settings.quality.classifier is not None:
-        asked = {"label": settings.quality.label, "kinds": settings.quality.kinds}
-        classifier = {**asked, "model": inputs["(classifier)"]}
+        of_label = {"label": settings.quality.label, "kinds": settings.quality.kinds}
+        classifier = {**of_label, "model": inputs["(classifier)"]}
         found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
     for name, own in settings.measures.items():
         load = partial(load_measure, name, own)

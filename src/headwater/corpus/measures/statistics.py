@@ -45,9 +45,9 @@ _CLAUSE_CHARACTERS, _CLAUSES_OF_PROSE = 40, 0.5
 _BETWEEN_CLAUSES = re.compile(r"[,،、;؛|·•»›\t/]| [-–—] ")
 _MIN_UNITS_FOR_SHARE = 600  # of a shorter text it says less: of pieces of good Thai with 400 units 3 % are below
 TOP_NGRAMS = (2, 3, 4)
-_MAX_SENTENCES = 100  # are counted, or as many as a setting asks for
+_MAX_SENTENCES = 30  # are counted, or as many as a setting asks for
 # a text with more than this needs no other sign that it is prose
-_MANY_SENTENCES, _MANY_SENTENCE_CHARACTERS, _LARGE_SENTENCE_FRACTION = 20, 1000, 0.5
+_MANY_SENTENCES, _MANY_SENTENCE_CHARACTERS, _LARGE_SENTENCE_FRACTION = 10, 500, 0.35
 
 
 class Statistics(Measure):

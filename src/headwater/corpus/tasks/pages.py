@@ -7,12 +7,14 @@ too; and what stays is shortened, and held to the rules of its kind again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
@@ -20,53 +22,78 @@ from headwater.corpus.measures.measure import measured, schema_of
 from headwater.corpus.scripts import words_of
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import OWN, SHORTENED
+from headwater.corpus.tasks.work import OWN, SHORTENED, read_table
 from headwater.corpus.tasks.worker_context import WorkerContext
 
-OWN_FILE, SHORTENED_FILE, STATISTICS_FILE = "own.parquet", "shortened.parquet", "statistics.parquet"
+OWN_FILE, SHORTENED_FILE = "own.parquet", "shortened.parquet"
 _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
-_OWN = pa.schema({"record": pa.int64(), "bands": pa.list_(pa.uint64()), "signature": pa.binary()})
-_SHORTENED = pa.schema(
-    {"record": pa.int64(), "text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
-)
+_OWN = {"bands": pa.list_(pa.uint64()), "signature": pa.binary()}
+_SHORTENED = {"text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
+_QUESTION = {"record": pa.int64(), "question": pa.uint64()}
 
 
 def find_own_text(context: WorkerContext, number: int) -> None:
-    """Do the task of a slice: write the bands of pages' own text, of those that have enough of it."""
+    """Do the task of a slice: write the bands of pages' own text, none of those that have too little of it."""
+    known = _known(context, OWN, number, OWN_FILE)
     rows = []
-    for record, document, keys in _pages(context, OWN, number):
-        own = own_words(context, document, keys)
-        if own is not None:
-            bands, signature = context.keys.minhash_of(own)
-            rows.append({"record": record, "bands": bands, "signature": signature})
+    for record, question, keys, document in _pages(context, OWN, number):
+        row = known.get((record, question))
+        if row is None:
+            own = own_words(context, document(), keys)
+            bands, signature = context.keys.minhash_of(own) if own is not None else ([], None)
+            row = {"record": record, "question": question, "bands": bands, "signature": signature}
+        rows.append(row)
     with context.work.new_output(context.work.path_of(OWN, number)) as output:
-        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, _OWN))
+        output.facts = context.work.way_of(OWN)
+        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _OWN)))
 
 
 def shorten_pages(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write what is left of pages without their common lines, and its statistics."""
-    rows, candidates = list[dict[str, Any]](), list[Candidate]()
     assert context.boilerplate is not None
-    for record, document, keys in _pages(context, SHORTENED, number):
-        text, cut = context.boilerplate.without(document, keys)
-        shorter = replace(document, text=clean(text, document.kind))
-        sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
-        rows.append({"record": record, "text": shorter.text, "cut": cut, **sizes})
-        candidates.append(Candidate(shorter, context.hasher))
+    statistics = context.statistics
+    known = _known(context, SHORTENED, number, SHORTENED_FILE)
+    rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
+    for record, question, keys, of_page in _pages(context, SHORTENED, number):
+        row = known.get((record, question))
+        if row is None:
+            document = of_page()
+            text, cut = context.boilerplate.without(document, keys)
+            shorter = replace(document, text=clean(text, document.kind))
+            sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
+            row = {"record": record, "question": question, "text": shorter.text, "cut": cut, **sizes}
+            new.append(len(rows))
+            candidates.append(Candidate(shorter, context.hasher))
+        rows.append(row)
+    if candidates:
+        for at, values in zip(new, measured(statistics, candidates).to_pylist(), strict=True):
+            rows[at] |= values
+    of_statistics = schema_of(statistics)
+    columns = dict(zip(of_statistics.names, of_statistics.types))
     with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
-        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, _SHORTENED))
-        statistics = context.statistics
-        batches = [measured(statistics, candidates)] if candidates else []
-        output.write_table(STATISTICS_FILE, pa.Table.from_batches(batches, schema_of(statistics)))
+        output.facts = context.work.way_of(SHORTENED)
+        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _SHORTENED | columns)))
 
 
-def _pages(context: WorkerContext, stage: str, number: int) -> Iterator[tuple[int, Document, set[int]]]:
-    """Yield the pages that a stage is asked about, each with the keys of its common lines."""
+def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return what is known of pages from which the same lines were cut under other limits."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for path in context.work.other_answers(stage, number):
+        for row in read_table(path / file).to_pylist():
+            found[row["record"], row["question"]] = row
+    return found
+
+
+def _pages(
+    context: WorkerContext, stage: str, number: int
+) -> Iterator[tuple[int, int, set[int], Callable[[], Document]]]:
+    """Yield the pages that a stage is asked about: number, hash of the keys of common lines, these, and the page."""
     texts = Texts(context.work, context.work.plan.parts[number])
-    asked = context.work.asked(stage, number)
-    for record, keys in zip(asked.column("record").to_pylist(), asked.column("keys").to_pylist()):
-        yield record, texts.document(record), set(keys)
+    table = context.work.question(stage, number)
+    for record, keys in zip(table.column("record").to_pylist(), table.column("keys").to_pylist()):
+        value = xxhash.xxh3_64_intdigest(np.array(keys, dtype=np.uint64).tobytes())
+        yield record, value, set(keys), partial(texts.document, record)
 
 
 def min_own_words(context: WorkerContext) -> int:

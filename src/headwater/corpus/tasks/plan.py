@@ -14,8 +14,9 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, json_bytes, read_json
+from headwater.corpus.contents import identity_of
 from headwater.corpus.read.files import source_files
-from headwater.corpus.read.remote import is_address, size_of, version_of
+from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.corpus.sources.settings import CorpusSettings
@@ -69,7 +70,7 @@ class Plan:
         return [ListedFile(path_of_text(name), *rest) for name, *rest in self._line(part)["files"]]
 
     def identities(self, part: Part) -> list[str]:
-        """Return what was known of each file of a part when it was listed: see `identity_of`."""
+        """Return what was known of each file of a part when it was listed: see contents.identity_of."""
         return list(self._line(part)["identities"])
 
     def _line(self, part: Part) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
                 parts.append(Part(len(parts), source, 0, 0, key=digest_json({**how, "input": inputs[source]})))
                 continue
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
-                identities = [identity_of(file) for file in files]
+                identities = ["" if file.skipped else identity_of(file.path, file.origin) for file in files]
                 named = [[*file[1:], identity] for file, identity in zip(files, identities)]
                 of_part = digest_json({**how, "files": named})
                 first = files[0].origin
@@ -125,19 +126,6 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
         "fetched": inputs.get(source, "") if settings.sources[source].fetched is not None else "",
         "kept_out": kept_out,
     }
-
-
-def identity_of(file: ListedFile) -> str:
-    """Return what changes when a file does, without reading it: size and time, or what its store says of a version."""
-    if file.skipped:
-        return ""
-    if is_address(file.origin):
-        return version_of(file.origin, "a file of the corpus")
-    try:
-        status = file.path.stat()
-    except (OSError, ValueError):  # its reader says what is wrong with it
-        return "unreadable"
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from headwater.core.errors import DataError
 from headwater.corpus.balance import Balance
+from headwater.corpus.contents import Content, content_of, identity_of
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.findings import Notes
 from headwater.corpus.personal.replace import redact
@@ -26,7 +27,7 @@ from headwater.corpus.pipeline import apply_steps
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, drop_line
 from headwater.corpus.step import Candidate
-from headwater.corpus.tasks.plan import Part, identity_of
+from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.work import TEXTS, Work, damaged
 from headwater.corpus.tasks.worker_context import WorkerContext
 
@@ -53,9 +54,11 @@ def read_texts(context: WorkerContext, number: int) -> None:
     """Do the task of a slice."""
     work = context.work
     part = work.plan.parts[number]
+    contents = list[Content]()
     if part.at < 0:
         pieces = read_source(part.source, context.settings)
     else:
+        contents = _contents(work, part)
         pieces = read_files(work.plan.files(part), part.source, context.settings)
     with work.new_output(work.path_of(TEXTS, number)) as output:
         with (
@@ -68,7 +71,18 @@ def read_texts(context: WorkerContext, number: int) -> None:
             reading.end()
         output.add_digests(dropped.digests)
         output.facts = {"balance": reading.balance.as_dict(), "notes": reading.notes.as_dict()}
+        output.facts["contents"] = contents
         _require_unchanged(work, part)
+
+
+def _contents(work: Work, part: Part) -> list[Content]:
+    """Return the digest of each file that is read, taken here: whoever asks for it must not wait for one process."""
+    listed = zip(work.plan.files(part), work.plan.identities(part), strict=True)
+    return [
+        Content(part.source, file.origin, identity, content_of(file.path, file.origin))
+        for file, identity in listed
+        if not file.skipped
+    ]
 
 
 def _require_unchanged(work: Work, part: Part) -> None:
@@ -76,7 +90,7 @@ def _require_unchanged(work: Work, part: Part) -> None:
     if part.at < 0:
         return
     for file, identity in zip(work.plan.files(part), work.plan.identities(part), strict=True):
-        if identity_of(file) != identity:
+        if not file.skipped and identity_of(file.path, file.origin) != identity:
             raise DataError(
                 f"{file.origin} changed while the corpus was built; give the same command again when it is complete"
             )

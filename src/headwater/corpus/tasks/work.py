@@ -108,9 +108,15 @@ class Work:
         return {each.name: each for each in chosen_measures(self.plan.settings, self.plan.inputs)}
 
     def ask(
-        self, stage: str, tables: Mapping[int, pa.Table], also: Callable[[int, pa.Table], Mapping[str, Any]]
+        self,
+        stage: str,
+        tables: Mapping[int, pa.Table],
+        way: Mapping[str, Any],
+        of_slice: Callable[[int, pa.Table], Any],
     ) -> None:
-        """Write down what a stage is asked to do with the texts of some slices, a table each, and what else decides.
+        """Write down what a stage is asked to do with the texts of some slices, a table each.
+
+        What else decides about the answer: `way`, how it is found; `of_slice`, what is the slice's own.
 
         The same question of the same texts has the same key: it is answered already where another build asked it.
         """
@@ -121,25 +127,34 @@ class Work:
             keys = {}
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
-                asked = output.digests[f"{number:06d}.parquet"]
+                table_digest = output.digests[f"{number:06d}.parquet"]
                 keys[str(number)] = digest_json(
-                    {**also(number, table), "texts": self.plan.parts[number].key, "asked": asked}
+                    {"way": dict(way), "slice": of_slice(number, table), "question": table_digest}
                 )
-            output.facts = {"keys": keys}
+            output.facts = {"keys": keys, "way": digest_json(dict(way))}
 
-    def asked(self, stage: str, number: int) -> pa.Table:
+    def question(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
         return read_table(self.folder / f"ask-{stage}" / f"{number:06d}.parquet")
 
-    def numbers_asked(self, stage: str) -> list[int]:
+    def numbers_in_question(self, stage: str) -> list[int]:
         return [int(number) for number in self._keys_of(stage)]
 
     def _read_keys(self, stage: str) -> dict[str, str]:
         return dict(read_output(self.folder / f"ask-{stage}").facts["keys"])
 
     def path_of(self, stage: str, number: int) -> Path:
-        key = self.plan.parts[number].key if stage == TEXTS else self._keys_of(stage)[str(number)]
-        return self._top / stage / _short(key)
+        texts = _short(self.plan.parts[number].key)
+        return self._top / stage / (texts if stage == TEXTS else f"{texts}-{_short(self._keys_of(stage)[str(number)])}")
+
+    def way_of(self, stage: str) -> dict[str, str]:
+        return {"way": read_output(self.folder / f"ask-{stage}").facts["way"]}
+
+    def other_answers(self, stage: str, number: int) -> list[Path]:
+        """Return where other questions about the same texts were answered, in the same way: much is the same."""
+        way = self.way_of(stage)
+        found = sorted((self._top / stage).glob(f"{_short(self.plan.parts[number].key)}-*"))
+        return [path for path in found if (path / outputs.TASK_FILE).is_file() and read_output(path).facts == way]
 
     def columns_of(self, measure: str, number: int) -> Path:
         """Return where a measure's columns of a slice are."""
@@ -181,7 +196,7 @@ class Work:
             used |= {self.path_of(TEXTS, part.number)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
         for stage in (OWN, VERIFY, SHORTENED):
-            used |= {self.path_of(stage, number) for number in self.numbers_asked(stage)}
+            used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
         for stage in (*STAGES, _PLANS):
             for path in (self._top / stage).iterdir() if (self._top / stage).is_dir() else []:
                 if path not in used:

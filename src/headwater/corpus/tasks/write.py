@@ -43,7 +43,7 @@ def write(context: WorkerContext, number: int) -> None:
             writer = _SliceWriter(part.source, writers)
             for line in read_lines(work.path_of(TEXTS, number) / DROPPED):
                 writers["dropped"].write(line)
-            decisions = work.asked(WRITE, number)
+            decisions = work.question(WRITE, number)
             at = 0
             for rows in _row_groups(Texts(work, part)):
                 decided = decisions.slice(at, len(rows)).to_pylist()
@@ -83,7 +83,8 @@ class _SliceWriter:
         if not decision["is_short"]:
             return None
         if self._pages is None:
-            rows = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE).to_pylist()
+            table = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE, ["record", "text", "cut", "cut_bytes"])
+            rows = table.to_pylist()
             self._pages = {row["record"]: row for row in rows}
         return self._pages[decision["record"]]
 
