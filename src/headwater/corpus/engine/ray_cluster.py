@@ -13,11 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headwater.core import errors
-from headwater.core.errors import ConfigError, HeadwaterError, PassingError
-from headwater.corpus.engine.engine import MAX_FAILURES, Failure
+from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.engine.workers import Workers
+from headwater.corpus.engine.workers import Worker, Workers, outcome_of
 from headwater.corpus.read.processes import limit_memory_
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
@@ -52,7 +51,7 @@ class RayCluster(Workers["_ActorWorker"]):
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         num_gpus = self._work.gpus if tasks and tasks[0].stage == GPU_COLUMNS else 0.0
         if num_gpus != self._num_gpus:
-            self._end_workers()
+            super().__exit__()
             self._num_gpus = num_gpus
         super().run(tasks, progress)
 
@@ -72,7 +71,7 @@ class RayCluster(Workers["_ActorWorker"]):
         options = {"num_cpus": 1, "num_gpus": self._num_gpus, "memory": memory}
         limit = 0 if self._num_gpus else memory  # it counts addresses, of which CUDA takes terabytes
         folder = str(self._work.folder.absolute())
-        return _ActorWorker(self._ray, self._actor.options(**options).remote(folder, os.getcwd(), limit))
+        return _ActorWorker(self._ray, self._actor.options(**options).remote(folder, os.getcwd(), limit), self._clock())
 
     @cached_property
     def _actor(self) -> Any:
@@ -102,80 +101,58 @@ class RayCluster(Workers["_ActorWorker"]):
         self._ray.shutdown()
 
 
-class _ActorWorker:
-    """An actor, as the process sees it that gives it tasks."""
+class _ActorWorker(Worker):
+    """A worker that is an actor; `why` it is lost, if it is."""
 
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray, self._actor = ray, actor
-        self.task: Task | None = None
+    def __init__(self, ray: Any, actor: Any, now: float) -> None:
+        super().__init__(now)
+        self._ray, self._actor, self.why = ray, actor, ""
         self.reference: Any = actor.start.remote()  # to what it will answer; no task before: there may be no room yet
-        self.why = ""
-        self._given_at = 0.0
-        self._outcomes: list[tuple[Task, Failure | None]] = []
 
     @property
     def is_idle(self) -> bool:
         return self.reference is None
 
     def give(self, task: Task, now: float) -> None:
-        self.task, self._given_at = task, now
+        super().give(task, now)
         self.reference = self._actor.do.remote(task.stage, task.number)
 
     def listen(self) -> None:
-        """Take up its answer; raise the error that a task raised when the user can act on it."""
+        """Take up its answer."""
         reference, self.reference = self.reference, None
         try:
-            kind, text = self._ray.get(reference)
+            message = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            self.why = str(error).strip().splitlines()[-1].strip().partition(". ")[0]
-            return
-        if kind == MemoryError.__name__:
-            self.why = text
-        elif kind != PassingError.__name__ and issubclass(getattr(errors, kind, Exception), HeadwaterError):
-            raise getattr(errors, kind)(text)
-        elif self.task is not None:
-            may_pass = kind == PassingError.__name__
-            failure = Failure(text if may_pass else f"{kind}: {text}", may_pass) if kind else None
-            self._outcomes.append((self.task, failure))
-            self.task = None
-
-    def taken_outcomes(self) -> list[tuple[Task, Failure | None]]:
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
-
-    def taken_bytes_read(self) -> int:
-        return 0
+            message = {"lost": str(error).strip().splitlines()[-1].strip().partition(". ")[0]}
+        self.why = message.get("lost", "")
+        self.take_up(message)
 
     def why_lost(self, settings: EngineSettings, now: float) -> str | None:
-        if self.task is not None and now - self._given_at > settings.task_seconds:
-            return f"it took more than {settings.task_seconds:g} seconds"
-        return self.why or None
+        return self.why or super().why_lost(settings, now)
 
     def end(self) -> None:
         self._ray.kill(self._actor)
 
 
 class _Actor:
-    """A process of the cluster. Its methods return the name and the text of an error, or nothing."""
+    """A process of the cluster. Its methods return messages, as those of this machine send them."""
 
     def __init__(self, folder: str, working_folder: str, memory_bytes: int) -> None:
         self._folder, self._working_folder, self._memory_bytes = Path(folder), working_folder, memory_bytes
 
-    def start(self) -> tuple[str, str]:
+    def start(self) -> dict[str, Any]:
         try:
             os.chdir(self._working_folder)  # that paths of sources and measures are relative to
             self._context = WorkerContext(self._folder)
         except (OSError, HeadwaterError) as error:
-            return ConfigError.__name__, f"a node of the Ray cluster doesn't see what this machine does: {error}"
+            text = f"a node of the Ray cluster doesn't see what this machine does: {error}"
+            return {"error": [ConfigError.__name__, text]}
         if self._memory_bytes:
             limit_memory_(self._memory_bytes)
-        return "", ""
+        return {}
 
-    def do(self, stage: str, number: int) -> tuple[str, str]:
+    def do(self, stage: str, number: int) -> dict[str, Any]:
         try:
-            run_task(self._context, Task(stage, number))
+            return outcome_of(lambda: run_task(self._context, Task(stage, number)))
         except MemoryError:
-            return MemoryError.__name__, f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"
-        except Exception as error:
-            return type(error).__name__, str(error)
-        return "", ""
+            return {"lost": f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"}
