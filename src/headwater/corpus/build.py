@@ -48,7 +48,18 @@ from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_miss
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
-from headwater.corpus.tasks.work import COLUMNS, OWN, SHORTENED, TEXTS, VERIFY, WRITE, Task, Work, begin_work
+from headwater.corpus.tasks.work import (
+    COLUMNS,
+    GPU_COLUMNS,
+    OWN,
+    SHORTENED,
+    TEXTS,
+    VERIFY,
+    WRITE,
+    Task,
+    Work,
+    begin_work,
+)
 from headwater.corpus.toml_tables import toml_table
 
 KEPT = ("train/", "validation/")  # what a corpus is told by
@@ -132,6 +143,7 @@ class _Build:
         self._do(TEXTS, parts)
         _require_few_failures(work, self._max_failed)
         self._do(COLUMNS, parts)
+        self._do(GPU_COLUMNS, parts)
         with open_columns(work) as connection:
             decisions = Decisions(work, connection)
             decisions.limit()

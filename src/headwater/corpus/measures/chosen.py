@@ -30,6 +30,7 @@ class ChosenMeasure:
     name: str
     depends_on: Mapping[str, Any]
     load: Callable[[], Measure]
+    gpus: float = 0
 
     def key(self, texts_key: str) -> str:
         """Return the key of its values of the texts of this key."""
@@ -66,7 +67,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
             )
         columns.update(kind.columns)
         facts = {"class": own.reference, "code": digest_code(own.reference, Path(), GROUP), "version": kind.version}
-        found.append(ChosenMeasure(name, facts, load))
+        found.append(ChosenMeasure(name, facts, load, kind.gpus))
     return found
 
 

@@ -32,6 +32,7 @@ from headwater.corpus.tasks.plan import Plan, write_plan
 
 _LAYOUT = "8"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE = "texts", "columns", "own", "verify", "shortened", "write"
+GPU_COLUMNS = "gpu_columns"  # of the measures that want GPUs
 STAGES = (TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
 _KEY_CHARACTERS = 20
@@ -161,12 +162,19 @@ class Work:
         return self._top / COLUMNS / f"{measure}-{_short(key)}"
 
     def is_done(self, task: Task) -> bool:
-        if task.stage == COLUMNS:
-            return not self.missing_measures(task.number)
+        if task.stage in (COLUMNS, GPU_COLUMNS):
+            return not self.missing_measures(task.number, task.stage)
         return self.path_of(task.stage, task.number).is_dir()
 
-    def missing_measures(self, number: int) -> list[str]:
-        return [name for name in self.measures if not self.columns_of(name, number).is_dir()]
+    def missing_measures(self, number: int, *stages: str) -> list[str]:
+        """Return the measures whose columns of a slice are not there, of some stages or of all."""
+        names = [each.name for each in self.measures.values() if not stages or _stage_of(each) in stages]
+        return [name for name in names if not self.columns_of(name, number).is_dir()]
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that a task of the measures wants that want some."""
+        return max(each.gpus for each in self.measures.values())
 
     @contextmanager
     def new_output(self, path: Path) -> Iterator[Output]:
@@ -193,6 +201,10 @@ class Work:
             for path in (self._top / stage).iterdir() if (self._top / stage).is_dir() else []:
                 if path not in used:
                     remove_folder(path)
+
+
+def _stage_of(measure: ChosenMeasure) -> str:
+    return GPU_COLUMNS if measure.gpus else COLUMNS
 
 
 def part_of(number: int) -> int:
