@@ -22,7 +22,7 @@ from headwater.corpus.samples.packages.installed import package_folder, package_
 from headwater.corpus.samples.packages.python import library_files
 from headwater.corpus.sources.settings import CorpusSettings
 
-CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
 
 

@@ -29,7 +29,7 @@ LEAST_MIN_WORDS = 2
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
-RedactedKind = Literal["email", "phone", "ip_address", "private_key", "token", "password"]
+RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
 
 
@@ -201,7 +201,8 @@ class RedactSettings(Settings):
     """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
-    """email; phone (of any country); ip_address (public); private_key; token (API); password."""
+    """email; phone (with + or after a word such as Tel.); ip_address (public); iban and card (by their check digits);
+    private_key; token (API); password."""
 
 
 class LicenceSettings(Settings):
