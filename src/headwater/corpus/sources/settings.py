@@ -29,7 +29,7 @@ LEAST_MIN_WORDS = 2
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
-RedactedKind = Literal["email", "phone", "ip_address", "private_key", "token", "password"]
+RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
 
 
@@ -152,11 +152,27 @@ class SourceSettings(Settings):
         return fetched
 
 
+class FieldSettings(Settings):
+    """Which fields of a set's records are looked for, where their names don't say it; `a.b` is b of the object a."""
+
+    question: list[str] = Field(min_length=1)
+    """What is asked."""
+    beside: list[str] | None = None
+    """Options and answers, of which one must stand beside the question. Unset: all other text of the record."""
+
+    @field_validator("question", "beside")
+    @classmethod
+    def _as_compared(cls, names: list[str] | None) -> list[str] | None:
+        return names and [name.lower().replace(" ", "_") for name in names]
+
+
 class DecontaminateSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus, found by runs of words that both share."""
 
     sets: dict[str, list[str]] = Field(min_length=1)
     """Files, folders and patterns of each set (JSONL, JSON, Parquet, text)."""
+    fields: dict[str, FieldSettings] = Field(default={})
+    """By a set's name, the fields of its records; unset, they are known by the names that most sets give them."""
     ngram_words: int = Field(default=13, ge=4, le=50)
     """A run of this many words that a document and an item share is a hit."""
     ngram_characters: int = Field(default=50, ge=10, le=200)
@@ -183,6 +199,8 @@ class DecontaminateSettings(Settings):
 
     @model_validator(mode="after")
     def _at_most_a_run(self) -> DecontaminateSettings:
+        if unknown := self.fields.keys() - self.sets.keys():
+            raise ValueError(f"fields names {min(unknown)!r}, which is no set of sets; name one of {sorted(self.sets)}")
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
         if self.min_characters > self.ngram_characters:
@@ -201,7 +219,8 @@ class RedactSettings(Settings):
     """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
-    """email; phone (of any country); ip_address (public); private_key; token (API); password."""
+    """email; phone (with + or after a word such as Tel.); ip_address (public); iban and card (by their check digits);
+    private_key; token (API); password."""
 
 
 class LicenceSettings(Settings):
