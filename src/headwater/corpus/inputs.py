@@ -10,6 +10,7 @@ from typing import Any
 
 import xxhash
 
+from headwater.core.code import digest_code
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
 from headwater.corpus.quality.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
@@ -20,7 +21,7 @@ from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
 from headwater.corpus.samples.packages.installed import package_folder, package_version
 from headwater.corpus.samples.packages.python import library_files
-from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import FORMATS_GROUP, CorpusSettings
 
 CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
@@ -36,7 +37,8 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 def deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
     of_sources = {"__all__": {"requires_all", "num_tokens"}}
-    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
+    # of formats their code decides, which is an input
+    return settings.model_dump(mode="json", exclude={"engine": True, "formats": True, "sources": of_sources})
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -94,7 +96,8 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
 
 def _quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
-    inputs = {}
+    code = {name: digest_code(each.class_, Path(), FORMATS_GROUP) for name, each in settings.formats.items()}
+    inputs = {f"(format {name})": digest for name, digest in code.items()}
     if settings.licences is not None:
         from headwater.corpus.licences.detection import patterns_version  # of few corpora
 
