@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_documents import epub, page_of, pdf_of_texts
+from made_documents import docx, epub, odt, page_of, pdf_of_texts, pptx
 from made_files import http, rows_as, warc, zipped
 
 from headwater.corpus.document import Document, Drop
@@ -56,6 +56,9 @@ SAMPLES: dict[str, tuple[str, Make]] = {
     "html": ("a.html", page_of),
     "xml": ("a.xml", lambda texts: f"<article>{''.join(f'<p>{text}</p>' for text in texts)}</article>".encode()),
     "epub": ("a.epub", epub),
+    "docx": ("a.docx", docx),
+    "pptx": ("a.pptx", pptx),
+    "odt": ("a.odt", odt),
     "pdf": ("a.pdf", pdf_of_texts),
     "warc": ("a.warc", crawl),
     "archive": ("a.zip", lambda texts: zipped({f"{n}.txt": text for n, text in enumerate(texts)})),

@@ -47,7 +47,7 @@ REFUSED = [
     ("a.parquet.gz", "words", "unknown_format", "decompress it"),
     *(
         (f"a.{each}", SUBTITLES, "unknown_format", f".{each.lower()} files")
-        for each in ("docx", "odt", "RTF", "eml", "srt")
+        for each in ("doc", "RTF", "eml", "srt")
     ),
     ("a.mbox.gz", SUBTITLES, "unknown_format", ".mbox files are not read; convert them to .txt or .html"),
     ("a.sqlite", SUBTITLES, "unknown_format", "convert them to .csv or .jsonl"),

@@ -53,11 +53,14 @@ FORMATS = {
     "parquet": Format("parquet pq", "arrow.read_parquet", records=True, on_disk=True),
     "arrow": Format("arrow feather", "arrow.read_arrow", records=True, on_disk=True),
     "epub": Format("epub", "epub.read_epub"),
+    "docx": Format("docx docm", "office.read_docx"),
+    "pptx": Format("pptx pptm", "office.read_pptx"),
+    "odt": Format("odt ott", "opendocument.read_odt"),
     "pdf": Format("pdf", "pdf.read_pdf", needs="pypdfium2"),
     "warc": Format("warc wet", "warc.read_warc", records=True, in_archives=False, needs="pyarrow"),  # zstd, brotli
     "archive": Format("zip whl tar", "archive.read_archive", records=True, in_archives=False, conversations=True),
     "to_convert": Format(
-        "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"
+        "doc rtf ppt xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"
     ),
     "unsupported": Format(
         "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf "
