@@ -11,11 +11,10 @@ import re
 import sys
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headwater.core.errors import ConfigError
 
@@ -105,7 +104,9 @@ def _module(path: Path, source: bytes) -> ModuleType:
     return module
 
 
-def _entry_point(name: str, group: str) -> EntryPoint:
+def _entry_point(name: str, group: str) -> Any:
+    from importlib.metadata import entry_points  # takes longer to import than all of this
+
     found = {each.name: each for each in entry_points(group=group)} if group else {}
     if name not in found:
         known = f"; installed are {', '.join(sorted(found))}" if found else "; no installed package adds any"

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from headwater.core.code import load_code
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limited_meta
-from headwater.corpus.read.own import load_format
 from headwater.corpus.sources.formats import Format, compression_of, conversion_hint, format_of
-from headwater.corpus.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.settings import CONVERSATIONS, FORMATS_GROUP
 
 BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO
@@ -168,10 +169,11 @@ Read = Callable[[InputFile, ReadLimits], Iterator[Document | Drop]]
 def reader_of(form: Format) -> Read:
     """Return what reads a format, its module imported or its own code run."""
     if form.is_own:
-        read: Read = load_format(form.reader)().pieces
-        return read
+        kind: Any = load_code(form.reader, Path(), FORMATS_GROUP)  # an OwnFormat: read.own has looked
+        own: Read = kind().pieces
+        return own
     module, _, function = form.reader.partition(".")
-    read = getattr(import_module(f"headwater.corpus.read.{module}"), function)
+    read: Read = getattr(import_module(f"headwater.corpus.read.{module}"), function)
     return read
 
 

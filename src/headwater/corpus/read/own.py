@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headwater.core.code import load_code
 from headwater.core.errors import ConfigError
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.sources.formats import COMPRESSIONS, Format
 from headwater.corpus.sources.settings import FORMATS_GROUP, FormatSettings
-
-if TYPE_CHECKING:
-    from headwater.corpus.read.input import InputFile
 
 _SUFFIX = re.compile(r"[a-z0-9_+-]{1,20}")
 
@@ -51,19 +48,15 @@ class OwnFormat:
             raise Unusable("parser_failed", f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def load_format(reference: str) -> type[OwnFormat]:
-    """Return the class that a reference names; raises ConfigError for anything else."""
-    found = load_code(reference, Path(), FORMATS_GROUP)
-    if not isinstance(found, type) or not issubclass(found, OwnFormat):
-        raise ConfigError(f"{reference} is no format; write class NAME(OwnFormat), from headwater.corpus.read.own")
-    return found
-
-
 def own_formats(formats: Mapping[str, FormatSettings]) -> dict[str, Format]:
     """Return the formats that a run file names, running their code. Raises ConfigError for what is wrong with one."""
     found, taken = dict[str, Format](), dict[str, str]()
     for name, settings in formats.items():
-        kind = load_format(settings.class_)
+        kind = load_code(settings.class_, Path(), FORMATS_GROUP)
+        if not isinstance(kind, type) or not issubclass(kind, OwnFormat):
+            raise ConfigError(
+                f"{settings.class_} is no format; write class NAME(OwnFormat), from headwater.corpus.read.own"
+            )
         suffixes = [suffix.lower().lstrip(".") for suffix in str(kind.suffixes).split()]
         for suffix in suffixes or [""]:
             if not _SUFFIX.fullmatch(suffix) or "." + suffix in COMPRESSIONS or suffix in taken:

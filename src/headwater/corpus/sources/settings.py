@@ -14,7 +14,6 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from headwater.core.code import find_code
 from headwater.core.config import Settings
-from headwater.corpus.sources.formats import FORMATS
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 
 TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -379,6 +378,8 @@ class CorpusSettings(Settings):
             if not name.replace("-", "").replace("_", "").isalnum() or name == "all":
                 raise ValueError(f"source name {name!r}: use letters, digits, - and _ (and not the word all)")
         for name in self.formats:
+            from headwater.corpus.sources.formats import FORMATS  # for the few that name one
+
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in FORMATS:
                 why = "is one of headwater's" if name in FORMATS else "use small letters, digits and _"
                 raise ValueError(f"format name {name!r}: {why}; choose another")
