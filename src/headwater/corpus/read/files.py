@@ -44,7 +44,8 @@ def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | 
 def limits_of(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
     shared = (settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
     of_source = source.text_column, source.encoding, source.errors
-    return ReadLimits(*shared, *of_source, settings.licences is not None, own_formats(settings.formats))
+    blocked = tuple(settings.blocked_hosts or ()), tuple(settings.blocked_urls or ())
+    return ReadLimits(*shared, *of_source, settings.licences is not None, own_formats(settings.formats), *blocked)
 
 
 def setting_of(name: str) -> str:

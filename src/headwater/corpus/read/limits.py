@@ -49,6 +49,8 @@ class ReadLimits:
     errors: str = "replace"
     finds_licences: bool = False
     own_formats: Formats = field(default_factory=dict)
+    blocked_hosts: tuple[str, ...] = ()
+    blocked_urls: tuple[str, ...] = ()
 
     def format(self, name: str) -> Format:
         """Return the format of this name."""

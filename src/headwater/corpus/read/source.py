@@ -13,6 +13,7 @@ from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
+from headwater.corpus.read.blocked import without_blocked
 from headwater.corpus.read.files import Splits, limits_of, setting_of, source_files
 from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -44,7 +45,8 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
 
 def read_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield what is in some of the files of the source `name`, as `read_source` does; a skipped one is a drop."""
-    yield from _without_personal_columns(_pieces_of_files(files, name, settings), settings)
+    pieces = without_blocked(_pieces_of_files(files, name, settings), limits_of(settings, settings.sources[name]))
+    yield from _without_personal_columns(pieces, settings)
 
 
 def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings) -> Iterator[Piece]:

@@ -59,9 +59,7 @@ FORMATS = {
     "pdf": Format("pdf", "pdf.read_pdf", needs="pypdfium2"),
     "warc": Format("warc wet", "warc.read_warc", records=True, in_archives=False, needs="pyarrow"),  # zstd, brotli
     "archive": Format("zip whl tar", "archive.read_archive", records=True, in_archives=False, conversations=True),
-    "to_convert": Format(
-        "doc rtf ppt xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"
-    ),
+    "to_convert": Format("doc rtf ppt xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"),
     "unsupported": Format(
         "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf "
         "otf so dll dylib exe a o obj class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf"

@@ -346,6 +346,10 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
     formats: dict[str, FormatSettings] = {}
     """Formats of your own, by a name for each. They count before headwater's for files with their suffixes."""
+    blocked_hosts: list[str] | None = None
+    """Files of hosts, one a line, # for comments: pages of these and of hosts below them aren't read. Unset: none."""
+    blocked_urls: list[str] | None = None
+    """Files of addresses of pages, as `blocked_hosts`: each stands for itself alone."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     fetched_dir: str = "texts"
@@ -371,6 +375,12 @@ class CorpusSettings(Settings):
     seed: int = 0
     """Of the split and of the almanac."""
     engine: EngineSettings = EngineSettings()
+
+    @field_validator("blocked_hosts", "blocked_urls")
+    @classmethod
+    def _absolute(cls, paths: list[str] | None) -> list[str] | None:
+        # for processes that start elsewhere
+        return None if paths is None else [os.path.abspath(Path(path).expanduser()) for path in paths]
 
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:
