@@ -74,6 +74,10 @@ def _deciding(corpus: CorpusSettings, mixture: MixtureSettings) -> dict[str, Any
     deciding = corpus.model_dump(mode="json", exclude=_OTHERS)
     if (kept_out := deciding["decontaminate"]) is not None:
         kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
+    for name in ("blocked_hosts", "blocked_urls"):
+        deciding[name] = [_last_name(path) for path in deciding[name] or ()] or None
+    for each in deciding["formats"].values():
+        each["class"] = _last_name(each["class"])
     if deciding["quality"]["classifier"] is not None:
         deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
     return {**deciding, "mixture": mixture.model_dump(mode="json"), "seed": corpus.seed}

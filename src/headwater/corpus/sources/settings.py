@@ -67,7 +67,7 @@ def parse_names(text: str) -> list[PackageName]:
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and its origin (exactly one of paths, paths_file, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (one of paths, paths_file, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind.
