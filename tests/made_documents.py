@@ -22,19 +22,23 @@ def epub(texts: Sequence[str]) -> bytes:
     return zipped({"META-INF/container.xml": CONTAINER, "book.opf": package, **pages})
 
 
-def pdf_of_texts(texts: Sequence[str]) -> bytes:
-    """Return a book of a page a text, in lines of twelve words."""
+def pdf_of_places(pages: Sequence[Sequence[tuple[int, int, str]]], info: str = "", points: int = 10) -> bytes:
+    """Return a PDF of lines at these places of its pages, in letters of so many points."""
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Courier >>"]
-    for text in texts:
-        words = text.split()
-        lines = [" ".join(words[at : at + 12]) for at in range(0, len(words), 12)]
-        shown = "\n".join(f"1 0 0 1 40 {800 - 4 * at} Tm ({line}) Tj" for at, line in enumerate(lines))
-        objects.append(pdf_stream(f"BT /F1 3 Tf\n{shown}\nET"))
+    for placed in pages:
+        shown = "\n".join(f"1 0 0 1 {x} {y} Tm ({text}) Tj" for x, y, text in placed)
+        objects.append(pdf_stream(f"BT /F1 {points} Tf\n{shown}\nET"))
         of = f"/Contents {len(objects)} 0 R /Resources << /Font << /F1 3 0 R >> >>"
         objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] {of} >>")
-    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(texts)))
-    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(texts)} >>"
-    return pdf(objects)
+    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(pages)))
+    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>"
+    return pdf([*objects, f"<< {info} >>"], more=f"/Info {len(objects) + 1} 0 R")
+
+
+def pdf_of_texts(texts: Sequence[str]) -> bytes:
+    """Return a book of a page a text, in lines of twelve words."""
+    lines = ([" ".join(text.split()[at : at + 12]) for at in range(0, len(text.split()), 12)] for text in texts)
+    return pdf_of_places([[(40, 800 - 4 * at, line) for at, line in enumerate(page)] for page in lines], points=3)
 
 
 # ---- what offices write: OPC (DOCX, PPTX) by its relations, and ODT
