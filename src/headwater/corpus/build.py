@@ -264,4 +264,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.package or source.builtin)])
+    return ", ".join(source.paths or source.fetched or [str(source.paths_file or source.package or source.builtin)])

