@@ -35,6 +35,7 @@ from headwater.runs.library.checked import (
     require_none,
 )
 from headwater.runs.result import RunResult
+from headwater.runs.run_data import read_run
 from headwater.runs.running import Call
 from headwater.runs.tuned import answers_messages
 from headwater.train.trackers import keep_local
@@ -115,6 +116,8 @@ def evaluate(
     if tasks is None:
         require_none("is of --tasks", limit=limit, chat=chat)
     config = config_of_run(folder_of(run))
+    if (lost := read_run(config.run_dir).damage) is not None:
+        say(lost)
     if tasks is None and write_tasks is None and text is None:
         return evaluate_stage(config, say)
     from headwater.runs.library import evaluating
