@@ -77,15 +77,15 @@ def tune(
 
     As `headwater downstream sft` does. `base` is a run, or a model of other people's; `data` a file or a folder of
     conversations (JSON lines), or a list of them. The new run has `name`, or that of the base with -sft, and its file
-    NAME.toml is in the current folder. `replay` is the share of the loss that is the base's own text, against
-    forgetting. The same call resumes. Raises DataError where no conversation can be learned from.
+    NAME.toml, `settings` in it, is in the current folder. `replay` is the share of the loss that is the base's own
+    text, against forgetting. The same call resumes. Raises DataError where no conversation can be learned from.
 
         headwater.Model.load(headwater.tune("runs/mine", "talks.jsonl")).chat("Hello")
     """
     from headwater.runs.library.tuning import write_tuning_file  # torch
 
-    path = write_tuning_file(name_of(base), paths_of(data), name, replay, say)
-    return run(path, say=say, **settings)
+    path = write_tuning_file(name_of(base), paths_of(data), name, replay, say, overrides_of(settings))
+    return run(path, say=say)
 
 
 @checked
