@@ -2,8 +2,9 @@
 
 A mutant is one change of an operator, number, comparison, condition or loop. Those that change only an annotation,
 a docstring or the words of an error are left out: no test should notice them. The tests run in a process forked from
-one that has torch loaded, in a copy of the tree, those first that name the changed module. Each mutant that no test notices is printed with its line. The draw
-depends on the seed and the modules' text alone: the same code gives the same mutants whatever its tests are.
+one that has torch loaded, in a copy of the tree; those that import the changed module come first. Each mutant that no
+test notices is printed with its line. The draw depends on the seed and the modules' text alone: the same code gives the
+same mutants whatever its tests are.
 
 Run: make mutants
 """
