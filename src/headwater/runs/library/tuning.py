@@ -123,7 +123,7 @@ def write_tuning_file(
     why, tables = _run_file(
         name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {}
     )
-    text = run_file(why, reduce(Given.with_override, overrides, Given(tables)).table)
+    text = run_file(why, dict(reduce(Given.with_override, overrides, Given(tables)).table))
     if path.exists() and not _says(path, text):
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
