@@ -24,7 +24,7 @@ from headwater.page.serve.refusal import Refusal
 from headwater.runs.summary import NoRunError, RunsFolder
 
 if TYPE_CHECKING:
-    from headwater.page.serve.engine import Engine
+    from headwater.page.serve.engine import GenerationEngine
 
 ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.picture", "assets"), ("plotly", "package_data")]
 PAGES = {"/": "live.html", "/playground": "playground.html"}
@@ -32,7 +32,7 @@ PAGES = {"/": "live.html", "/playground": "playground.html"}
 
 def make_app(
     runs: Path,
-    engine: Engine | None = None,
+    engine: GenerationEngine | None = None,
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
     answering: Path | None = None,
