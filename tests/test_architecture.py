@@ -224,6 +224,14 @@ def test_package_init_files_hold_only_a_docstring():
     ], full
 
 
+def test_a_name_of_a_public_class_is_that_of_one_thing():
+    found: dict[str, list[str]] = {}
+    for path, node in nodes(ast.ClassDef):
+        if not node.name.startswith("_"):
+            found.setdefault(node.name, []).append(place(path, node))
+    assert not {name: places for name, places in found.items() if len(places) > 1}
+
+
 def test_no_relative_imports():
     assert not [place(path, node) for path, node in nodes(ast.ImportFrom) if node.level]
 

@@ -60,7 +60,7 @@ const showList = (runs) => {
   askAgain(comparison, [...state.checked].map((name) => `${name} ${versions.get(name)}`).join());
 };
 
-// ask for charts again where their records are others by now
+// ask for charts again if their records are others by now
 const askAgain = async (shown, version) => {
   if (shown.version === version || performance.now() < (shown.restsUntil ?? 0)) return;
   shown.version = version;
