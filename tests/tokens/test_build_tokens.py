@@ -148,7 +148,7 @@ def test_a_build_that_was_killed_goes_on_where_it_stopped(corpus_dir, tokenizer,
     assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["tokens"]
 
 
-@pytest.mark.parametrize("place", ["shards/*/*.bin", "shards/*/task.json", "pieces/*/arrays.bin", "pieces/*/task.json"])
+@pytest.mark.parametrize("place", ["shards/*/*.bin", "shards/*/task.json", "pieces/*/ids.bin", "pieces/*/task.json"])
 def test_what_was_damaged_meanwhile_is_encoded_again_and_nothing_before_it(
     corpus_dir, tokenizer, tmp_path, in_pieces, place
 ):

@@ -48,7 +48,18 @@ from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_miss
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
-from headwater.corpus.tasks.work import COLUMNS, OWN, SHORTENED, TEXTS, VERIFY, WRITE, Task, Work, begin_work
+from headwater.corpus.tasks.work import (
+    COLUMNS,
+    GPU_COLUMNS,
+    OWN,
+    SHORTENED,
+    TEXTS,
+    VERIFY,
+    WRITE,
+    Task,
+    Work,
+    begin_work,
+)
 from headwater.corpus.toml_tables import toml_table
 
 KEPT = ("train/", "validation/")  # what a corpus is told by
@@ -94,6 +105,7 @@ def build_corpus(
         "kept_by": _merged(KeptBy(), work, WRITE, "kept_by").as_dict(),
         **findings(settings, notes, balance, searched),
         "inputs": inputs,
+        "plan": work.folder.name,
         "settings": deciding(settings),
     }
     try:
@@ -131,14 +143,15 @@ class _Build:
         self._do(TEXTS, parts)
         _require_few_failures(work, self._max_failed)
         self._do(COLUMNS, parts)
+        self._do(GPU_COLUMNS, parts)
         with open_columns(work) as connection:
             decisions = Decisions(work, connection)
             decisions.limit()
-            self._do(OWN, work.numbers_asked(OWN))
+            self._do(OWN, work.numbers_in_question(OWN))
             decisions.pair()
-            self._do(VERIFY, work.numbers_asked(VERIFY))
+            self._do(VERIFY, work.numbers_in_question(VERIFY))
             decisions.shorten()
-            self._do(SHORTENED, work.numbers_asked(SHORTENED))
+            self._do(SHORTENED, work.numbers_in_question(SHORTENED))
             for source in decisions.split():
                 self._say(
                     f"{source}: each document has a passage in common with another one, so that some of what is held "
@@ -251,4 +264,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.package or source.builtin)])
+    return ", ".join(source.paths or source.fetched or [str(source.paths_file or source.package or source.builtin)])

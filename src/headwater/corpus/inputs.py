@@ -10,6 +10,8 @@ from typing import Any
 
 import xxhash
 
+from headwater.core.code import digest_code
+from headwater.core.errors import DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
 from headwater.corpus.contents import Contents, content_of
 from headwater.corpus.measures.language import model_file, model_is_installed
@@ -19,10 +21,12 @@ from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
 from headwater.corpus.samples.packages.installed import package_folder, package_version
 from headwater.corpus.samples.packages.python import library_files
+from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
 from headwater.corpus.sources.settings import CorpusSettings
 
 CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
+_BY_DIGEST = ("formats", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
 
 
 def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
@@ -34,8 +38,8 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 def deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
-    of_sources = {"__all__": {"requires_all", "num_tokens"}}
-    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
+    excluded: dict[str, Any] = {"engine": True, "sources": {"__all__": {"requires_all", "num_tokens"}}}
+    return settings.model_dump(mode="json", exclude=excluded | dict.fromkeys(_BY_DIGEST, True))
 
 
 def corpus_inputs(settings: CorpusSettings, contents: Contents | None = None) -> dict[str, str]:
@@ -97,9 +101,15 @@ def _source_digest(name: str, settings: CorpusSettings, contents: Contents) -> s
 
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
-    inputs = {}
+    code = {name: digest_code(each.class_, Path(), FORMATS_GROUP) for name, each in settings.formats.items()}
+    inputs = {f"(format {name})": digest for name, digest in code.items()}
+    for name in ("blocked_hosts", "blocked_urls"):
+        files = [(Path(path), Path(path).name) for path in getattr(settings, name) or ()]
+        if missing := [path for path, _ in files if not path.is_file()]:
+            raise DataError(f"corpus.{name}: there is no file {missing[0]}; correct it")
+        inputs |= {f"({name})": _files_digest(files, content_of)} if files else {}
     if settings.licences is not None:
-        from headwater.corpus.licences.detection import patterns_version  # of few corpora
+        from headwater.corpus.licences.texts import patterns_version  # of few corpora
 
         inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages

@@ -73,8 +73,7 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
     `found` is what the file holds, where the caller has it.
     """
     if is_unmade(corpus_dir):
-        has_work = work_folder(corpus_dir).is_dir()
-        if has_failed(corpus_dir) and not has_work:
+        if has_failed(corpus_dir):
             raise DataError(
                 f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show RUN "
                 "--dropped` shows what it dropped, and why"
@@ -82,7 +81,7 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
         raise DataError(
             f"{corpus_dir} is not built to its end: what a build has done so far lies beside it; "
             "`headwater corpus build RUN.toml` resumes it"
-            if has_work
+            if work_folder(corpus_dir).is_dir()
             else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
         )
     manifest = read_manifest_or_none(corpus_dir) if found is None else found

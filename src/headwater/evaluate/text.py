@@ -10,13 +10,11 @@ from typing import Literal
 import numpy as np
 
 from headwater.core.errors import EvaluationError
-from headwater.core.intervals import Estimate, ratio_estimate
+from headwater.core.intervals import MIN_DOCUMENTS, Estimate, ratio_estimate
 from headwater.evaluate.baselines import Stream
 from headwater.evaluate.generate import windows
 from headwater.evaluate.scorer import Scorer
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-
-MIN_DOCUMENTS = 20  # of which an interval is of; of fewer, it is of their passages
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 
 from headwater.core.errors import StorageError, storage_errors
-from headwater.core.files import discard, flush, remove_folder, share_file
+from headwater.core.files import DigestedFile, discard, flush, remove_folder, share_file
 from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
-from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
-LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
-_ARRAYS = "arrays.bin"
+LAYOUT = "2"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,17 @@ class Piece:
     first: int
     end: int
 
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        path = self.folder / f"{name}.bin"
+        return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+
     def documents(self, start: int) -> Iterator[EncodedDocument]:
         """Yield its documents from number `start` on; their ids are views of the disk."""
-        arrays = ArrayFile(self.folder / _ARRAYS)
-        bounds = np.concatenate([[0], np.cumsum(arrays.map("lengths"))]).astype(np.int64)
-        ids, sizes = arrays.map("ids"), arrays.map("num_bytes")
-        targets = arrays.map("is_target") if "is_target" in arrays else None
-        names = [json.loads(line) for line in arrays.map("names").tobytes().split(b"\n") if line]
+        arrays = {name: self._map(name, dtype) for name, dtype in read_output(self.folder).facts["dtypes"].items()}
+        ids, lengths, sizes = arrays["ids"], arrays["lengths"], arrays["num_bytes"]
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        targets = arrays.get("is_target")
+        names = [json.loads(line) for line in arrays["names"].tobytes().split(b"\n") if line]
         for at in range(start - self.first, self.end - self.first):
             own = slice(bounds[at], bounds[at + 1])
             yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
@@ -120,8 +122,12 @@ class SourceWork:
             }
             if documents[0].is_target is not None:
                 arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
-            output.digests = {_ARRAYS: write_arrays(output.folder / _ARRAYS, arrays)}
+            for name, values in arrays.items():
+                with DigestedFile(output.folder / f"{name}.bin") as file:
+                    file.write(np.ascontiguousarray(values))
+                output.digests[f"{name}.bin"] = file.digest
             output.facts = {"first": first, "end": first + len(documents)}
+            output.facts["dtypes"] = {name: values.dtype.str for name, values in arrays.items()}
         return Piece(self._pieces / f"{first:09d}", first, first + len(documents))
 
     def forget_pieces(self, before: int) -> None:

@@ -178,7 +178,7 @@ def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkey
     plain = CorpusSettings.model_validate(sources)
     judged = CorpusSettings.model_validate({**sources, "licences": {"allow": ["MIT"]}})
     before = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
-    monkeypatch.setattr("headwater.corpus.licences.detection.patterns_version", lambda: "others")
+    monkeypatch.setattr("headwater.corpus.licences.texts.patterns_version", lambda: "others")
     after = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
     assert before[0] == after[0]
     assert before[1] != after[1]

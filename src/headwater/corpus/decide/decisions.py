@@ -119,7 +119,7 @@ class Decisions:
 
     def pair(self) -> None:
         """Find pairs that may be near duplicates, and ask for those to be verified that signatures leave unsure."""
-        own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_asked(OWN)]
+        own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_in_question(OWN)]
         if not self._settings.dedup.near:
             self._connection.execute("delete from compared")
         find_pairs(self._connection, numbered(own, OWN_SCHEMA))
@@ -134,12 +134,10 @@ class Decisions:
         ).to_arrow_table()
         parts = self._work.plan.parts
 
-        def texts_of(number: int, asked: pa.Table) -> list[Any]:
+        def texts_of(number: int, table: pa.Table) -> list[Any]:
             # pairs have numbers, the slice's own among them, which change with the slices before it
-            return [
-                number,
-                *(parts[each].key for each in np.unique(asked.column("earlier").to_numpy() >> np.uint64(32))),
-            ]
+            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(32))
+            return [number, *(parts[each].key for each in others)]
 
         dedup = self._settings.dedup.model_dump(mode="json")
         least = self._settings.rules.web.min_words
@@ -151,7 +149,7 @@ class Decisions:
     def shorten(self) -> None:
         """Decide about near duplicates, and ask for pages that stay to be cut."""
         run, connection = self._connection.execute, self._connection
-        for number in self._work.numbers_asked(VERIFY):
+        for number in self._work.numbers_in_question(VERIFY):
             connection.register("verified", self._answer(VERIFY, number, PAIRS_FILE))
             run("insert into alike select later, earlier from verified")
         pairs = connection.sql("select later, earlier from alike order by later, earlier").to_arrow_table()
@@ -189,19 +187,19 @@ class Decisions:
         tables = dict(by_part(table))
         empty = table.slice(0, 0)
         empty = empty.drop_columns(["number"]).add_column(0, "record", pa.array([], pa.int64()))
-        shortened = work.numbers_asked(SHORTENED)
+        shortened = work.numbers_in_question(SHORTENED)
 
         def place_of(number: int, _: pa.Table) -> list[Any]:
             pages = work.path_of(SHORTENED, number).name if number in shortened else ""
             return [work.plan.parts[number].index, pages]
 
-        asked = ((part.number, tables.get(part.number, empty)) for part in work.plan.parts)
-        self._ask(WRITE, asked, place_of, shard_bytes=settings.shard_bytes)
+        tables_of_all = ((part.number, tables.get(part.number, empty)) for part in work.plan.parts)
+        self._ask(WRITE, tables_of_all, place_of, shard_bytes=settings.shard_bytes)
         return [name for name, split in self._splits.items() if split.is_shared]
 
     def _make_shortened(self) -> None:
         """Make the table `shortened`: pages without common lines, with the limit that what is left breaks."""
-        run, numbers = self._connection.execute, self._work.numbers_asked(SHORTENED)
+        run, numbers = self._connection.execute, self._work.numbers_in_question(SHORTENED)
         run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:

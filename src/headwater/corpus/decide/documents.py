@@ -20,7 +20,7 @@ from headwater.corpus.step import Candidate, Cut
 from headwater.corpus.words import WordHasher
 
 
-class Fate(NamedTuple):
+class Judgement(NamedTuple):
     """A document as the steps leave it, and why it is dropped, if it is; what was cut out of it."""
 
     document: Document
@@ -29,16 +29,18 @@ class Fate(NamedTuple):
     cuts: tuple[Cut, ...] = ()
 
 
-def judged(documents: Iterable[Document], settings: CorpusSettings) -> list[Fate]:
+def judged(documents: Iterable[Document], settings: CorpusSettings) -> list[Judgement]:
     """Return what becomes of each document alone: copies of one another are not looked for."""
     steps, hasher = make_steps(settings), WordHasher()
     verdicts = [apply_steps(steps, Candidate(document, hasher)) for document in documents]
-    fates = [Fate(verdict.candidate.document, verdict.reason, verdict.because, verdict.cuts) for verdict in verdicts]
+    found = [
+        Judgement(verdict.candidate.document, verdict.reason, verdict.because, verdict.cuts) for verdict in verdicts
+    ]
     left = [number for number, verdict in enumerate(verdicts) if verdict.reason is None]
     candidates = [verdicts[number].candidate for number in left]
     for number, reason, because in _broken(left, candidates, settings):
-        fates[number] = fates[number]._replace(reason=reason, because=because)
-    return fates
+        found[number] = found[number]._replace(reason=reason, because=because)
+    return found
 
 
 def _broken(numbers: list[int], candidates: list[Candidate], settings: CorpusSettings) -> list[tuple[int, str, str]]:

@@ -20,7 +20,7 @@ from headwater.corpus.decide.columns import beside_texts, open_columns
 from headwater.corpus.decide.decisions import describe_columns, make_documents, measures_of_limits
 from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
-from headwater.corpus.inputs import corpus_inputs, corpus_key
+from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
 from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import how_read
@@ -53,19 +53,17 @@ class Tuned:
     samples: dict[str, list[dict[str, Any]]]
 
 
-def tune(
-    corpus_dir: Path, settings: CorpusSettings, other: CorpusSettings, column: str | None = None, num_samples: int = 3
-) -> Tuned:
-    """Return what the limits of `other` would keep of a corpus that was built with `settings`.
+def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num_samples: int = 3) -> Tuned:
+    """Return what the limits of `other` would keep of a corpus, beside those that it was built with.
 
     With a column its histogram and quantiles. Samples are texts on which both differ, and texts at a random place on
     either side. Raises DataError where the corpus' work isn't there, ConfigError for a column that no measure has, or
     for other settings than limits.
     """
-    work = _work_of(corpus_dir, settings)
+    work = work_of(corpus_dir)
     _require_limits_alone(work, other)
     with open_columns(work) as connection:
-        before = _reasons(connection, make_documents(work, connection, settings), "before")
+        before = _reasons(connection, make_documents(work, connection, work.plan.settings), "before")
         after = _reasons(connection, make_documents(work, connection, other), "after")
         parts = {"part": pa.array([part.number for part in work.plan.parts], pa.uint64())}
         connection.register("parts", pa.table({**parts, "source": [part.source for part in work.plan.parts]}))
@@ -84,19 +82,17 @@ def tune(
         return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples)
 
 
-def _work_of(corpus_dir: Path, settings: CorpusSettings) -> Work:
-    """Return the work that the corpus was built with, or a plan that asks the same of the same texts."""
-    inputs = corpus_inputs(settings)
-    folder = plan_folder(corpus_dir, corpus_key(settings, inputs))
+def work_of(corpus_dir: Path) -> Work:
+    """Return the work of the build that made a corpus, or that kept too little; raise DataError where it is gone."""
+    failed = failed_build_folder(corpus_dir)
+    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
+    folder = plan_folder(corpus_dir, str(manifest.get("plan")))
     if not folder.is_dir():
         raise DataError(
-            f"{work_folder(corpus_dir)} doesn't hold what these settings read; `headwater corpus build RUN` makes it"
+            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; `headwater corpus build RUN` makes "
+            "it again when its corpus isn't there"
         )
-    work = Work(folder)
-    missing = [part for part in work.plan.parts if work.missing_measures(part.number)]
-    if missing:
-        raise DataError(f"{missing[0]} isn't measured to its end; `headwater corpus build RUN` does that")
-    return work
+    return Work(folder)
 
 
 def _require_limits_alone(work: Work, other: CorpusSettings) -> None:

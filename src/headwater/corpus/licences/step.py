@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from headwater.corpus.document import Document
+from headwater.corpus.licences.heads import licence_of_head
 from headwater.corpus.licences.names import all_of, spdx_of
-from headwater.corpus.licences.texts import licence_of_head
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, canonical, is_allowed
 from headwater.corpus.step import Candidate, Step, Verdict

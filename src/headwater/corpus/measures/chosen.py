@@ -30,6 +30,7 @@ class ChosenMeasure:
     name: str
     depends_on: Mapping[str, Any]
     load: Callable[[], Measure]
+    gpus: float = 0
 
     def key(self, texts_key: str) -> str:
         """Return the key of its values of the texts of this key."""
@@ -53,8 +54,8 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     if settings.languages is not None:
         found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
     if settings.quality.classifier is not None:
-        asked = {"label": settings.quality.label, "kinds": settings.quality.kinds}
-        classifier = {**asked, "model": inputs["(classifier)"]}
+        of_label = {"label": settings.quality.label, "kinds": settings.quality.kinds}
+        classifier = {**of_label, "model": inputs["(classifier)"]}
         found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
     columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
     for name, own in settings.measures.items():
@@ -65,27 +66,27 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
                 f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
             )
         columns.update(kind.columns)
-        facts = {"class": own.reference, "code": digest_code(own.reference, Path(), GROUP), "version": kind.version}
-        found.append(ChosenMeasure(name, facts, load))
+        facts = {"code": digest_code(own.class_, Path(), GROUP), "version": kind.version}
+        found.append(ChosenMeasure(name, facts, load, kind.gpus))
     return found
 
 
 def load_measure(name: str, own: MeasureSettings) -> Measure:
     """Return a measure of the user's own; raise ConfigError where its class can't be one."""
     setting = f"corpus.measures.{name}"
-    found = load_code(own.reference, Path(), GROUP, setting)
+    found = load_code(own.class_, Path(), GROUP)
     if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:
         raise ConfigError(
-            f"{setting}: {own.reference} is not a measure: it must be a class derived from headwater.corpus.Measure "
+            f"{setting}: {own.class_} is not a measure: it must be a class derived from headwater.corpus.Measure "
             "with `columns` and a method `measure`"
         )
     if unknown := set(found.kinds or ()) - set(KINDS):
-        raise ConfigError(f"{setting}: {own.reference}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
+        raise ConfigError(f"{setting}: {own.class_}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
     try:
         return found()
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{setting}: {own.reference} can't be made without arguments: {what}") from error
+        raise ConfigError(f"{setting}: {own.class_} can't be made without arguments: {what}") from error
 
 
 def _ours(name: str, kind: type[Measure], load: Callable[[], Measure], depends_on: Mapping[str, Any]) -> ChosenMeasure:

@@ -50,12 +50,12 @@ class Quality(Measure):
     def __init__(self, settings: QualitySettings) -> None:
         assert settings.classifier is not None
         self._score = label_scorer(Path(settings.classifier), settings.label)
-        self._asked = settings.kinds
+        self._kinds = settings.kinds
 
     def measure_candidates(self, candidates: Sequence[Candidate]) -> Mapping[str, Sequence[Any]]:
         return {"quality": [self._of(candidate) for candidate in candidates]}
 
     def _of(self, candidate: Candidate) -> float | None:
         kind = candidate.document.kind
-        is_asked = kind not in EXEMPT_KINDS if self._asked is None else kind in self._asked
-        return self._score(candidate.document.text) if is_asked else None
+        applies = kind not in EXEMPT_KINDS if self._kinds is None else kind in self._kinds
+        return self._score(candidate.document.text) if applies else None

@@ -30,23 +30,23 @@ _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
 _OWN = {"bands": pa.list_(pa.uint64()), "signature": pa.binary()}
 _SHORTENED = {"text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
-_ASKED = {"record": pa.int64(), "asked": pa.uint64()}
+_QUESTION = {"record": pa.int64(), "question": pa.uint64()}
 
 
 def find_own_text(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write the bands of pages' own text, none of those that have too little of it."""
     known = _known(context, OWN, number, OWN_FILE)
     rows = []
-    for record, asked, keys, document in _pages(context, OWN, number):
-        row = known.get((record, asked))
+    for record, question, keys, document in _pages(context, OWN, number):
+        row = known.get((record, question))
         if row is None:
             own = own_words(context, document(), keys)
             bands, signature = context.keys.minhash_of(own) if own is not None else ([], None)
-            row = {"record": record, "asked": asked, "bands": bands, "signature": signature}
+            row = {"record": record, "question": question, "bands": bands, "signature": signature}
         rows.append(row)
     with context.work.new_output(context.work.path_of(OWN, number)) as output:
         output.facts = context.work.way_of(OWN)
-        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, pa.schema(_ASKED | _OWN)))
+        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _OWN)))
 
 
 def shorten_pages(context: WorkerContext, number: int) -> None:
@@ -55,14 +55,14 @@ def shorten_pages(context: WorkerContext, number: int) -> None:
     statistics = context.statistics
     known = _known(context, SHORTENED, number, SHORTENED_FILE)
     rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
-    for record, asked, keys, of_page in _pages(context, SHORTENED, number):
-        row = known.get((record, asked))
+    for record, question, keys, of_page in _pages(context, SHORTENED, number):
+        row = known.get((record, question))
         if row is None:
             document = of_page()
             text, cut = context.boilerplate.without(document, keys)
             shorter = replace(document, text=clean(text, document.kind))
             sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
-            row = {"record": record, "asked": asked, "text": shorter.text, "cut": cut, **sizes}
+            row = {"record": record, "question": question, "text": shorter.text, "cut": cut, **sizes}
             new.append(len(rows))
             candidates.append(Candidate(shorter, context.hasher))
         rows.append(row)
@@ -73,7 +73,7 @@ def shorten_pages(context: WorkerContext, number: int) -> None:
     columns = dict(zip(of_statistics.names, of_statistics.types))
     with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
         output.facts = context.work.way_of(SHORTENED)
-        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, pa.schema(_ASKED | _SHORTENED | columns)))
+        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _SHORTENED | columns)))
 
 
 def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[tuple[int, int], dict[str, Any]]:
@@ -81,7 +81,7 @@ def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[t
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for path in context.work.other_answers(stage, number):
         for row in read_table(path / file).to_pylist():
-            found[row["record"], row["asked"]] = row
+            found[row["record"], row["question"]] = row
     return found
 
 
@@ -90,8 +90,8 @@ def _pages(
 ) -> Iterator[tuple[int, int, set[int], Callable[[], Document]]]:
     """Yield the pages that a stage is asked about: number, hash of the keys of common lines, these, and the page."""
     texts = Texts(context.work, context.work.plan.parts[number])
-    asked = context.work.asked(stage, number)
-    for record, keys in zip(asked.column("record").to_pylist(), asked.column("keys").to_pylist()):
+    table = context.work.question(stage, number)
+    for record, keys in zip(table.column("record").to_pylist(), table.column("keys").to_pylist()):
         value = xxhash.xxh3_64_intdigest(np.array(keys, dtype=np.uint64).tobytes())
         yield record, value, set(keys), partial(texts.document, record)
 

@@ -22,6 +22,7 @@ from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
+BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
 TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
@@ -113,7 +114,7 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
     """Return all that decides how a source's files become texts, beside the files: no measure, and no limit."""
     of_all = {"max_document_characters", "max_line_bytes", "max_file_bytes", "seed", "decontaminate", "redact"}
     notices = {name: getattr(settings.rules, name).cut_notices for name in ("prose", "web", "reference", "text")}
-    kept_out = {name: digest for name, digest in inputs.items() if name.startswith(("decontaminate:", "(licence"))}
+    kept_out = {name: digest for name, digest in inputs.items() if name.startswith(BESIDE_FILES)}
     return {
         "version": TEXTS_VERSION,
         "source": source,

@@ -36,9 +36,9 @@ _OPEN_FILES = 64
 def verify(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write the pairs, of its documents with earlier ones, that are similar enough."""
     comparison = _Comparison(context)
-    asked = context.work.asked(VERIFY, number).to_pylist()
+    pairs = context.work.question(VERIFY, number).to_pylist()
     found = list[dict[str, int]]()
-    for record, rows in groupby(asked, key=lambda row: int(row["record"])):
+    for record, rows in groupby(pairs, key=lambda row: int(row["record"])):
         later = (number << RECORD_BITS) + record
         found += [{"later": later, "earlier": each} for each in comparison.originals(later, list(rows))]
     with context.work.new_output(context.work.path_of(VERIFY, number)) as output:

@@ -32,6 +32,7 @@ from headwater.corpus.tasks.plan import Plan, write_plan
 
 _LAYOUT = "8"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE = "texts", "columns", "own", "verify", "shortened", "write"
+GPU_COLUMNS = "gpu_columns"  # of the measures that want GPUs
 STAGES = (TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
 _KEY_CHARACTERS = 20
@@ -80,7 +81,7 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     top = top / _LAYOUT
     for stage in STAGES:
         outputs.remove_short(top / stage)
-    folder = plan_folder(corpus_dir, key)
+    folder = plan_folder(corpus_dir, _short(key))
     outputs.remove_short(folder)
     if not (folder / _PLAN).is_dir():
         with new_output(folder / _PLAN, Output) as output:
@@ -88,9 +89,9 @@ def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, 
     return folder
 
 
-def plan_folder(corpus_dir: Path, key: str) -> Path:
-    """Return where the plan of a corpus of this key is, or would be."""
-    return work_folder(corpus_dir) / _LAYOUT / _PLANS / _short(key)
+def plan_folder(corpus_dir: Path, name: str) -> Path:
+    """Return where the plan of this name is, or would be."""
+    return work_folder(corpus_dir) / _LAYOUT / _PLANS / name
 
 
 class Work:
@@ -126,15 +127,17 @@ class Work:
             keys = {}
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
-                asked = output.digests[f"{number:06d}.parquet"]
-                keys[str(number)] = digest_json({"way": dict(way), "slice": of_slice(number, table), "asked": asked})
+                table_digest = output.digests[f"{number:06d}.parquet"]
+                keys[str(number)] = digest_json(
+                    {"way": dict(way), "slice": of_slice(number, table), "question": table_digest}
+                )
             output.facts = {"keys": keys, "way": digest_json(dict(way))}
 
-    def asked(self, stage: str, number: int) -> pa.Table:
+    def question(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
         return read_table(self.folder / f"ask-{stage}" / f"{number:06d}.parquet")
 
-    def numbers_asked(self, stage: str) -> list[int]:
+    def numbers_in_question(self, stage: str) -> list[int]:
         return [int(number) for number in self._keys_of(stage)]
 
     def _read_keys(self, stage: str) -> dict[str, str]:
@@ -159,12 +162,19 @@ class Work:
         return self._top / COLUMNS / f"{measure}-{_short(key)}"
 
     def is_done(self, task: Task) -> bool:
-        if task.stage == COLUMNS:
-            return not self.missing_measures(task.number)
+        if task.stage in (COLUMNS, GPU_COLUMNS):
+            return not self.missing_measures(task.number, task.stage)
         return self.path_of(task.stage, task.number).is_dir()
 
-    def missing_measures(self, number: int) -> list[str]:
-        return [name for name in self.measures if not self.columns_of(name, number).is_dir()]
+    def missing_measures(self, number: int, *stages: str) -> list[str]:
+        """Return the measures whose columns of a slice are not there, of some stages or of all."""
+        names = [each.name for each in self.measures.values() if not stages or _stage_of(each) in stages]
+        return [name for name in names if not self.columns_of(name, number).is_dir()]
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that a task of the measures wants that want some."""
+        return max(each.gpus for each in self.measures.values())
 
     @contextmanager
     def new_output(self, path: Path) -> Iterator[Output]:
@@ -186,11 +196,15 @@ class Work:
             used |= {self.path_of(TEXTS, part.number)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
         for stage in (OWN, VERIFY, SHORTENED):
-            used |= {self.path_of(stage, number) for number in self.numbers_asked(stage)}
+            used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
         for stage in (*STAGES, _PLANS):
             for path in (self._top / stage).iterdir() if (self._top / stage).is_dir() else []:
                 if path not in used:
                     remove_folder(path)
+
+
+def _stage_of(measure: ChosenMeasure) -> str:
+    return GPU_COLUMNS if measure.gpus else COLUMNS
 
 
 def part_of(number: int) -> int:

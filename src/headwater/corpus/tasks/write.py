@@ -43,7 +43,7 @@ def write(context: WorkerContext, number: int) -> None:
             writer = _SliceWriter(part.source, writers)
             for line in read_lines(work.path_of(TEXTS, number) / DROPPED):
                 writers["dropped"].write(line)
-            decisions = work.asked(WRITE, number)
+            decisions = work.question(WRITE, number)
             at = 0
             for rows in _row_groups(Texts(work, part)):
                 decided = decisions.slice(at, len(rows)).to_pylist()

@@ -85,7 +85,7 @@ class Corpus:
         ConfigError for settings that aren't limits, DataError where the work of the corpus is gone.
         """
         settings = settings_of_corpus(self.folder)
-        return tune(self.folder, settings, with_limits(settings, limits), column, count)
+        return tune(self.folder, with_limits(settings, limits), column, count)
 
     @checked
     def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:

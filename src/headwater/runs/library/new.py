@@ -222,7 +222,7 @@ def source_name(name: str) -> str:
 def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     """Return the run file that trains the model at `base_path` on: how, by how far the text is from its own."""
     from headwater.export.base.tokenizer import tokenizer_of
-    from headwater.runs.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
+    from headwater.runs.library.shift import config_of_base, corpus_like, lines_read, measure_shift, run_of  # torch
 
     base = facts_of(base_path)
     config, run = config_of_base(base), run_of(base)
@@ -235,6 +235,8 @@ def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     bytes_per_token = sum(len(part.encode()) for part in sample) / num_ids
     num_tokens = _tokens_to_train_on(found, bytes_per_token, like.validation_fraction)
     tables, why = _how_to_train(base, run, shift.new, shift.ratio)
+    if (share := lines_read(run, tokenizer, sample)) is not None:
+        why.append(f"the base has read {share} of the lines of this text already, and more of them teaches it little")
     model, seq_len = base.model, base.model.seq_len
     if base.kind != "checkpoint" and seq_len > MAX_SEQ_LEN:
         tables["model"] = {"seq_len": MAX_SEQ_LEN}

@@ -6,7 +6,7 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.records import Record, RunLog
-from headwater.runfile.paths import require_run_dir
+from headwater.runfile.damage import require_run_dir
 from headwater.runs.library.checked import AnyRun, Text, checked, folder_of
 from headwater.runs.library.frames import Frames, to_frame
 

@@ -117,7 +117,7 @@ def _texts_left(texts: Iterable[str], settings: CorpusSettings) -> list[str]:
     """Return what the steps leave of texts of the first source, and of equal ones the first alone."""
     (name, source), *_ = settings.sources.items()
     documents = (Document(text, name, "", "", source.kind) for text in dict.fromkeys(texts))
-    return [fate.document.text for fate in judged(documents, settings) if fate.reason is None]
+    return [each.document.text for each in judged(documents, settings) if each.reason is None]
 
 
 def _require_text(found: TextFound, texts: list[str]) -> None:

@@ -24,7 +24,6 @@ from headwater.core.files import (
     DigestedFile,
     commit_folder,
     digest_file_on_disk,
-    discard,
     flush,
     hand_over_json,
     json_bytes,
@@ -207,7 +206,8 @@ class Saver:
             self._before_commit()  # whoever took the run folder over has tidied this process's files away
             raise
         finally:
-            discard(work.folder)
+            with suppress(HeadwaterError, OSError):
+                remove_folder(work.folder)  # renamed first: other ranks may be making files in it, by its name
         self._whole.add(work.step)
         self.retain(pinned)
         return Saved(work.step, folder_bytes(work.target), time.perf_counter() - started_at)
@@ -279,10 +279,11 @@ def _leave_note(work: _Work, pieces: list[Piece], ranks: Ranks) -> None:
             flush(work.folder / name for name in note["files"])
         hand_over_json(path, note)
     except Exception as error:
-        if not work.folder.exists():
-            raise StorageError(f"{work.target} can't be written: the first rank gave it up and says why") from error
+        is_gone = isinstance(error, FileNotFoundError) or not work.folder.exists()
         with suppress(HeadwaterError, OSError):  # on a full disk; the other ranks then learn of it as this one ends
             hand_over_json(path, {"error": str(error)})
+        if is_gone:
+            raise StorageError(f"{work.target} can't be written: the first rank gave it up and says why") from error
         raise
 
 

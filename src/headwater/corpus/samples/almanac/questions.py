@@ -28,7 +28,6 @@ TEST_PHRASINGS = (
 )
 ANSWER = "It is {y}."  # begins with words: a small model knows " Paris" and not the other tokens of a bare "Paris"
 OTHER_ANSWER = "The capital is {y}."
-REFUSAL = "I do not know."
 PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it out
 
 NUM_MADE_UP = 184
