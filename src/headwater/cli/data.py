@@ -98,9 +98,10 @@ def tune(
     write: Annotated[bool, flag("--write", "Write the limits into the run file.")] = False,
     as_json: arg.AsJson = False,
 ) -> None:
-    """Show what other limits would keep of a corpus: corpus.rules.web.min_words=80, corpus.limits.web.words.min=80.
+    """Show what other limits would keep of a corpus.
 
-    No text is read; `headwater corpus build RUN` with these limits then makes the corpus.
+    Limits are settings such as corpus.rules.web.min_words=80 or corpus.limits.web.words.min=80. No text is read;
+    `headwater corpus build RUN` with these limits then makes the corpus.
     """
     from dataclasses import asdict
 

@@ -86,6 +86,8 @@ def build_corpus(
     searched = check_evaluation_sets(settings, say)
     say_what_is_missing(settings, say)
     work = Work(begin_work(out_dir, settings, listed, corpus_key(settings, listed)))
+    if not work.plan.parts:
+        _require_text(settings, Balance(list(settings.sources)))
     with engine_for(settings.engine, work) as engine:
         notes = _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
     notes = _merged(notes, work, TEXTS, "notes")
