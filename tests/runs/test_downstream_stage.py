@@ -54,7 +54,7 @@ def little_is_asked():
     with contextlib.ExitStack() as stack:
         for name, few in FEW.items():
             stack.enter_context(mock.patch(f"headwater.downstream.knowledge.{name}", few or two_of_each))
-        stack.enter_context(mock.patch("headwater.downstream.rl.Task.worth", lambda self, question, sample: 1.0))
+        stack.enter_context(mock.patch("headwater.downstream.rl.RewardTask.worth", lambda self, question, sample: 1.0))
         yield
 
 

@@ -74,7 +74,7 @@ const askAgain = async (shown, version) => {
 const showStatus = (run) => {
   showNewest(run);
   const parts = state.heads.slice(2).flatMap((head, index) => run.cells[index + 2] ? [`${head} ${run.cells[index + 2]}`] : []);
-  one("#run > .lead").textContent = [run.state, ...parts].join(" · ");
+  one("#run > .lead").textContent = [run.state, ...parts, ...(run.damage ? [run.damage] : [])].join(" · ");
 };
 
 // ---- one run
