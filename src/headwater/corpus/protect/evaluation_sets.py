@@ -157,8 +157,9 @@ def _texts(record: Any, fields: FieldSettings | None) -> Iterator[Text]:
             keys.append(text)
         else:
             label = _LABEL.match(text)
-            others += (found := listed or [text[label.end() :] if label else text])
-            options |= set(found if any(map(_OPTION.search, path)) or listed else ())
+            each_option = listed or [text[label.end() :] if label else text]
+            others += each_option
+            options |= set(each_option if any(map(_OPTION.search, path)) or listed else ())
     if fields is None and not questions:
         questions = list(filter(_ASKS.search, others)) or sorted(others, key=len)[-1:]
     others = [each for each in others if each.strip() and each not in questions]
