@@ -94,7 +94,7 @@ def test_columns_say_what_they_are(name):
 
 
 def test_a_lone_surrogate_reaches_no_measure(tmp_path):
-    lines = ['{"text": "%s \\ud800 \\udfff"}' % (f"River {n} and the sea. " * 9) for n in range(9)]  # noqa: UP031
+    lines = ['{"text": "%s \\ud800 \\udfff"}' % (f"River {n} and the sea. " * 9) for n in range(9)]
     (tmp_path / "x.jsonl").write_text("\n".join(lines))
     table = {
         "sources": {"s": {"paths": [str(tmp_path / "x.jsonl")]}},
