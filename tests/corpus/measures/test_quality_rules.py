@@ -21,7 +21,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.measures.by_language import LimitsByText, read_limits
 from headwater.corpus.measures.statistics import alpha_fraction, num_words_with_letters
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.step import Candidate
+from headwater.corpus.step import Candidate, too_little, too_much
 from headwater.corpus.words import WordHasher
 
 FOLDER = Path(__file__).parent
