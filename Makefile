@@ -10,7 +10,7 @@ To begin with:
   make test         install what the tests need and run them all, on two cores
   make durations    the same, and write tests/durations.json
   make check        lint, check types, run the quick tests
-  make test-post    tests of what TRL, lm-eval and trackers do, in an environment that has them
+  make test-post    tests of what TRL, lm-eval, trackers and Ray do, in an environment that has them
 
 Measurements:
   make under-load         tokens per second under load, beside the quiet rate
@@ -71,7 +71,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "not slow"
 
 test-post: .venv-post/post.stamp
-	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/train/test_trackers.py
+	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/train/test_trackers.py tests/corpus/engine/test_ray.py
 
 under-load: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/under_load.py
@@ -177,7 +177,7 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
-	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers]" pytest pytest-timeout pytest-xdist hypothesis
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray]" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export

@@ -56,8 +56,8 @@ from headwater.plan.scaling.table import (
     LEAST_RATIO,
     MIN_FITTED,
     MIN_RUNS,
-    Origin,
     Runs,
+    TableCut,
     num_distinct,
     origins,
     thresholds,
@@ -144,7 +144,7 @@ DISCREPANCIES = [Discrepancy(*both) for both in product((0.4, 0.5, 0.6, 0.7, 0.8
 class Cut:
     family: str
     table: str
-    origin: Origin
+    origin: TableCut
 
 
 def by_compute(known: Iterable[Table]) -> list[Cut]:
@@ -163,7 +163,7 @@ def by_size(known: Iterable[Table]) -> Iterator[Cut]:
             beyond = ~inside & (ratio >= 1) & (ratio <= 1000) & (further >= 1.6) & (further <= 5.6)
             if len(fitted) >= MIN_RUNS and beyond.any():
                 asked = runs.where(beyond)
-                yield Cut(family, name, Origin(fitted, asked))
+                yield Cut(family, name, TableCut(fitted, asked))
 
 
 def ladders(known: Iterable[Table]) -> Iterator[Cut]:
@@ -181,7 +181,7 @@ def ladders(known: Iterable[Table]) -> Iterator[Cut]:
             chosen = next((rows for rows in drawn if _has_sizes(runs.where(rows))), None)
             if chosen is not None:
                 fitted, asked = runs.where(np.sort(chosen)), runs.where(np.array([place]))
-                yield Cut(family, name, Origin(fitted, asked))
+                yield Cut(family, name, TableCut(fitted, asked))
                 count += 1
 
 
@@ -198,7 +198,7 @@ def far(known: Iterable[Table]) -> Iterator[Cut]:
             if asked:
                 places = np.array(asked)[np.linspace(0, len(asked) - 1, min(len(asked), FAR_PER_CUT)).astype(int)]
                 targets = runs.where(places)
-                yield Cut(family, name, Origin(fitted, targets))
+                yield Cut(family, name, TableCut(fitted, targets))
 
 
 def is_warned(fitted: Runs, params: float, tokens: float) -> bool:

@@ -1,6 +1,6 @@
 """Makes the limits of the quality rules by language from text known to be good.
 
-    python benchmarks/corpus/languages.py GOOD.jsonl --held-out gl,ms > src/headwater/corpus/quality/limits.toml
+    python benchmarks/corpus/languages.py GOOD.jsonl --held-out gl,ms > src/headwater/corpus/measures/by_language.toml
 
 GOOD.jsonl has one document a line: language (as lid.176 names it), source, id and text; of translations the id is the
 original's. docs/log.md (2026-11-28) says which packages hold such texts. Half of the ids, by their digest, make limits;
@@ -22,9 +22,9 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.clean import clean
-from headwater.corpus.quality.language import LanguageModel
-from headwater.corpus.quality.limits import stop_word_share
-from headwater.corpus.quality.lines import line_shapes
+from headwater.corpus.measures.by_language import stop_word_share
+from headwater.corpus.measures.language import LanguageModel
+from headwater.corpus.measures.lines import line_shapes
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.sources.rules import RuleSettings
 

@@ -24,7 +24,6 @@ import figures
 import whole
 from headwater.core.errors import CheckpointError
 from headwater.core.files import read_json, remove_leftovers, write_json
-from headwater.corpus.tasks import merge
 from headwater.machine import compute as machine
 from headwater.page.report.stage import report_stage
 from headwater.plan import hardware
@@ -124,12 +123,8 @@ def prepare(place: Place) -> None:
 
 
 def prepare_in_parts(place: Place) -> None:
-    """Build the corpus in several tasks of each stage, one after the other, so that operations have an order.
-
-    Keys and what was found are merged in levels, as only those of a large corpus are.
-    """
-    with mock.patch.object(merge, "MOST_FILES", 2), mock.patch.object(merge, "MOST_MERGED", 2):
-        prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet)
+    """Build the corpus in several tasks of each stage, one after the other, so that operations have an order."""
+    prepare_data(place.config(corpus__task_bytes=8_000, corpus__engine__workers=1), quiet)
 
 
 @contextmanager

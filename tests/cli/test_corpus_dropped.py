@@ -83,4 +83,4 @@ def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_some
     assert call("corpus", "build", run_file, cwd=tmp_path).status == 0
     said = call(*show, "--dropped", "--json", cwd=tmp_path)
     assert said.json["dropped"]["too_short"]["documents"] == 2 and said.err == ""
-    assert sorted(path.name for path in (tmp_path / "runs" / "mine" / "data").iterdir()) == ["corpus"]
+    assert sorted(path.name for path in (tmp_path / "runs" / "mine" / "data").iterdir()) == [".corpus-work", "corpus"]

@@ -72,7 +72,7 @@ def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_
     for where in (f"runs_dir={disk}", "name=whole"):
         said = call(*arguments, where, cwd=folder)
         assert said.status == 0, said
-    assert not [path for path in disk.rglob("*") if path.name.startswith(".")]
+    assert [path.name for path in disk.rglob(".*")] == [".corpus-work"]
     assert measured(disk / "mine") == measured(folder / "runs/whole")
     assert final_weights(disk / "mine") == final_weights(folder / "runs/whole")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def test_the_format_has_its_reason_and_load_is_named(capsys):
     assert "Other processes use 1.8 of the 2 CPUs: peak and bandwidth are too low" in said
 
 
-def test_an_extra_is_installed_where_all_its_packages_are():
-    listed = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["corpus"]
-    assert {each.split(">=")[0].replace("-", "_") for each in listed} == set(EXTRAS["corpus"])
+def test_every_extra_that_a_user_may_want_is_asked_for_with_all_its_packages():
+    listed = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    packages = {name: {re.split(r"[\[>=]", each)[0] for each in found} for name, found in listed.items()}
+    of_developers = {"bench", "dev"}
+    assert {name: set(found) for name, found in EXTRAS.items()} == {
+        name: found for name, found in packages.items() if name not in of_developers
+    }
+
+
+def test_what_an_extra_lacks_is_named_with_how_to_install_it(capsys):
+    print_findings(FINDINGS | {"load": None, "extras": {"hf": [], "trackers": ["wandb", "trackio"]}})
+    said = capsys.readouterr().out
+    assert "hf: installed" in said
+    assert "trackers: wandb, trackio missing; pip install 'headwater[trackers]'" in said

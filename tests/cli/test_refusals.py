@@ -62,7 +62,7 @@ FOLDERS = [
     ("report --run mine.toml", ConfigError, "mine.toml"),
     ("corpus trace nowhere The", ConfigError, "nowhere"),
     ("report first-light", ConfigError, "`headwater run first-light`"),
-    ("train mine.toml --replay", ConfigError, "is no run folder"),
+    ("train mine.toml --replay", ConfigError, "there is no run folder"),
     *((f"{verb} nope", ConfigError, "there is no folder nope") for verb in ("watch", "serve")),
     *((f"{verb} mine.toml", ConfigError, "mine.toml is a file") for verb in ("watch", "serve")),
     *(([verb, LATIN, "--run", "mine.toml"], ConfigError, "not UTF-8") for verb in ("next", "generate", "surprise")),

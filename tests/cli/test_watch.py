@@ -60,7 +60,7 @@ STATES: dict[str, tuple[list[dict], dict[str, Any], str]] = {  # records, what e
     "longer": ([STEP, FINISH, {"event": "resume", "attempt": 2, "step": 7}], {}, "killed, step 7 of 20"),
     "aligned": ([{"event": "step", "attempt": 1, "step": 3, "reward": 0.5}], {"derived": '{"num_steps": 40}'}, "killed, step 3 of 40"),
     "aligned early": ([{"event": "step", "attempt": 1, "step": 2}, FINISH | {"step": 2}], {}, "finished, step 2 of 2"),
-    "damaged": ([STEP], {"config": '{"settings": [1]}', "lock": {"pid": 10**20}}, "killed, step 7"),
+    "damaged": ([STEP], {"config": '{"settings": [1]}', "lock": {"pid": 10**20}}, "damaged, step 7"),
 }  # fmt: skip
 
 

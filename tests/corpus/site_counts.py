@@ -1,13 +1,13 @@
-"""Lines and pages of sites counted in memory: the answer that the tasks must give."""
+"""Lines and pages of sites counted in memory: the answer that a corpus must give."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-
-import numpy as np
+from fractions import Fraction
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import BoilerplateRule
+from headwater.corpus.measures.boilerplate import BoilerplateRule
 from headwater.corpus.sources.rules import BoilerplateSettings
 
 
@@ -17,7 +17,7 @@ def page_of(text: str, site: str) -> Document:
 
 class SiteCounts:
     def __init__(self, settings: BoilerplateSettings) -> None:
-        self._rule = BoilerplateRule(settings, {})
+        self._settings, self._rule = settings, BoilerplateRule(settings, {})
         self._pages: Counter[str] = Counter()
         self._lines: Counter[int] = Counter()
 
@@ -27,6 +27,6 @@ class SiteCounts:
 
     def cut(self, text: str, site: str) -> tuple[str, str]:
         """Return a page without its site's boilerplate, and what was cut."""
-        (least,) = self._rule.least(np.array([self._pages[site]]))
-        page = page_of(text, site)
+        share = math.ceil(Fraction(repr(self._settings.min_share)) * self._pages[site])
+        page, least = page_of(text, site), max(self._settings.min_pages, share)
         return self._rule.without(page, {key for key in self._rule.keys(page) if self._lines[key] >= least})

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from headwater.core.errors import DataError, EvaluationError
-from headwater.core.intervals import ratio_estimate
-from headwater.evaluate.bits_per_byte import MIN_DOCUMENTS, measure_text
+from headwater.core.intervals import MIN_DOCUMENTS, ratio_estimate
+from headwater.evaluate.bits_per_byte import measure_text
 from headwater.evaluate.generate import surprise
 from headwater.evaluate.scorer import Scorer
 from headwater.runfile.run_config import config_of_run

@@ -14,7 +14,7 @@ from headwater.corpus.words import WordHasher
 SIZE = 400_000
 PIECES = [
     "a", "@", "a@", "@a", "@a.", "a.a@a.a", "1", "1.", "1 ", "1-", "(1", "+1", "+1 ", "12.34.", "(", "+", "-", ":", "2a:", ":f",
-    "2001:", "DE89", "DE89 ", "AB12", "4111 ", "4539-", "123-45-", "eyJ", "eyJa.", "eyJaaaaaaaaaaaa.", "sk-", "sk-a", "xoxb-1", "ghp_",
+    "2001:", "DE89", "DE89 ", "DE893704", "AB12", "LC55", "4111 ", "4539-", "4539148803436467", "4539148803436467 ", "a%40", "%40a.", "a%40b.org", "123-45-", "eyJ", "eyJa.", "eyJaaaaaaaaaaaa.", "sk-", "sk-a", "xoxb-1", "ghp_",
     "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN A ", "-----BEGIN RSA PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAA\n", "=", "='", "= '",
     "password='", 'password="a', "://a", "://a:", "://a:b", "://a:bbbbbb@", "://a:b@c", "://:a@b@", "TOKEN=a$", "TOKEN=aaaaaaaaaa=", "TOKEN=/", "tel ", "tel 1", "tel: 12 ", "é@é", "\u00a0", "DE89\u00a0",
     "ya29.", "github_pat_", "(0) ", "+49 (0)", "00 ", "1/", "hooks.slack.com/services/T",

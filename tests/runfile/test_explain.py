@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from small_run import call, write_run_file
 
 from headwater.cli.explaining import file_schema
-from headwater.runfile.run_config import RunConfig, config_of_run, list_recipes, load_run
+from headwater.runfile.run_config import RunConfig, load_run
 
 
 @pytest.fixture
@@ -135,34 +134,3 @@ def test_every_setting_is_described_in_the_schema():
             if not facts.get("description") and "$ref" not in json.dumps(facts):
                 undescribed.append(f"{name}.{setting}")
     assert not undescribed
-
-
-def test_every_recipe_is_complete(finished, tmp_path, monkeypatch):
-    shutil.copytree(finished.run_dir, tmp_path / "runs" / "first-light")  # a base of some of them
-    monkeypatch.chdir(tmp_path)
-    for name in list_recipes():
-        config, _ = load_run(name, [])
-        assert config.name == name
-
-
-def test_the_settings_of_a_run_come_back_from_its_folder(finished):
-    config = config_of_run(finished.run_dir)
-    kept = json.loads((finished.run_dir / "config.json").read_text())["settings"]
-    assert config.model_dump(mode="json") | {"runs_dir": "runs"} == kept
-
-
-def test_a_run_that_began_says_what_it_computes_in_and_why(finished, folder):
-    assert "number format: float32, set by machine.dtype" in call("explain", "runs/mine", cwd=finished.cwd).out
-    assert "number format" not in call("explain", "mine.toml", cwd=folder).out
-
-
-@pytest.mark.parametrize(
-    ("way", "cwd"), [("runs/mine/", "."), ("./runs/../runs/mine", "."), ("link", "."), (".", "runs/mine")]
-)
-def test_a_run_folder_may_be_named_in_any_way(finished, way, cwd):
-    link = finished.cwd / "link"
-    if not link.exists():
-        link.symlink_to("runs/mine")
-    said = call("evaluate", "--run", way, "--json", cwd=finished.cwd / cwd)
-    assert said.status == 0, said
-    assert "evaluating" not in said.out + said.err  # it found what the run has

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
-from headwater.core.config import Settings
+from headwater.core.config import Settings, shown, to_toml
 from headwater.core.errors import ConfigError
 from headwater.runfile.checking import validate
-from headwater.runfile.given import Given, read_settings
+from headwater.runfile.given import Given, Override, leaves, read_settings
 
 
 class ModelTable(Settings):
@@ -74,14 +75,6 @@ def given_by(*overrides: str) -> Given:
 # ---- files that extend each other
 
 
-def test_a_file_changes_what_it_extends_table_by_table(folder):
-    path = folder(
-        base="seed = 1\n[model]\nnum_layers = 2\nd_model = 8\n", run='extends = "base.toml"\n[model]\nnum_layers = 3\n'
-    )
-    run = validate(RunTable, read(path / "run.toml"))
-    assert (run.seed, run.model.num_layers, run.model.d_model) == (1, 3, 8)
-
-
 def test_extends_goes_through_several_files_and_recipes(folder):
     path = folder(
         recipe="[model]\nnum_layers = 2\n[sources.a]\nweight = 1\n",
@@ -134,6 +127,44 @@ def test_a_run_file_that_is_not_there_or_a_folder_says_so(tmp_path):
         read(tmp_path / "file" / "run.toml")
 
 
+LIMITS = [  # texts that are as large as a file may be, and larger ones
+    ("a = " + "[" * 20 + "]" * 20, "a = " + "[" * 21 + "]" * 21, "more than 20 deep"),
+    (f"a = [{'1,' * 4998}]", f"a = [{'1,' * 4999}]", "more than 5000 values"),
+    (f"a = {2**63 - 1}", f"a = {2**63}", "more than 64 bits"),
+    (f"a = {-(2**63)}", f"a = {-(2**63) - 1}", "more than 64 bits"),
+    ("#" * 1_000_000, "#" * 1_000_001, "more than 1,000,000 bytes"),
+]
+
+
+@pytest.mark.parametrize(("most", "more", "said"), LIMITS, ids=[said for *_, said in LIMITS])
+def test_a_file_may_be_as_large_as_is_said_and_no_larger(folder, most, more, said):
+    read(folder(run=most) / "run.toml")
+    with pytest.raises(ConfigError, match=f"run.toml is not valid TOML: .*{said}"):
+        read(folder(run=more) / "run.toml")
+
+
+def test_a_program_gives_values_by_path_within_the_same_limits():
+    found = Given().with_override(Override(("sources", "a.b", "weight"), 2.5))
+    assert found.table == {"sources": {"a.b": {"weight": 2.5}}}
+    assert found.origins == {"sources.a.b.weight": "call (sources.a.b.weight=2.5)"}
+    with pytest.raises(ConfigError, match="a: a whole number has more than 64 bits"):
+        Given().with_override(Override(("a",), 1 << 63))
+    for number, refused in ((20, False), (21, True)):
+        for override in (Override(("a",) * number, 1), ".".join("a" * number) + "=1"):
+            try:
+                Given().with_override(override)
+            except ConfigError as error:
+                assert refused and f"it has {number - 1} dots" in str(error)
+            else:
+                assert not refused
+
+
+@given(st.integers(1, 400).filter(lambda length: length != 200))
+def test_a_long_value_is_shown_by_its_first_two_hundred_characters(length):
+    text = shown("x" * (length - 2) if length > 2 else length)
+    assert text == repr("x" * (length - 2) if length > 2 else length)[:200] + "…" * (length > 200)
+
+
 # ---- values
 
 
@@ -173,13 +204,6 @@ def test_no_override_text_is_anything_but_a_value_or_a_clear_error(text):
         assert "override" in str(error)
     else:
         assert "=" in text
-
-
-@given(st.text())
-def test_an_override_sets_one_value_whatever_its_text(text):
-    raw = Given().with_override(f"optim.name={text}")
-    assert list(raw.table) == ["optim"]
-    assert list(raw.table["optim"]) == ["name"]
 
 
 # ---- overrides
@@ -342,3 +366,29 @@ def test_a_table_that_needs_something_is_not_said_to_do_without():
 def test_a_word_that_is_no_choice_is_refused_where_it_stands():
     with pytest.raises(ConfigError, match=r"choices\.0 = 'c': give 'a' or 'b'\n.*\(choices=c\)"):
         lists("choices=c")
+
+
+NAMES = st.text("abz_09-", min_size=1, max_size=4)
+PLAIN = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
+TABLES = st.recursive(
+    PLAIN | st.lists(PLAIN, max_size=3), lambda inner: st.dictionaries(NAMES, inner, max_size=3), max_leaves=9
+)
+
+
+def off_for_none(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: off_for_none(inner) for name, inner in value.items()}
+    return [*map(off_for_none, value)] if isinstance(value, list) else "off" if value is None else value
+
+
+@given(st.dictionaries(NAMES, TABLES, max_size=4))
+def test_what_is_written_as_toml_is_read_as_the_same(table):
+    assert tomllib.loads(to_toml(table)) == off_for_none(table)
+    found = Given()
+    for path in leaves(table) if table else []:
+        value = table
+        for name in path.split("."):
+            value = value[name]
+        found = found.with_value(path, value, "here")
+        assert found.get(path) == value and found.has(path) and not found.has(f"{path}.deeper")
+    assert found.table == table

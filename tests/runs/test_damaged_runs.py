@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import json
+import random
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from small_run import call, environment, measured, prose, require_clear_error, write_run_file, write_texts
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from headwater.page.serve.live import LivePage
+from headwater.runs.summary import RunsFolder
 from headwater.train.checkpoint.layout import list_checkpoints
 
 
@@ -116,14 +123,70 @@ def peak_memory(folder: Path) -> float:
 # ---- a run's folder
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {"name": 1}}'])
-def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
+OF_MODELS = ["next The --run RUN", "surprise The --run RUN", "chat --prompt Hi --run RUN", "evaluate RUN"]
+OF_MODELS += ["export RUN", "serve --run RUN", "new x --base RUN --text texts", "downstream sft RUN --talks texts"]
+OF_RUNS = [*OF_MODELS, "report RUN", "corpus show RUN", "corpus mixture RUN", "explain RUN", "plan RUN", "run RUN"]
+OF_RUNS += ["train RUN", "ladder RUN", "launch slurm RUN"]
+
+
+def refused(trained: Path, verb: str) -> str:
+    """Return the error of a verb, the run's folder in it as it was named."""
+    said = call(*verb.replace("RUN", "runs/mine").split(), cwd=trained)
+    require_clear_error(said)
+    return said.err.replace(f"{trained}/", "").strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\x00", b'{"settings": 1}'])
+def test_a_damaged_config_is_named_in_the_same_words_by_every_verb_and_run_writes_it_again(trained, content):
     path = trained / "runs/mine/config.json"
     before = path.read_bytes()
-    path.write_text(content)
-    require_clear_error(call("next", "The", "--run", "runs/mine", cwd=trained), status=(2,))
+    path.write_bytes(content)
+    said = {refused(trained, verb) for verb in OF_RUNS}
+    assert said == {"headwater: runs/mine/config.json is damaged: `headwater run mine.toml` writes it again"}
     assert call("run", "mine.toml", cwd=trained).status == 0
     assert path.read_bytes() == before
+
+
+def test_a_config_that_holds_wrong_settings_is_named(trained):
+    (trained / "runs/mine/config.json").write_text('{"settings": {"name": 1}}')
+    assert "writes it again" in refused(trained, "next The --run RUN")
+
+
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/*"])
+def test_a_run_without_a_checkpoint_is_named_in_the_same_words_by_every_verb_that_needs_a_model(trained, gone):
+    for path in (trained / "runs/mine").glob(gone):
+        shutil.rmtree(path)
+    (words,) = {refused(trained, verb) for verb in OF_MODELS}
+    assert words.startswith("headwater: runs/mine has no checkpoint yet; `headwater run`")
+
+
+RECORDS: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {  # what is left of them, and what is said of it
+    "missing": (lambda data: None, "records.jsonl is missing"),
+    "empty": (lambda data: b"", "records.jsonl holds 0 of the 12 steps"),
+    "binary": (lambda data: random.Random(1).randbytes(len(data)), "records.jsonl holds 0 of the 12 steps"),
+    "cut": (lambda data: data[: data.index(b'"event":"step"', len(data) // 2)], " of the 12 steps that are trained"),
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), RECORDS.values(), ids=RECORDS)
+def test_lost_records_of_a_finished_run_are_named_with_what_to_do(trained, damage, words):
+    path = trained / "runs/mine/records.jsonl"
+    path.with_name("lock").unlink()  # it names this process, as if that were training still
+    if (left := damage(path.read_bytes())) is None:
+        path.unlink()
+    else:
+        path.write_bytes(left)
+    told = {words, "put back a copy of it", "`headwater run mine.toml`"}
+    for verb in ("report runs/mine", "watch runs/mine", "evaluate runs/mine"):
+        said = call(*verb.split(), cwd=trained)
+        assert said.status == 0 and all(part in said.out + said.err for part in told), said
+    report = (trained / "runs/mine/report.html").read_text(encoding="utf-8")
+    assert all(part in html.unescape(report) for part in told)
+    (listed,) = call("watch", "runs/mine", "--json", cwd=trained).json["runs"]
+    assert listed["state"] == "damaged" and words in listed["damage"]
+    answer = TestClient(Starlette(routes=LivePage(RunsFolder(trained / "runs")).routes())).get("/api/runs").json()
+    assert words in answer["runs"][0]["damage"]
+    assert call("run", "mine.toml", cwd=trained).status == 0
 
 
 @pytest.mark.parametrize("name", ["stages.json", "evaluation.json"])

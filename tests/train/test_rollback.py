@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from fault_plan import CRASHED, die
+from fault_plan import CRASHED, die, status_under
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 from spiked_run import HARMED, NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
 from tiny_run import ROWS_PER_STEP, MadeUpRows, begin
 
@@ -169,16 +170,6 @@ def train_to_the_end(run_dir: Path, *given: object) -> None:
     go_on(run_dir, spiked_plan(), *given)
 
 
-def crashed_at(*operations: int) -> Callable[[Path], None]:
-    """Let each of several processes die at one of its operations on the disk."""
-
-    def stop(run_dir: Path) -> None:
-        for operation in operations:
-            die(f"crash@{operation}", lambda: train_to_the_end(run_dir))
-
-    return stop
-
-
 def crashed_after(event: str, step: int, run_dir: Path) -> None:
     """Let a process die right after it wrote a record."""
     what = event, step
@@ -203,10 +194,7 @@ def damaged_after_going_back(run_dir: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
 
 
-# before it goes back, while it does and after; benchmarks/reliability kills whole runs at any moment
-STOPS = {
-    **{f"killed at operation {at}": crashed_at(at) for at in (40, 97, 105, 114, 117, 119, 150)},
-    "killed again and again": crashed_at(98, 3, 9, 2, 25),
+STOPS = {  # before it goes back, while it does and after; benchmarks/reliability kills whole runs at any moment
     "killed when it has gone back": partial(crashed_after, "rollback", 8),
     "stopped when it skips": partial(signalled_after, 11),
     "stopped when it has gone back": partial(signalled_after, 14),
@@ -220,6 +208,20 @@ def test_whatever_stops_it_on_the_way_the_run_is_the_same(tmp_path, spiked, harm
     train_to_the_end(tmp_path)
     assert_same_run(tmp_path, spiked)
     assert bool(list(tmp_path.glob("checkpoints/damaged-*"))) == ("damaged" in stop)
+
+
+@settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
+@given(st.lists(st.integers(30, 150), min_size=1, max_size=2))
+@example([98, 3, 9, 2, 25])
+def test_killed_at_any_operations_on_the_disk_the_run_is_the_same(tmp_path_factory, spiked, operations):
+    run_dir = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch, HARMED)
+        for operation in operations:  # of which a later process may have fewer
+            assert status_under(f"crash@{operation}", lambda: train_to_the_end(run_dir)) in (0, CRASHED)
+        train_to_the_end(run_dir)
+    assert_same_run(run_dir, spiked)
+    assert not list(run_dir.glob("checkpoints/damaged-*"))
 
 
 def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path, monkeypatch):

@@ -53,10 +53,16 @@ def html_resiliparse(folder: Path) -> Work:
 def minhash_headwater(folder: Path) -> Work:
     from headwater.corpus.scripts import words_of
     from headwater.corpus.sources.settings import DedupSettings
-    from headwater.corpus.words import MinHash, WordHasher
+    from headwater.corpus.words import MinHash, WordHasher, ngrams
 
-    minhash, hasher = MinHash(DedupSettings()), WordHasher()
-    return lambda text: minhash.band_keys(hasher.hash(words_of(text)))
+    settings, hasher = DedupSettings(), WordHasher()
+    minhash = MinHash(settings)
+
+    def keys(text: str) -> list[int]:
+        shingles = ngrams(hasher.hash(words_of(text)), settings.shingle_words)
+        return minhash.keys_of(minhash.signature(shingles))
+
+    return keys
 
 
 def shingles(text: str) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import print_json, safe, say, say_beside, table
 from headwater.core.numbers import count, plural
+
+if TYPE_CHECKING:
+    from headwater.corpus.decide.tune import Tuned
 
 EXCERPT_LINES, EXCERPT_WIDTH = 6, 110
 UNITS = ("documents", "bytes")
@@ -86,6 +89,34 @@ def print_training(training: dict[str, dict[str, float]] | None) -> None:
     part = min(seen["rows_read"] / max(1, seen["rows"]) for seen in training.values())
     if part < 1:
         print(f"{part:.0%} of each source's sequences are used (mixture.share_of_text)")
+
+
+def print_tuned(found: Tuned, column: str | None) -> None:
+    """Print what limits would keep by source and language, by reason; a column's histogram; examples."""
+    rows = [["documents that limits keep", "language", "read", "now", "then", "bytes now", "bytes then"]]
+    for each in found.changes:
+        numbers = [f"{amount['documents']:,}" for amount in (each.read, each.kept, each.would_keep)]
+        sizes = [count(amount["bytes"]) for amount in (each.kept, each.would_keep)]
+        rows.append([each.source, each.language or "-", *numbers, *sizes])
+    table(rows)
+    print("of these a build drops copies, and cuts the lines that a site's pages share")
+    if found.reasons:
+        rows = [["dropped for", "now", "then"]]
+        rows += [[reason, f"{n['before']:,}", f"{n['after']:,}"] for reason, n in sorted(found.reasons.items())]
+        table(rows)
+    if column is not None and found.histogram:
+        rows = [[column, "documents", "kept now", "kept then"]]
+        for bin_ in found.histogram:
+            numbers = [f"{bin_[name]:,}" for name in ("documents", "kept", "would_keep")]
+            rows.append([f"{bin_['from']:.4g} to {bin_['to']:.4g}", *numbers])
+        table(rows)
+        print(", ".join(f"{name} {value:.4g}" for name, value in found.quantiles.items()))
+    for name, examples in found.samples.items():
+        for example in examples:
+            reason = example["after"] or example["before"]
+            say(f"{name}: {example['source']} {example['id']}" + (f" ({reason})" if reason else ""))
+            for line in _excerpt({"excerpt": example["text"]}):
+                print(f"    {line}")
 
 
 def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examples: int, as_json: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_to(app: App) -> None:
     corpus = App("Build and inspect a corpus, its tokenizer, its mixture.")
-    for verb in (build, show, trace, where, fetch, mixture):
+    for verb in (build, show, tune, trace, where, fetch, mixture):
         corpus.verb(verb)
     tokenizer = App("Train a run's tokenizer, or see what it does to a text.")
     tokenizer.verb(train_tokenizer, "train")
@@ -88,6 +88,35 @@ def show(
         return print_json({**balance, "training": training})
     print_balance(balance)
     print_training(training)
+
+
+def tune(
+    run: arg.RunFile,
+    overrides: arg.Overrides = None,
+    column: Annotated[str | None, option("COLUMN", "Show the histogram of this column.", callback=unicode_text)] = None,
+    count: Annotated[int, option("N", "Examples of each answer.", "--count", "-n", min=1)] = 2,
+    write: Annotated[bool, flag("--write", "Write the limits into the run file.")] = False,
+    as_json: arg.AsJson = False,
+) -> None:
+    """Show what other limits would keep of a corpus.
+
+    Limits are settings such as corpus.rules.web.min_words=80 or corpus.limits.web.words.min=80. No text is read;
+    `headwater corpus build RUN` with these limits then makes the corpus.
+    """
+    from dataclasses import asdict
+
+    from headwater.cli.balance import print_tuned
+    from headwater.runfile.edit import write_overrides
+    from headwater.runs.library.corpus import Corpus
+
+    found = Corpus(folder_of(run)).tune(overrides or [], column=column, count=count)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_tuned(found, column)
+    if write and overrides:
+        write_overrides(Path(run), overrides)
+        say_beside(as_json)(f"written into {run}; `headwater corpus build {run}` makes the corpus of it")
 
 
 def trace(

@@ -20,6 +20,7 @@ def print_findings(findings: dict[str, Any]) -> None:
         ("bandwidth", f"{giga['memory_bytes_per_second']:.0f} GB/s of memory read and written"),
         ("load", load if findings["load"] else None),
     ]
-    for name, present in findings["extras"].items():
-        lines.append(("extra", f"{name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'")))
+    for name, missing in findings["extras"].items():
+        lacks = f"{', '.join(missing)} missing; pip install 'headwater[{name}]'"
+        lines.append(("extra", f"{name}: {lacks if missing else 'installed'}"))
     table([line for line in lines if line[1] is not None], "<<")

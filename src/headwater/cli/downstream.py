@@ -55,9 +55,9 @@ def sft(
     from headwater.cli.running import do_stages
     from headwater.runs.library.tuning import write_tuning_file
 
-    path = write_tuning_file(run, talks, name, replay, say)
+    path = write_tuning_file(run, talks, name, replay, say, overrides or [])
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
-    do_stages(str(path), overrides or [])
+    do_stages(str(path))
 
 
 def rl(

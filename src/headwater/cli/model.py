@@ -124,7 +124,8 @@ def report(
 ) -> None:
     """Write the run's report.html: one file that shows what it did."""
     from headwater.page.report.page import render_report
-    from headwater.runfile.paths import require_run_dir
+    from headwater.runfile.damage import require_run_dir
+    from headwater.runs.run_data import read_run
 
     run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)
@@ -134,7 +135,10 @@ def report(
 
         keep_local(tracker, os.environ)
         send_records(tracker, run_dir, config_of_run(run_dir).model_dump(mode="json"), say)
-    say(f"wrote {render_report(run_dir)}")
+    path = render_report(run_dir)
+    if (lost := read_run(run_dir).damage) is not None:
+        say(lost)
+    say(f"wrote {path}")
 
 
 def export(

@@ -25,7 +25,15 @@ from headwater.page.report.stage import report_stage
 from headwater.runfile.paths import RunFolder
 from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, load_run
-from headwater.runs.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
+from headwater.runs.measures import (
+    baselines,
+    few_documents,
+    few_targets,
+    lines_since_base,
+    repeated_text,
+    right,
+    time_lost,
+)
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
 from headwater.runs.running import Call, replay, run
@@ -165,6 +173,8 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     of_sources = {name: value for name, value in bits.items() if name != "all" and len(bits) > 2}
     named = {"all held-out text": bits["all"], **of_sources}
     lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in named.items()))]
+    if few := few_documents(evaluation):
+        lines.append(("", few))
     others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
     if others and "bits_per_byte_real_text" in evaluation:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))

@@ -16,7 +16,7 @@ from headwater.core.printable import printable
 from headwater.runs.summary import HEADS, RUNS, RunsFolder, folder_of_runs
 
 EVERY_SECONDS = 1.0
-STYLES = {"running": "cyan", "finished": "green", "killed": "red"}
+STYLES = {"running": "cyan", "finished": "green", "killed": "red", "damaged": "red"}
 
 
 def add_to(app: App) -> None:
@@ -47,7 +47,8 @@ def _lines(runs: RunsFolder) -> list[str]:
     found = runs.summaries()
     if not found:
         return [f"no run in {printable(str(runs.folder))} yet; `headwater run first-light` makes one"]
-    return columns([HEADS, *(run.cells for run in found)], "<<")
+    damage = [printable(f"{run.name}: {run.damage}") for run in found if run.damage]
+    return [*columns([HEADS, *(run.cells for run in found)], "<<"), *damage]
 
 
 def _follow(runs: RunsFolder) -> None:

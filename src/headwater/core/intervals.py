@@ -16,6 +16,8 @@ def deviations_of(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
+MIN_DOCUMENTS = 20
+"Of fewer documents nothing is said of other text: they may be of one kind."
 Z_P90 = deviations_of(LEVEL)
 
 

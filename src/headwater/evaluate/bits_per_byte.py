@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from headwater.core.errors import EvaluationError
-from headwater.core.intervals import Estimate, ratio_estimate
+from headwater.core.intervals import MIN_DOCUMENTS, Estimate, ratio_estimate
 from headwater.evaluate.baselines import Stream
 from headwater.evaluate.generate import windows
 from headwater.evaluate.scorer import Scorer
@@ -65,9 +65,6 @@ def _of_batch(scorer: Scorer, batch: Batch, token_bytes: np.ndarray) -> np.ndarr
     arrays = (batch.tokens_BT, batch.documents_BT, scored_BT)
     losses_BT = scorer.token_losses(*(torch.from_numpy(each.astype(np.int64)).to(scorer.device) for each in arrays))
     return np.array([float(losses_BT.double().sum()), bytes_BT.sum(), (scored_BT != NO_TARGET).sum()])
-
-
-MIN_DOCUMENTS = 20  # of which an interval is of; of fewer, it is of their passages
 
 
 @dataclass(frozen=True)

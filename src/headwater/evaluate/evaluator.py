@@ -178,6 +178,7 @@ def full_evaluation(
     result = surprise_fields(by_source, evaluator.synthetic)
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}
+    result["num_documents"] = sum(source.store.num_documents for source in evaluator.held_out.values())
     details = evaluator.score(scorers[1], evaluator.probe_items, say)
     result["probes"] = {name: detail["right"] for name, detail in details.items()}
     result["probe_details"] = details

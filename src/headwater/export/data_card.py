@@ -74,6 +74,10 @@ def _deciding(corpus: CorpusSettings, mixture: MixtureSettings) -> dict[str, Any
     deciding = corpus.model_dump(mode="json", exclude=_OTHERS)
     if (kept_out := deciding["decontaminate"]) is not None:
         kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
+    for name in ("blocked_hosts", "blocked_urls"):
+        deciding[name] = [_last_name(path) for path in deciding[name] or ()] or None
+    for each in deciding["formats"].values():
+        each["class"] = _last_name(each["class"])
     if deciding["quality"]["classifier"] is not None:
         deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
     return {**deciding, "mixture": mixture.model_dump(mode="json"), "seed": corpus.seed}
@@ -87,8 +91,8 @@ def _last_name(path: str) -> str:
 
 
 def _origin(source: SourceSettings) -> str:
-    if source.paths is not None:
-        return ", ".join(map(_last_name, source.paths))
+    if source.paths is not None or source.paths_file is not None:
+        return ", ".join(map(_last_name, source.paths or [source.paths_file or ""]))
     return source.package or source.builtin or ", ".join(source.fetched or [])
 
 

@@ -35,6 +35,7 @@ from headwater.runs.library.checked import (
     require_none,
 )
 from headwater.runs.result import RunResult
+from headwater.runs.run_data import read_run
 from headwater.runs.running import Call
 from headwater.runs.tuned import answers_messages
 from headwater.train.trackers import keep_local
@@ -76,15 +77,15 @@ def tune(
 
     As `headwater downstream sft` does. `base` is a run, or a model of other people's; `data` a file or a folder of
     conversations (JSON lines), or a list of them. The new run has `name`, or that of the base with -sft, and its file
-    NAME.toml is in the current folder. `replay` is the share of the loss that is the base's own text, against
-    forgetting. The same call resumes. Raises DataError where no conversation can be learned from.
+    NAME.toml, `settings` in it, is in the current folder. `replay` is the share of the loss that is the base's own
+    text, against forgetting. The same call resumes. Raises DataError where no conversation can be learned from.
 
         headwater.Model.load(headwater.tune("runs/mine", "talks.jsonl")).chat("Hello")
     """
     from headwater.runs.library.tuning import write_tuning_file  # torch
 
-    path = write_tuning_file(name_of(base), paths_of(data), name, replay, say)
-    return run(path, say=say, **settings)
+    path = write_tuning_file(name_of(base), paths_of(data), name, replay, say, overrides_of(settings))
+    return run(path, say=say)
 
 
 @checked
@@ -115,6 +116,8 @@ def evaluate(
     if tasks is None:
         require_none("is of --tasks", limit=limit, chat=chat)
     config = config_of_run(folder_of(run))
+    if (lost := read_run(config.run_dir).damage) is not None:
+        say(lost)
     if tasks is None and write_tasks is None and text is None:
         return evaluate_stage(config, say)
     from headwater.runs.library import evaluating

@@ -28,7 +28,7 @@ from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, OWN, most_epochs, says_of
 from headwater.plan.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
-from headwater.plan.sizes import Candidate, fastest, models_of
+from headwater.plan.sizes import CandidateSize, fastest, models_of
 from headwater.plan.text_size import tokens_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.kept_settings import load_with_kept
@@ -97,7 +97,7 @@ class SearchOptions:
 class Offer:
     """A size with the tokens of its least loss in the budget; `refused` says why it can't be chosen."""
 
-    candidate: Candidate
+    candidate: CandidateSize
     tokens: float = 0.0
     log_loss: float = math.inf
     refused: str | None = None
@@ -125,7 +125,7 @@ def search_budget(options: SearchOptions) -> dict[str, Any]:
     if law is None and options.run and (rungs := ladder_runs(config)) is not None:
         law = ScalingLaw(rungs, OWN)
     losses = PublishedLaw() if law is None else OwnRuns(law, options.runs or config.folders.ladder)
-    models, candidates = models_of(config, is_run=options.run is not None), list[Candidate]()
+    models, candidates = models_of(config, is_run=options.run is not None), list[CandidateSize]()
     # of steps that take a second a token, so that all but the start and the saves is in tokens
     around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
     for model in models:
@@ -211,7 +211,7 @@ def _notes_of_epochs(params: int, epochs: float, unique: float, losses_how: str)
     return found
 
 
-def offer_of(candidate: Candidate, seconds: float, unique: float, losses: Losses) -> Offer:
+def offer_of(candidate: CandidateSize, seconds: float, unique: float, losses: Losses) -> Offer:
     """Return a size with its best tokens: whole steps, by the time and the text as often as helps, or makes a run."""
     batch, count = candidate.batch_tokens, candidate.size
     useful = losses.most_epochs(float(count.total), unique) * unique
@@ -268,7 +268,7 @@ def _text_of(options: SearchOptions) -> tuple[float, str]:
     return share * num_tokens, how
 
 
-def _nothing_trains(place: str, unique: float, smallest: Candidate, refusals: Sequence[str]) -> str:
+def _nothing_trains(place: str, unique: float, smallest: CandidateSize, refusals: Sequence[str]) -> str:
     if refusals:
         return (
             "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headwater.core.code import find_code
 from headwater.core.config import Table, shown
 from headwater.core.errors import ConfigError
 
@@ -138,7 +139,7 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, T
         # resolved: ../folder/run.toml may be run.toml itself
         if any(path.resolve() == seen.resolve() for seen, _ in chain):
             raise ConfigError(f"{path} extends itself, by way of {' -> '.join(str(seen) for seen, _ in chain)}")
-        chain.append((path, _parse(path)))
+        chain.append((path, _with_code(_parse(path), path.parent)))
         parent = chain[-1][1].get("extends")
         if parent is None:
             return chain
@@ -147,6 +148,19 @@ def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, T
         if found is None:
             raise ConfigError(f"{path} extends {shown(parent)}, which is neither a file beside it nor a recipe")
         path = found
+
+
+def _with_code(value: Any, folder: Path, name: str = "") -> Any:
+    """Return a table with the files of a user's own code, `class = "mine.py:Name"`, by their full paths.
+
+    A relative one lies beside the file that names it. What names no code is left to its settings to refuse.
+    """
+    if isinstance(value, dict):
+        return {name: _with_code(inner, folder, name) for name, inner in value.items()}
+    try:
+        return str(find_code(value, folder)) if name == "class" and isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _parse(path: Path) -> Table:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from headwater.core.errors import ConfigError
 from headwater.core.files import no_check, read_json_or_none, read_manifest_or_none, write_json
 from headwater.core.records import Record, read_attempts, table
 from headwater.train.checkpoint.layout import STATE_FILE, checkpoint_of
@@ -132,8 +131,3 @@ def read_kept(path: Path, kind: type[Kept]) -> Kept | None:
 def write_kept(path: Path, value: Any, require_owner: Require = no_check) -> None:
     """Write a value for `read_kept`."""
     write_json(path, TypeAdapter(type(value)).dump_python(value, mode="json"), require_owner)
-
-
-def require_run_dir(run_dir: Path) -> None:
-    if not any((run_dir / name).is_file() for name in ("config.json", "records.jsonl")):
-        raise ConfigError(f"{run_dir} is no run folder; runs made here lie in runs/")

@@ -23,6 +23,7 @@ from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
 from headwater.runfile.checking import validate
+from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config
 from headwater.runfile.downstream_settings import DownstreamSettings
 from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
@@ -175,11 +176,6 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def find_recipe(name: str) -> Path | None:
-    path = RECIPES / f"{name}.toml"
-    return path if os.path.isfile(path) else None
-
-
 def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
     """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
 
@@ -222,6 +218,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
     for folder in (here, own) if os.path.isfile(here / "config.json") else (own, here):
         if os.path.isdir(folder) and not overrides:
             _require_no_base(folder)
+            require_whole_config(folder)
             return folder
     folder = load_run(name, overrides)[0].run_dir
     if not folder.is_dir():
@@ -291,10 +288,7 @@ def _by_rules(given: Given) -> Decided:
 def _no_such_run(name: str) -> str:
     """Return what to type instead of the name of a run that isn't there."""
     if os.path.isdir(name):
-        return (
-            f"{name} is a folder, and no run folder: it has no config.json; if it holds your text, "
-            f"`headwater new NAME --text {name}` writes a run file for it"
-        )
+        return without_config(Path(name))
     table, dot, _ = name.partition(".")
     if dot and not name.endswith(".toml") and table in RunConfig.model_fields:
         return f"{name!r} is a setting, and no run; name a run file first: `headwater explain mine.toml {name}`"
@@ -324,7 +318,7 @@ def config_of_run(run_dir: Path) -> RunConfig:
         config = validate(RunConfig, Given(settings))
     except ConfigError as error:
         path = run_dir / "config.json"
-        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
+        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {remedy(run_dir)} writes it again") from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
     here = run_dir.parent if run_dir.name == folder.name else folder.parent
@@ -341,16 +335,9 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
     """Return the settings that a run's folder holds, and where each comes from."""
     path = run_dir / "config.json"
     if not path.exists():
-        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
+        raise ConfigError(without_config(run_dir))
     try:
         saved = read(path)
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None
-
-
-def _remedy(run_dir: Path) -> str:
-    """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
-    name = run_dir.resolve().name
-    known = f"{name}.toml" if os.path.isfile(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
-    return f"`headwater run {known}`"
+        raise ConfigError(damaged_config(run_dir)) from None

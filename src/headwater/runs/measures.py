@@ -6,7 +6,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from headwater.core.intervals import share
+from headwater.core.intervals import MIN_DOCUMENTS, share
 from headwater.core.numbers import MISSING, duration, number, plural, whole
 from headwater.core.records import Object, Record, amount, table, text_scored
 from headwater.corpus.sources.settings import REPLAYED
@@ -62,6 +62,14 @@ def few_targets(evaluation: Object) -> str | None:
     words = ", ".join(f"{count:,} {'in all' if name == 'all' else f'of {name}'}" for name, count in named.items())
     error = 1 / math.sqrt(max(1, min(named.values())))
     return f"held-out tokens scored: {words}; chance alone moves a figure of so few by {error:.0%} or so"
+
+
+def few_documents(evaluation: Object) -> str | None:
+    """Return a warning where the held-out text is of too few documents to say how the model does on others."""
+    num = amount(evaluation, "num_documents")
+    if num is None or num >= MIN_DOCUMENTS:
+        return None
+    return f"of {plural(int(num), 'held-out document')} alone, too few for an interval: other text may score otherwise"
 
 
 def repeated_text(evaluation: Object) -> str | None:

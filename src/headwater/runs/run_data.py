@@ -20,6 +20,7 @@ from headwater.core.errors import TrainingError
 from headwater.core.files import digest_json
 from headwater.core.numbers import number
 from headwater.core.records import Object, Record, RunLog, amount, entries, survives, table
+from headwater.runfile.damage import damage_of
 from headwater.runfile.paths import RunFolder
 from headwater.tokens.skipped_rows import read_interventions
 
@@ -242,6 +243,11 @@ class RunData:
     @property
     def is_finished(self) -> bool:
         return bool(self.last("finish"))
+
+    @property
+    def damage(self) -> str | None:
+        """What the folder has lost, and what to do; None of a whole one."""
+        return damage_of(self.folder, self.log.num_steps)
 
 
 def _history(here: RunFolder, path: Path) -> History:

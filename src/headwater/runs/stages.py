@@ -24,8 +24,9 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner, table
+from headwater.corpus.contents import Contents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
-from headwater.corpus.load import discard_work
+from headwater.corpus.load import remove_failed_build
 from headwater.export.base.facts import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
@@ -73,16 +74,16 @@ def prepare_data(
     tidy(here)
     if (base := base_of(config.base, here)) is not None:
         write_kept(here.base, base, require_owner)
-    made, inputs = [], corpus_inputs(config.corpus)
+    made, inputs = [], corpus_inputs(config.corpus, Contents.of_corpus(here.corpus))
     for folder, key in _data_stages(config, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
-            discard_work(folder)
+            remove_failed_build(folder)  # what an earlier try of other settings left
         else:
             with making(folder.name, config.run_dir, require_owner):
                 if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
 
-                    build_corpus(config.corpus, folder, say, require_owner, inputs)
+                    build_corpus(config.corpus, folder, say, require_owner)
                 elif folder == here.tokenizer:
                     _make_tokenizer(config, key, say, require_owner)
                 else:
@@ -98,7 +99,7 @@ def data_due(config: RunConfig, here: RunFolder) -> list[Decision]:
 
     Raises CheckpointError and DataError as it does.
     """
-    found, inputs = list[Decision](), corpus_inputs(config.corpus)
+    found, inputs = list[Decision](), corpus_inputs(config.corpus, Contents.of_corpus(here.corpus))
     for folder, key in _data_stages(config, inputs, here):
         if found and found[-1].action == "do":
             why = f"{found[-1].stage} is made before it; skipped if that comes out as it was"

@@ -12,6 +12,7 @@ from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import read_json_or_none
 from headwater.core.numbers import count, decimal, duration, whole
 from headwater.core.records import Object, amount, table
+from headwater.runfile.damage import damage_of
 from headwater.runs.recent import MEAN_STEPS, RecentRecords
 from headwater.train.checkpoint.layout import DERIVED
 from headwater.train.checkpoint.lock import is_owned
@@ -19,7 +20,7 @@ from headwater.train.checkpoint.lock import is_owned
 MAX_SILENT_SECONDS = 120.0
 "After its last record a run of another machine passes for stopped."
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
-PREPARING, NOT_STARTED = "preparing", "not started"
+PREPARING, NOT_STARTED, DAMAGED = "preparing", "not started", "damaged"
 MAX_RUNS = 1000
 RUNS = Path("runs")
 "The folder of runs, where nobody names another."
@@ -37,7 +38,8 @@ class RunSummary:
     """A run in one line; what isn't known, or isn't measured yet, is None. `state` is one of the words above.
 
     The bits per byte of a run that is evaluated are of all held-out text, before mostly of a sample. `prompt` is the
-    first of those that were continued last, `version` another whenever the records are.
+    first of those that were continued last, `version` another whenever the records are, `damage` what the folder has
+    lost, and what to do.
     """
 
     name: str
@@ -53,6 +55,7 @@ class RunSummary:
     last_record_at: float | None = None
     prompt: str | None = None
     version: str = ""
+    damage: str | None = None
 
     @property
     def cells(self) -> list[str]:
@@ -113,12 +116,14 @@ class RunsFolder:
         recent, num_steps = self._recent[run_dir], _steps_planned(run_dir)
         recent.poll()
         state, (bits_per_byte, is_of_all) = _state(run_dir, recent), recent.score
+        damage = None if state in (RUNNING, PREPARING) else damage_of(run_dir, recent.step)
         if state == FINISHED:  # the settings may be those of the run that it was made of
             num_steps = recent.finished_step
         return RunSummary(
             name=name,
             folder=run_dir,
-            state=state,
+            state=state if damage is None else DAMAGED,
+            damage=damage,
             num_steps=num_steps or recent.num_steps,
             bits_per_byte=bits_per_byte,
             is_of_all_text=is_of_all,

@@ -20,31 +20,33 @@ from typing import Any
 import numpy as np
 
 from headwater.core.errors import StorageError, storage_errors
-from headwater.core.files import discard, flush, remove_folder, share_file
-from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
-from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
+from headwater.core.files import DigestedFile, discard, flush, remove_folder, share_file
+from headwater.core.task_output import TASK_FILE, TaskOutput, new_output, read_output, remove_damaged
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
-LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
-_ARRAYS = "arrays.bin"
+LAYOUT = "2"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
 
 
 @dataclass(frozen=True)
-class Piece:
+class EncodedRange:
     """Encoded documents from number `first` up to `end`, not included."""
 
     folder: Path
     first: int
     end: int
 
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        path = self.folder / f"{name}.bin"
+        return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+
     def documents(self, start: int) -> Iterator[EncodedDocument]:
         """Yield its documents from number `start` on; their ids are views of the disk."""
-        arrays = ArrayFile(self.folder / _ARRAYS)
-        bounds = np.concatenate([[0], np.cumsum(arrays.map("lengths"))]).astype(np.int64)
-        ids, sizes = arrays.map("ids"), arrays.map("num_bytes")
-        targets = arrays.map("is_target") if "is_target" in arrays else None
-        names = [json.loads(line) for line in arrays.map("names").tobytes().split(b"\n") if line]
+        arrays = {name: self._map(name, dtype) for name, dtype in read_output(self.folder).facts["dtypes"].items()}
+        ids, lengths, sizes = arrays["ids"], arrays["lengths"], arrays["num_bytes"]
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        targets = arrays.get("is_target")
+        names = [json.loads(line) for line in arrays["names"].tobytes().split(b"\n") if line]
         for at in range(start - self.first, self.end - self.first):
             own = slice(bounds[at], bounds[at + 1])
             yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
@@ -75,7 +77,7 @@ class SourceWork:
         """Write a shard, in place of one that is there behind one that was missing."""
         self._require_owner()
         remove_folder(self._shard(number))
-        with new_output(self._shard(number), Output) as output:
+        with new_output(self._shard(number), TaskOutput) as output:
             output.facts = write_shard(output.folder, number, documents, vocab_size, markers)
             name = output.facts["name"]
             output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
@@ -103,15 +105,15 @@ class SourceWork:
         output = read_output(self._shard(number))
         return [output.folder / name for name in output.digests]
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[EncodedRange]:
         """Return the pieces in the order of their documents."""
         return sorted((_piece(read_output(folder)) for folder in _outputs(self._pieces)), key=lambda piece: piece.first)
 
-    def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> Piece:
+    def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> EncodedRange:
         """Write encoded documents, of which the first has number `first`."""
         self._require_owner()
         remove_folder(self._pieces / f"{first:09d}")
-        with new_output(self._pieces / f"{first:09d}", Output) as output:
+        with new_output(self._pieces / f"{first:09d}", TaskOutput) as output:
             arrays = {
                 "ids": np.concatenate([np.asarray(document.ids) for document in documents]),
                 "lengths": np.array([len(document.ids) for document in documents], dtype="<u8"),
@@ -120,9 +122,13 @@ class SourceWork:
             }
             if documents[0].is_target is not None:
                 arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
-            output.digests = {_ARRAYS: write_arrays(output.folder / _ARRAYS, arrays)}
+            for name, values in arrays.items():
+                with DigestedFile(output.folder / f"{name}.bin") as file:
+                    file.write(np.ascontiguousarray(values))
+                output.digests[f"{name}.bin"] = file.digest
             output.facts = {"first": first, "end": first + len(documents)}
-        return Piece(self._pieces / f"{first:09d}", first, first + len(documents))
+            output.facts["dtypes"] = {name: values.dtype.str for name, values in arrays.items()}
+        return EncodedRange(self._pieces / f"{first:09d}", first, first + len(documents))
 
     def forget_pieces(self, before: int) -> None:
         """Remove the pieces whose documents all come before number `before`."""
@@ -137,5 +143,5 @@ def _outputs(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if (path / TASK_FILE).is_file()] if folder.is_dir() else []
 
 
-def _piece(output: Output) -> Piece:
-    return Piece(output.folder, output.facts["first"], output.facts["end"])
+def _piece(output: TaskOutput) -> EncodedRange:
+    return EncodedRange(output.folder, output.facts["first"], output.facts["end"])

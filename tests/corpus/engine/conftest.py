@@ -52,7 +52,7 @@ def build_of(texts, table_of) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def expected(build_of, tmp_path_factory) -> dict[str, bytes]:
+def expected(build_of, files_of, tmp_path_factory) -> dict[str, bytes]:
     """The files of the corpus as one process makes them."""
     out = tmp_path_factory.mktemp("expected") / "corpus"
     manifest = build_of(out, workers=1)
@@ -60,10 +60,11 @@ def expected(build_of, tmp_path_factory) -> dict[str, bytes]:
     return files_of(out)
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+@pytest.fixture(scope="session")
+def files_of() -> Callable[[Path], dict[str, bytes]]:
+    return lambda top: {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
-def is_as_expected(expected) -> Callable[[Path], bool]:
+def is_as_expected(expected, files_of) -> Callable[[Path], bool]:
     return lambda folder: files_of(folder) == expected

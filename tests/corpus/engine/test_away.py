@@ -1,17 +1,24 @@
-"""A network that is away for hours costs hours, whichever engine does the work; nothing here waits."""
+"""A network that is away for hours costs hours, whichever engine does the work, and a lost node what it did.
+
+Nothing here waits.
+"""
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from fake_ray import FakeRay
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import DataError, PassingError
+from headwater.core.errors import ConfigError, DataError, PassingError
 from headwater.corpus.engine import local, slurm
-from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS, Failure
+from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS
 from headwater.corpus.engine.ray_cluster import RayCluster
+from headwater.corpus.engine.workers import Worker, outcome_of
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 
@@ -44,6 +51,9 @@ class Network:
         self.now += 1.0
         self.done.add(number)
 
+    def message_of(self, number: int) -> dict[str, Any]:
+        return outcome_of(lambda: self.do(number))
+
     def why_not(self, number: int) -> DataError | None:
         try:
             self.do(number)
@@ -58,45 +68,26 @@ def in_process(network, work, given, patch):
 
 
 def local_pool(network, work, given, patch):
-    class Worker:
+    class Fake(Worker):
         def __init__(self, folder, memory_bytes, now):
-            self.task = None
-
-        def give(self, task, now):
-            self.task = task
+            super().__init__(now)
 
         def taken_outcomes(self):
-            task, self.task = self.task, None
-            if task is None:
-                return []
-            error = network.why_not(task.number)
-            return [(task, Failure(str(error), may_pass=True) if error else None)]
+            if self.task is not None:
+                self.take_up(network.message_of(self.task.number))
+            return super().taken_outcomes()
 
-        def taken_bytes_read(self):
-            return 0
+        def end(self):
+            pass
 
-        def why_lost(self, given, now):
-            return None
-
-    patch.setattr(local, "WorkerProcess", Worker)
-    patch.setattr(local.Pool, "_listen", lambda self: network.sleep(1.0))
+    patch.setattr(local, "WorkerProcess", Fake)
+    patch.setattr(local.Pool, "_listen", lambda self, seconds: network.sleep(seconds))
     return local.Pool(work, given, 2, network.clock)
 
 
-def ray(network, work, given, patch):
-    def answer(call, timeout=None):
-        error = network.why_not(call)
-        return (type(error).__name__, str(error)) if error else ("", "")
-
-    engine = RayCluster(work, given, network.clock, network.sleep)
-    engine._ray = SimpleNamespace(
-        remote=lambda **options: lambda do: SimpleNamespace(remote=lambda folder, stage, number: number),
-        cluster_resources=lambda: {"CPU": 2},
-        wait=lambda calls, num_returns, timeout: (calls[:1], calls[1:]),
-        get=answer,
-        exceptions=SimpleNamespace(RayError=ConnectionError),
-    )
-    return engine
+def ray(network, work, given, patch, **cluster):
+    patch.setitem(sys.modules, "ray", FakeRay(network, **cluster))
+    return RayCluster(work, given, network.clock, network.sleep)
 
 
 def slurm_array(network, work, given, patch):
@@ -107,7 +98,7 @@ def slurm_array(network, work, given, patch):
         def do(self, progress):
             for place, task in enumerate(self.tasks):
                 if error := network.why_not(task.number):
-                    self.errors[place] = f"filter {task.number}: {type(error).__name__}: {error}"
+                    self.errors[place] = f"texts {task.number}: {type(error).__name__}: {error}"
                 else:
                     progress.done(task)
 
@@ -132,8 +123,8 @@ def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     progress = SimpleNamespace(done=network.done_tasks.append, **ignore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "WorkerContext", lambda folder: SimpleNamespace())
-        engine = make(network, work, EngineSettings.model_validate(given), patch)
-        engine.run([Task("filter", number) for number in range(num_tasks)], progress)
+        with make(network, work, EngineSettings.model_validate(given), patch) as engine:
+            engine.run([Task("texts", number) for number in range(num_tasks)], progress)
     return network
 
 
@@ -156,8 +147,40 @@ def test_one_that_stays_away_longer_than_the_setting_ends_the_build(make, max_aw
         run(make, 1e9, num_tasks, max_away_seconds=max_away_seconds)
 
 
-@pytest.mark.parametrize("make", [in_process, ray, slurm_array])
+@pytest.mark.parametrize("make", ENGINES)
 def test_what_lasts_ends_the_build_immediately(make):
     with pytest.raises(DataError, match="no such file") as error:
         run(make, 0.0, 3, lasting=frozenset({1}))
     assert not isinstance(error.value, PassingError)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), num_nodes=st.integers(2, 5), num_cores=st.integers(1, 4), num_tasks=st.integers(1, 40))
+def test_lost_nodes_cost_what_they_did_and_end_no_build(data, num_nodes, num_cores, num_tasks):
+    """Up to two nodes are lost, at any time: a task fails once with each at the most, and the third failure ends it."""
+    lost = data.draw(st.lists(st.integers(0, num_nodes - 1), unique=True, max_size=min(2, num_nodes - 1)))
+    times = sorted(data.draw(st.lists(st.floats(0, num_tasks), min_size=len(lost), max_size=len(lost))))
+
+    def make(network, work, given, patch):
+        return ray(network, work, given, patch, num_nodes=num_nodes, num_cores=num_cores, losses=zip(times, lost))
+
+    network = run(make, 0.0, num_tasks)
+    assert sorted(task.number for task in network.done_tasks) == list(range(num_tasks))
+
+
+def test_a_cluster_without_room_for_a_task_is_refused():
+    with pytest.raises(ConfigError, match=r"no node of the Ray cluster has a core, 4,000 MB .*task_memory_bytes"):
+        run(lambda *arguments: ray(*arguments, num_nodes=0), 0.0, 3)
+
+
+def test_nodes_that_cannot_start_a_process_end_the_build_and_say_why():
+    class Broken(FakeRay):
+        def get(self, call):
+            raise self.exceptions.RayError("The actor died\nModuleNotFoundError: No module named 'headwater'")
+
+    def make(network, work, given, patch):
+        patch.setitem(sys.modules, "ray", Broken(network))
+        return RayCluster(work, given, network.clock, network.sleep)
+
+    with pytest.raises(ConfigError, match=r"can't start: ModuleNotFoundError: No module .* every node needs"):
+        run(make, 0.0, 3)

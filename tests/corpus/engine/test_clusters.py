@@ -1,11 +1,8 @@
-"""Ray and Slurm: the corpus that one process makes, and what is said where they are missing or fail."""
+"""Slurm: the corpus that one process makes; Slurm and Ray: what is said where they are missing or fail."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -15,28 +12,6 @@ from pydantic import ValidationError
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
 from headwater.corpus.sources.settings import EngineSettings
-
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
-
-# in a process of its own: Ray starts threads and servers that warn of themselves when pytest ends
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from headwater.corpus.build import build_corpus
-from headwater.corpus.sources.settings import CorpusSettings
-build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), sys.stderr.write)
-"""
-
-
-@needs_ray
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_two_workers_of_a_node_of_ray_make_the_corpus_that_one_process_makes(texts, table_of, is_as_expected, tmp_path):
-    table = json.dumps(table_of(texts, name="ray", workers=2))
-    command = [sys.executable, "-c", PROGRAM, table, str(tmp_path / "corpus")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert is_as_expected(tmp_path / "corpus")
 
 
 def refuse(*arguments, **options):
@@ -105,15 +80,15 @@ def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_e
     assert is_as_expected(tmp_path / "corpus")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert all("--wait" in call and "--partition=cpu" in call for call in calls)
-    arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-filter" in call]
+    arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-texts" in call]
     assert arrays == ["2", "2", "0"], "three jobs, then the tasks of one by three, then the one of those that was left"
 
 
 def test_tasks_that_never_end_well_are_reported_with_their_files(build_of, cluster, monkeypatch, tmp_path):
     monkeypatch.setenv("KILLED", " ".join(f"{array}:{job}" for array in range(1, 4) for job in range(20)))
-    with pytest.raises(DataError, match=r"source 0 \(\S+000\.jsonl.*\(filter\) .* in 3 tries: its job ended"):
+    with pytest.raises(DataError, match=r"of source 0 \(\S+000\.jsonl.*\(texts\) .* in 3 tries: its job ended"):
         build_of(tmp_path / "corpus", name="slurm")
-    assert (work_folder(tmp_path / "corpus") / "slurm" / "filter-0" / "array.sh").is_file()
+    assert list(work_folder(tmp_path / "corpus").glob("*/plans/*/slurm/texts-0/array.sh"))
 
 
 def test_without_slurm_the_error_says_what_to_do(build_of, monkeypatch, tmp_path):

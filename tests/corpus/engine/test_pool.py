@@ -53,7 +53,7 @@ def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
     redone = [line for line in said if "is done again: its process was ended by Killed" in line]
     assert redone and any(" of source " in line for line in redone), said
     assert is_as_expected(tmp_path / "corpus")
-    assert os.listdir(tmp_path) == ["corpus"], "the work folder is removed"
+    assert not list(work_folder(tmp_path / "corpus").rglob("temporary/*")), "what killed workers left"
 
 
 def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(tmp_path):
@@ -61,9 +61,9 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/large.txt"
         settings = CorpusSettings.model_validate({"sources": {"far": {"paths": [address]}}})
-        work = begin_work(tmp_path / "corpus", settings, "key")
+        work = begin_work(tmp_path / "corpus", settings, {}, "key")
         worker = WorkerProcess(work, 4 << 30, 0.0)
-        worker.give(Task("filter", 0), 0.0)
+        worker.give(Task("texts", 0), 0.0)
         while not any(path.is_file() for path in (work / "temporary").rglob("*")):
             time.sleep(0.001)
         os.kill(worker.pid, signal.SIGKILL)
@@ -154,7 +154,7 @@ def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(tex
     assert driver.returncode == 0
     assert is_as_expected(out)
     remove_leftovers(tmp_path)  # as a run does
-    assert os.listdir(tmp_path) == ["corpus"]
+    assert sorted(os.listdir(tmp_path)) == [".corpus-work", "corpus"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -194,4 +194,4 @@ def test_an_error_that_the_user_can_act_on_comes_through_as_it_is(tmp_path):
     settings = CorpusSettings.model_validate({"sources": sources, "engine": {"workers": 2}})
     with pytest.raises(DataError, match="the corpus is empty: no document was kept"):
         build_corpus(settings, tmp_path / "corpus", lambda line: None)
-    assert sorted(os.listdir(tmp_path)) == [".corpus-failed-build", "a.txt", "b.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".corpus-failed-build", ".corpus-work", "a.txt", "b.txt"]

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.engine.progress import MIN_DONE, Progress
 from headwater.corpus.tasks.plan import Part
-from headwater.corpus.tasks.run import STAGES
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.work import GPU_COLUMNS, STAGES, Task
 
 
 class Clock:
@@ -19,7 +18,7 @@ class Clock:
         return self.now
 
 
-def progress_of(sizes, missing=None, stage="filter"):
+def progress_of(sizes, missing=None, stage="texts"):
     parts = [Part(number, "mine", number, size) for number, size in enumerate(sizes)]
     work = SimpleNamespace(plan=SimpleNamespace(parts=parts))
     tasks = [Task(stage, number) for number in (range(len(sizes)) if missing is None else missing)]
@@ -30,11 +29,11 @@ def progress_of(sizes, missing=None, stage="filter"):
 def test_what_is_left_is_forecast_by_the_bytes_of_the_parts():
     progress, said, clock = progress_of([1_000_000, 1_000_000, 6_000_000])
     clock.now = 5
-    progress.done(Task("filter", 0))
+    progress.done(Task("texts", 0))
     assert said == [], "no more than a line in ten seconds"
     clock.now = 20
-    progress.done(Task("filter", 1))
-    assert said == ["reading and filtering: 2 of 3 tasks, 1m00s to go"]
+    progress.done(Task("texts", 1))
+    assert said == ["reading: 2 of 3 tasks, 1m00s to go"]
 
 
 def test_a_long_task_is_seen_to_go_on():
@@ -43,8 +42,8 @@ def test_a_long_task_is_seen_to_go_on():
         clock.now = float(seconds)
         progress.read(3_000_000)
     assert said == [
-        "reading and filtering: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
-        "reading and filtering: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
+        "reading: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
+        "reading: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
     ]
 
 
@@ -71,7 +70,7 @@ def test_the_time_left_is_of_the_size_of_what_is_left(sizes, num_workers, share_
         progress.read(int((running - was_read) * share_read * 1e6))
         was_read = running
         for number in [number for number, end in enumerate(ends) if end == now]:
-            progress.done(Task("filter", number))
+            progress.done(Task("texts", number))
         if said and "to go" in said[-1]:
             forecasts.append((now, seconds_of(said[-1].split(", ")[-1].removesuffix(" to go"))))
         said.clear()
@@ -89,21 +88,22 @@ def seconds_of(text):
 def test_a_task_that_failed_is_reported_immediately_with_the_reason():
     progress, said, _ = progress_of([1_000_000])
     progress.failed("source mine (a.txt)", "its process was ended by Killed")
-    assert said == ["reading and filtering: source mine (a.txt) is done again: its process was ended by Killed"]
+    assert said == ["reading: source mine (a.txt) is done again: its process was ended by Killed"]
 
 
 def test_what_was_done_before_is_reported_and_not_counted_again():
     progress, said, clock = progress_of([1_000_000] * 8, missing=[6, 7])
-    assert said == ["reading and filtering: 6 of 8 tasks were done before"]
+    assert said == ["reading: 6 of 8 tasks were done before"]
     clock.now = 30
-    progress.done(Task("filter", 6))
-    assert said[1:] == ["reading and filtering: 7 of 8 tasks, 30s to go"]
+    progress.done(Task("texts", 6))
+    assert said[1:] == ["reading: 7 of 8 tasks, 30s to go"]
 
 
 def test_every_stage_is_reported_in_words():
-    for stage in STAGES:
+    stages = {*STAGES, GPU_COLUMNS}
+    for stage in stages:
         progress, said, clock = progress_of([1, 1], stage=stage)
         clock.now = 20
         progress.done(Task(stage, 0))
         name = said[0].partition(":")[0]
-        assert name not in (set(STAGES) - {"write"}) and "_" not in name, f"{stage} has no words"
+        assert name not in stages and "_" not in name, f"{stage} has no words"

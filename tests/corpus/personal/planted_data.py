@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
@@ -35,7 +37,7 @@ def email(rng: random.Random) -> str:
     return rng.choice([f"{name}@{host}", f"<{name}@{host}>", f"mailto:{name}@{host}?subject=x"])
 
 
-def phone(rng: random.Random) -> str:
+def phone(rng: random.Random, forms: Sequence[int] = (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.E164)) -> str:
     """Return an example of the `phonenumbers` package with other digits at its end, by its own forms."""
     kind = rng.choice([PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE])
     region = rng.choice(REGIONS)
@@ -43,9 +45,96 @@ def phone(rng: random.Random) -> str:
     digits, number = phonenumbers.national_significant_number(example), None
     while number is None or not phonenumbers.is_valid_number(number) or "55501" in str(number.national_number):
         number = phonenumbers.parse(f"+{example.country_code}{digits[:-4]}{draw(rng, '0123456789', 4)}")
-    form = rng.choice([PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.E164, PhoneNumberFormat.NATIONAL])
-    written = phonenumbers.format_number(number, form)
-    return rng.choice(LABELS) + written if form == PhoneNumberFormat.NATIONAL else written
+    return phonenumbers.format_number(number, rng.choice(forms))
+
+
+# an account's number after its check digits by country: of digits (n), capitals (a), or either (c), as SWIFT's registry has it
+ACCOUNTS = {
+    "DE": "n18", "GB": "a4n14", "NL": "a4n10", "FR": "n10c11n2", "MT": "a4n5c18", "NO": "n11", "CH": "n5c12", "ES": "n20",
+    "IT": "a1n10c12", "PL": "n24", "SA": "n2c18", "BR": "n23a1c1", "LC": "a4c24", "KW": "a4c22", "AE": "n19", "BE": "n12",
+}  # fmt: skip
+DRAWN = {"n": string.digits, "a": string.ascii_uppercase, "c": string.digits + string.ascii_uppercase}
+
+
+def iban(rng: random.Random, off: int = 0, countries: str = " ".join(ACCOUNTS)) -> str:
+    """Return an account's number with check digits that are `off` from the right ones, as people write it."""
+    country = rng.choice(countries.split())
+    parts = re.findall(r"([nac])(\d+)", ACCOUNTS.get(country, "n18"))
+    account = "".join(draw(rng, DRAWN[letters], int(count)) for letters, count in parts)
+    check = (96 - _remainder(account + country + "00") + off) % 97 + 2  # from 02 to 98
+    text = f"{country}{check:02d}{account}"
+    return rng.choice([text, *(sign.join(text[at : at + 4] for at in range(0, len(text), 4)) for sign in " \u00a0")])
+
+
+def _remainder(account: str) -> int:
+    """Divide by 97 as by hand, a digit at a time."""
+    rest = 0
+    for letter in account:
+        for digit in letter if letter.isdigit() else str(ord(letter) - ord("A") + 10):
+            rest = (10 * rest + int(digit)) % 97
+    return rest
+
+
+ISSUERS = {
+    "4": 16,
+    "51": 16,
+    "55": 16,
+    "2221": 16,
+    "2720": 16,
+    "34": 15,
+    "37": 15,
+    "6011": 16,
+    "65": 16,
+    "3528": 16,
+    "36": 14,
+    "62": 16,
+    "2201": 16,
+}
+NO_ISSUERS = {
+    "1": 16,
+    "7": 16,
+    "90": 16,
+    "2100": 16,
+    "2721": 16,
+    "56": 15,
+    "4": 14,
+    "51": 15,
+    "34": 16,
+    "36": 15,
+    "3590": 16,
+}
+DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]  # Luhn's doubles, as his patent tabulates them
+
+
+def card(rng: random.Random, off: int = 0, issuers: dict[str, int] = ISSUERS) -> str:
+    """Return a card's number whose check digit is `off` from the right one, grouped as on a card, or not."""
+    begin = rng.choice(list(issuers))
+    body = begin + draw(rng, string.digits, issuers[begin] - len(begin) - 1)
+    total = sum(DOUBLED[int(d)] if at % 2 == 0 else int(d) for at, d in enumerate(reversed(body)))
+    number = body + str((-total + off) % 10)
+    ends = [0, 4, 8, 12, 16] if len(number) == 16 else [0, 4, 10, len(number)]
+    return rng.choice([number, *(sign.join(number[a:b] for a, b in pairwise(ends)) for sign in " -\u00a0")])
+
+
+def labelled_phone(rng: random.Random) -> str:
+    return rng.choice(LABELS) + national_phone(rng)
+
+
+def national_phone(rng: random.Random) -> str:
+    number = phonenumbers.parse(phone(rng, [PhoneNumberFormat.E164]))
+    return phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+
+
+# of other things, in forms that telephone numbers have: # is a digit, % one of 1 to 9
+_OTHERS = "SSN ###-##-####|part no. 0##-##-####|Order 0###-###-###|sequence (##) #########|(##) ####-####|%##-###-####|0##/######|00%# ### ######|%##.###.####|0## ## ## ##|ID ##########"
+
+
+def other_number(rng: random.Random) -> str:
+    return re.sub(
+        "[#%]",
+        lambda sign: rng.choice("123456789" if sign.group() == "%" else string.digits),
+        rng.choice(_OTHERS.split("|")),
+    )
 
 
 def ip_address(rng: random.Random) -> str:
@@ -94,6 +183,6 @@ def password(rng: random.Random) -> str:
 
 
 PLANTED: dict[str, Callable[[random.Random], str]] = {
-    "email": email, "phone": phone, "ip_address": ip_address,
+    "email": email, "phone": phone, "ip_address": ip_address, "iban": iban, "card": card,
     "private_key": private_key, "token": token, "password": password,
 }  # fmt: skip

@@ -246,11 +246,17 @@ TASK = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input":
 @pytest.mark.parametrize(
     ("name", "content", "texts"),
     [
-        # a passage and a long answer are texts, and short answers go with the question
+        # a passage and a long answer are texts by themselves, too
         (
             "s.jsonl",
             [{"passage": LONG, "question": "What?", "answers": [LONG.upper(), "it"]}],
-            [(Text(LONG), Text(LONG.upper()), Text("What?", (LONG.upper(), "it")))],
+            [(Text(LONG), Text(LONG.upper()), Text("What?", (LONG, LONG.upper(), "it")))],
+        ),
+        # however long options are, they never count alone, nor does the answer that is one of them
+        (
+            "s.jsonl",
+            [{"question": "What?", "choices": [LONG, LONG.upper()], "answer": LONG}],
+            [(Text("What?", (LONG, LONG.upper())),)],
         ),
         # a gap divides a question, and its longer part is looked for
         (
@@ -275,6 +281,33 @@ def test_the_texts_of_a_set_are_read_from_every_format(read, name, content, text
 
 
 @pytest.mark.parametrize(
+    ("record", "fields", "found"),
+    [
+        (
+            {"premise": "It fell.", "question": "effect", "choice1": "It broke.", "choice2": "It flew.", "label": 0},
+            {"question": ["premise"], "beside": ["choice1", "choice2"]},
+            [Text("It fell.", ("It broke.", "It flew."))],
+        ),
+        (
+            {"qid": 1, "Q text": "A film of 2005", "answers": [{"atext": "Are We There Yet?"}, {"atext": "King Kong"}]},
+            {"question": ["Q text"], "beside": ["answers.atext"]},
+            [Text("A film of 2005", ("Are We There Yet?", "King Kong"))],
+        ),
+        ({"a": {"b": "one", "c": "two"}, "d": "it"}, {"question": ["a"]}, [Text("one", ("it", "two")), Text("two", ("it", "one"))]),
+    ],
+)  # fmt: skip
+def test_fields_that_the_settings_name_are_the_question_and_what_stands_beside_it(tmp_path, record, fields, found):
+    write_jsonl(tmp_path / "set.jsonl", [record])
+    table = {"sets": {"quiz": [str(tmp_path / "set.jsonl")]}, "fields": {"quiz": fields}}
+    (item,) = read_set("quiz", DecontaminateSettings.model_validate(table))
+    assert list(item.texts) == found
+    with pytest.raises(
+        DataError, match=r"has no text; correct its paths or corpus\.decontaminate\.fields\.quiz\.question"
+    ):
+        read_set("quiz", DecontaminateSettings.model_validate({**table, "fields": {"quiz": {"question": ["none"]}}}))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("s.jsonl", "{cut", "can't be read"),
@@ -292,7 +325,14 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(read, name, conten
 
 
 @pytest.mark.parametrize(
-    "table", [{"sets": {}}, {"sets": {"MMLU": ["x"]}}, {"sets": {"a": []}}, {"sets": {"a": ["x"]}, "min_words": 20}]
+    "table",
+    [
+        {"sets": {}},
+        {"sets": {"MMLU": ["x"]}},
+        {"sets": {"a": []}},
+        {"sets": {"a": ["x"]}, "min_words": 20},
+        {"sets": {"a": ["x"]}, "fields": {"b": {"question": ["q"]}}},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(table):
     with pytest.raises(ValidationError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from golden_rows import rows
-from made_files import pdf, pdf_stream, zipped
+from made_documents import pdf_of_places
+from made_files import zipped
 
 RIGHTS = "<dc:rights>https://creativecommons.org/publicdomain/zero/1.0/</dc:rights>"
 PACKAGE = f"""<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">
@@ -77,22 +78,12 @@ LINES = [
 
 
 def pdf_of(pages: list[list[str]], info: str = "", gap_after: int = -1) -> bytes:
-    """Return a PDF of these lines under a running head and above a page number, in letters 10 points high."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Courier >>"]
+    """Return a PDF of these lines under a running head and above a page number."""
+    made = []
     for number, lines in enumerate(pages, 1):
-        places = [760 - 12 * at - 12 * (0 <= gap_after < at) for at in range(len(lines))]
-        placed = [
-            (72, 800, "A Book of Rivers"),
-            (290, 40, str(number)),
-            *((72, y, each) for y, each in zip(places, lines)),
-        ]
-        shown = "\n".join(f"1 0 0 1 {x} {y} Tm ({text}) Tj" for x, y, text in placed)
-        objects.append(pdf_stream(f"BT /F1 10 Tf\n{shown}\nET"))
-        of = f"/Contents {len(objects)} 0 R /Resources << /Font << /F1 3 0 R >> >>"
-        objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] {of} >>")
-    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(pages)))
-    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>"
-    return pdf([*objects, f"<< {info} >>"], more=f"/Info {len(objects) + 1} 0 R")
+        places = [(72, 760 - 12 * at - 12 * (0 <= gap_after < at), each) for at, each in enumerate(lines)]
+        made.append([(72, 800, "A Book of Rivers"), (290, 40, str(number)), *places])
+    return pdf_of_places(made, info)
 
 
 def test_lines_become_paragraphs_and_hyphens_are_undone_where_the_text_shows_that_they_should(read):

@@ -6,7 +6,7 @@ import json
 import lzma
 
 import pytest
-from made_files import arrow, parquet, pdf, table_of, tarred, warc, zipped
+from made_files import pdf, tarred
 from test_books import EPUB
 
 from headwater.corpus.read.html import page_text
@@ -16,7 +16,6 @@ from headwater.corpus.read.limits import Unusable
 ENTITIES = b'<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><a><p>&b;</p></a>'
 EXTERNAL = b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a><p>&x;</p></a>'
 SUBTITLES = b"1\n00:00:01,000 --> 00:00:02,000\nWords.\n"
-ROWS = table_of([{"text": f"row {number}"} for number in range(1000)])
 NO_WORDS = [
     "<< /Type /Catalog /Pages 2 0 R >>",
     "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
@@ -24,7 +23,6 @@ NO_WORDS = [
 ]
 CELL = {"cell_type": "code", "source": "x" * 5000}
 REFUSED = [
-    ("a.txt", "", "empty", ""),
     ("a.txt", "Grüße".encode("latin-1"), "not_utf8", "byte 0xFC at offset 2 is not UTF-8"),
     ("a.txt", b"\xe2\x82", "not_utf8", "iconv -f "),
     ("a.txt", "text with a \0 in it", "binary", "it holds a zero byte"),
@@ -45,10 +43,7 @@ REFUSED = [
     ("a.pkl", b"cos\nsystem\n(S'false'\ntR.", "unknown_format", ""),  # it would run code
     *((name, "words", "unknown_format", "") for name in ("a.png", "a.7z")),
     ("a.parquet.gz", "words", "unknown_format", "decompress it"),
-    *(
-        (f"a.{each}", SUBTITLES, "unknown_format", f".{each.lower()} files")
-        for each in ("docx", "odt", "RTF", "eml", "srt")
-    ),
+    *((f"a.{each}", SUBTITLES, "unknown_format", f".{each.lower()} files") for each in ("doc", "RTF", "eml", "srt")),
     ("a.mbox.gz", SUBTITLES, "unknown_format", ".mbox files are not read; convert them to .txt or .html"),
     ("a.sqlite", SUBTITLES, "unknown_format", "convert them to .csv or .jsonl"),
     ("a.txt.gz", "plain words", "not_gzip", ""),
@@ -59,7 +54,6 @@ REFUSED = [
     ("a.jsonl", '{"text": ' + "9" * 200_000 + "}", "malformed_json", ""),
     *(("a.jsonl", f'{{"text": {number}}}', "no_text", "a number") for number in ("NaN", "-Infinity", "1e999")),
     ("a.jsonl", "\n\n", "empty", ""),
-    ("a.json", "{cut", "malformed_json", ""),
     ("a.json", "words\nwords", "malformed_json", ""),
     ("a.json", '["' + "a" * 9999, "malformed_json", ""),
     ("a.json", '{"a":' * 50_000, "malformed_json", ""),
@@ -68,7 +62,6 @@ REFUSED = [
     ("a.json", '"a string"', "no_text", ""),
     ("a.json", "[" * 200_000, "malformed_json", ""),
     ("a.json", '["' + "a" * 5000 + '"]', "file_too_large", ""),
-    ("a.ipynb", "{cut", "malformed_json", ""),
     ("a.ipynb", "[" * 100_000, "malformed_json", ""),
     ("a.ipynb", b"\xff", "not_utf8", ""),
     *(("a.ipynb", text, "not_notebook", "") for text in ("[1]", '{"cells": {}}', '{"worksheets": [7], "nbformat": 3}')),
@@ -79,9 +72,7 @@ REFUSED = [
     ("a.csv", "PK\3\4\0\0\0words\n", "binary", ""),
     ("a.csv", "x" * 5000 + ",text\none,two\n", "malformed_csv", ""),
     ("a.parquet", "plain words, no table", "not_parquet", ""),
-    ("a.parquet", parquet(ROWS)[:2000], "damaged_parquet", ""),
     ("a.arrow", "plain words, no table", "damaged_arrow", ""),
-    ("a.arrow", arrow(ROWS)[:300], "damaged_arrow", ""),
     ("a.html", "plain words without a single element", "not_html", ""),
     ("a.html", "{}", "not_html", ""),
     ("a.html", b'<meta charset="utf-8"><p>' + b"\xff\x81\x8d" * 40 + b"</p>", "not_utf8", ""),
@@ -97,20 +88,17 @@ REFUSED = [
     ("a.xml", "<p>" * 1000, "too_deep", ""),
     ("a.xml", b"<mediawiki><page>" + ENTITIES, "damaged_xml", ""),
     ("a.zip", "words", "not_zip", ""),
-    ("a.zip", zipped({"a.txt": "words"})[:-30], "damaged_zip", ""),
     ("a.tar", "words" * 200, "not_tar", ""),
     ("a.tar.gz", "words", "not_gzip", ""),
     ("a.tar.xz", lzma.compress(b"words"), "not_tar", ""),
     ("a.tar.xz", lzma.compress(tarred({"a.txt": "words"}))[:20], "damaged_xz", "cut short"),
     ("a.epub", "words", "not_epub", ""),
-    ("a.epub", EPUB[:-400], "damaged_epub", ""),
     ("a.epub", EPUB[:4] + bytes(2000), "damaged_epub", ""),
     ("a.pdf", "words", "not_pdf", ""),
     ("a.pdf", "%PDF-1.4\nnothing", "damaged_pdf", ""),
     ("a.pdf", pdf(NO_WORDS), "no_text", ""),
     ("a.warc", "words", "not_warc", ""),
     ("a.warc", "WARC/1.0\r\n", "damaged_warc", ""),
-    ("a.warc", warc("response", b"")[:-20], "damaged_warc", ""),
 ]
 
 

@@ -29,14 +29,11 @@ def test_a_damaged_row_group_costs_its_rows_which_are_counted(read, damaged):
     assert all(each.num_bytes > 0 for each in drops)
 
 
-@pytest.mark.parametrize("opener", [pa.ipc.new_file, pa.ipc.new_stream])
-def test_arrow_is_read_as_file_and_as_stream_and_cut_short_gives_only_what_is_in_it(read, opener):
-    texts = [f"row {number}" for number in range(1000)]
-    content = arrow(pa.table({"text": texts}), opener)
-    assert [each.text for each in read("a.arrow", content)[0]] == texts
-    documents, drops = read("a.arrow", content[: len(content) // 2])
-    assert {each.text for each in documents} <= set(texts)
-    assert [each.reason for each in drops] == ["damaged_arrow"]
+def test_a_stream_of_arrow_is_read_to_its_damage_and_the_rest_is_counted(read):
+    content = arrow(pa.table({"text": ["one", "two", "three"]}), pa.ipc.new_stream)
+    assert [each.text for each in read("a.arrow", content)[0]] == ["one", "two", "three"]
+    documents, (drop,) = read("a.arrow", content[:-60])
+    assert [each.text for each in documents] == ["one", "two"] and drop.num_bytes == len(content) - 60 - 6
 
 
 def test_dictionary_columns_are_text_too(read):

@@ -23,7 +23,7 @@ from headwater.machine.ranks import heartbeat
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.machine.ranks.mesh import Place
-from headwater.machine.ranks.watchdog import COMPUTING, Progress
+from headwater.machine.ranks.watchdog import COMPUTING, RankProgress
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
 
@@ -64,7 +64,7 @@ def test_all_learn_of_a_killed_rank_with_its_step_and_process(tmp_path):
 
 
 def test_a_rank_whose_store_never_answers_ends_before_it_has_joined():
-    program = "from headwater.machine.ranks.heartbeat import *; StoreWatch(Place(1, 2), Progress(), 0.5).start(); time.sleep(600)"
+    program = "from headwater.machine.ranks.heartbeat import *; StoreWatch(Place(1, 2), RankProgress(), 0.5).start(); time.sleep(600)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert said.returncode == 1
     assert (
@@ -111,7 +111,7 @@ def hearts(world_size: int, silence_seconds: float = 4.0, local_world_size: int 
     """Return the heartbeats of ranks that all stand in this process, none of which beats by itself."""
     store, size = dist.HashStore(), local_world_size
     places = [Place(rank, world_size, rank % size, size) for rank in range(world_size)]
-    return [Heartbeat(store, place, Progress(), silence_seconds) for place in places]
+    return [Heartbeat(store, place, RankProgress(), silence_seconds) for place in places]
 
 
 def beat(heart: Heartbeat) -> tuple[tuple[int, ...], str]:
@@ -213,12 +213,12 @@ def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monke
     clock, found = itertools.count(1.0), []
     monkeypatch.setattr("headwater.machine.ranks.watchdog.time.perf_counter", lambda: next(clock))
 
-    class Read(Progress):
+    class Read(RankProgress):
         def __setattr__(self, name, value):
             super().__setattr__(name, value)
             found.append(self.exchange_seconds())
 
-    progress = Progress()
+    progress = RankProgress()
     progress.enter(COMPUTING, 1)
     progress.__class__ = Read
     with progress.exchanging():

@@ -340,6 +340,10 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     "enough targets": (targets(all=2500, books=2500), ["!Held-out tokens scored"]),
     "few targets": (targets(all=400, books=100, code=300), [f"Held-out tokens scored: 400 in all; {FEW} 5% or so."]),
     "few of a source": (targets(all=9000, books=8900, code=100), [f"scored: 100 of code; {FEW} 10% or so."]),
+    "few documents": (changed("evaluation.json", num_documents=19), [
+        "Of 19 held-out documents alone, too few for an interval: other text may score otherwise.",
+    ]),
+    "documents enough": (changed("evaluation.json", num_documents=20), ["!too few for an interval"]),
     "little repeated text": (repeated(9, 9), ["!in the training text, too"]),
     "repeated text": (repeated(10, 9), ["1% of the held-out lines are in the training text, too"]),
     "repeated text in a sample": (repeated(500, 8), ["At least 50% of the held-out lines are"]),

@@ -281,6 +281,7 @@ RIGHT: dict[str, dict[str, object]] = {
     "Corpus.documents": {"source": "mine", "split": "train"},
     "Corpus.counts": {},
     "Corpus.frame": {"library": "pandas"},
+    "Corpus.tune": {"limits": ["corpus.rules.text.min_words=80"], "column": "words", "count": 1},
     "Corpus.trace": {"text": "river", "ignore_case": False},
     "Records": {"run": "runs/mine"},
     "Records.rows": {"event": "step"},

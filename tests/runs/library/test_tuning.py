@@ -8,13 +8,17 @@ import random
 import tomllib
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
 import headwater
 from headwater.core.conversations import USER, Message
+from headwater.core.errors import ConfigError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.plan.text_size import epochs_of
@@ -119,6 +123,30 @@ def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_o
     (folder / "torn.toml").write_text("name = ")
     for other, name in ((["--replay", "0"], "base-sft"), (["--name", "torn"], "torn")):
         require_clear_error(call(*words, *other, cwd=folder), f"{name}.toml exists already", "--name")
+
+
+@given(num_steps=st.integers(20, 500), max_grad_norm=st.sampled_from(["off", "0.25"]))
+@settings(max_examples=2, deadline=None)
+def test_settings_of_the_call_are_in_the_file(folder, num_steps, max_grad_norm):
+    limit = None if max_grad_norm == "off" else float(max_grad_norm)
+    words = [f"train.num_steps={num_steps}", f"optim.max_grad_norm={max_grad_norm}"]
+    with contextlib.chdir(folder), mock.patch("headwater.cli.running.run", side_effect=ConfigError("not now")):
+        Path("set.toml").unlink(missing_ok=True)
+        said = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--name", "set", *words, cwd=folder)
+        require_clear_error(said, "not now")
+        told = Path("set.toml").read_text()
+        with mock.patch("headwater.runs.running.run", side_effect=ConfigError("not now")), pytest.raises(ConfigError):
+            named = {"train": {"num_steps": num_steps}, "optim": {"max_grad_norm": limit}}
+            headwater.tune("runs/base", "talks.jsonl", "set", say=lambda line: None, **named)
+        config = load_run("set.toml")[0]
+    assert Path(folder / "set.toml").read_text() == told
+    assert (config.train.num_steps, config.optim.max_grad_norm) == (num_steps, limit)
+
+
+def test_a_setting_that_cannot_be_is_named_before_a_file_is_written(folder):
+    words = ["downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--name", "wrong", "train.num_step=3"]
+    require_clear_error(call(*words, cwd=folder), "did you mean num_steps")
+    assert not (folder / "wrong.toml").exists()
 
 
 @pytest.mark.parametrize("number", [40, 1000])

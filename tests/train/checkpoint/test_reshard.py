@@ -192,20 +192,35 @@ def test_a_rank_that_still_writes_is_waited_for(tmp_path, impatient):
     assert second.finish() is None
 
 
-@pytest.mark.parametrize("refused", [0, 1])
-def test_nothing_is_committed_where_one_rank_cannot_write(tmp_path, monkeypatch, impatient, refused):
+FULL, GONE = OSError(errno.ENOSPC, "No space left on device"), FileNotFoundError(errno.ENOENT, "No such file")
+
+
+@pytest.mark.parametrize(
+    ("refused", "error", "last", "said"),
+    [
+        (0, FULL, 0, ["No space left", "None"]),
+        (0, FULL, 1, ["No space left", "the first rank gave it up"]),
+        (1, FULL, 0, ["No space left", "No space left"]),
+        (1, GONE, 0, ["No such file", "the first rank gave it up"]),  # as when the first one takes the folder away
+    ],
+)
+def test_nothing_is_committed_where_one_rank_cannot_write(tmp_path, monkeypatch, impatient, refused, error, last, said):
     write_tensors, optim = saving.write_tensors, {"norm.weight": torch.ones(3), "norm.bias": torch.ones(3)}
+    folder = tmp_path / "checkpoints"
 
     def refuse(file, tensors) -> None:
-        if [*optim][refused] in tensors:  # that one's rank alone has it
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if [*optim][last] in tensors:  # the last rank's alone; it waits for the other one's note, or end
+            while not [*folder.rglob("note-*")] if last == 0 else [*folder.iterdir()]:
+                time.sleep(0.001)
+        if [*optim][refused] in tensors:
+            raise error
         write_tensors(file, tensors)
 
     monkeypatch.setattr(saving, "write_tensors", refuse)
     found = save_by(tmp_path, Mesh(replicate=2), {}, optim)
-    assert all(isinstance(each, StorageError) for each in found), found
-    assert "No space left on device" in str(found[0]), "the first one says why"
-    assert not [*(tmp_path / "checkpoints").iterdir()]
+    for each, words in zip(found, said):
+        assert words in str(each) and isinstance(each, StorageError | None), found
+    assert not [*folder.iterdir()]
 
 
 # ---- one rank

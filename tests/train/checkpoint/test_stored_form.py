@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from math import prod
@@ -9,6 +10,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_state import save
@@ -56,6 +58,40 @@ def test_each_of_several_ranks_has_files_of_its_own():
     assert [tensor_file("optim", rank, 3) for rank in range(3)] == [
         f"optim-0000{number}-of-00003.safetensors" for number in (1, 2, 3)
     ]
+
+
+def test_a_checkpoint_of_today_is_read_by_what_read_it_before(tmp_path):
+    """Its manifest, but for digests, as it has been since format 3."""
+    num_bytes = save(tmp_path, 3)
+    folder = tmp_path / "checkpoints" / "step-000000003"
+    manifest = read_json(folder / "manifest.json")
+    names = ["model.safetensors", "model.sums", "optim.safetensors", "optim.sums", "state.json"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "manifest.json"])
+    assert num_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert manifest["files"].keys() == set(names)
+    for name, facts in manifest["files"].items():
+        data = (folder / name).read_bytes()
+        assert facts == {"bytes": len(data), "digest": f"sha256:{hashlib.sha256(data).hexdigest()}"}
+        if name.endswith(".safetensors"):
+            assert int.from_bytes(data[:8], "little") % 8 == 0, "tensors begin at a multiple of 8"
+            sums = [xxhash.xxh3_64_intdigest(data[at : at + 65536]) for at in range(0, len(data), 65536)]
+            assert (folder / name).with_suffix(".sums").read_bytes() == np.array(sums, "<u8").tobytes()
+    tensors = {
+        name: {key: value for key, value in entry.items() if key != "digest"}
+        for name, entry in manifest["tensors"].items()
+    }
+    shapes = {"embed.weight": [5, 3], "norm.weight": [3]}
+    assert tensors == {
+        f"{kind}.{name}{slot}": {
+            "dtype": "float32",
+            "shape": shape,
+            "chunks": [{"file": f"{kind}.safetensors", "offsets": [0] * len(shape), "shape": shape}],
+        }
+        for kind, slot in (("model", ""), ("optim", ".mean"))
+        for name, shape in shapes.items()
+    }
+    rest = {"format": "headwater-checkpoint", "format_version": 3, "step": 3, "world_size": 1}
+    assert {name: manifest[name] for name in rest} == rest
 
 
 def test_a_checkpoint_is_the_newest_or_that_of_a_step(tmp_path):

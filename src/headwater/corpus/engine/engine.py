@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
+from headwater.corpus.tasks.work import Task, Work
 
 MAX_FAILURES = 3
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30.0, 600.0  # for a network: each try took a minute itself
@@ -117,9 +117,7 @@ class Failures:
         )
 
     def _name(self, task: Task) -> str:
-        if task.stage in STAGES_OF_PARTS:
-            return f"{self._work.plan.parts[task.number]} ({task.stage})"
-        return f"task {task.number} of stage {task.stage}"
+        return f"{self._work.plan.parts[task.number]} ({task.stage})"
 
 
 class Engine:

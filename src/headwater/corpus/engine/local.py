@@ -18,15 +18,14 @@ from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.engine.worker_process import WorkerProcess
+from headwater.corpus.engine.workers import Workers
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import GPU_COLUMNS, Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
-_POLL_SECONDS = 1.0
 
-
-class Pool(Engine):
+class Pool(Workers[WorkerProcess]):
     """An engine of `num_workers` processes; each is started when there is a task for it."""
 
     def __init__(
@@ -34,50 +33,28 @@ class Pool(Engine):
     ) -> None:
         super().__init__(work, settings, clock)
         self._num_workers = num_workers
-        self._workers: list[WorkerProcess] = []
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        waiting = Waiting(tasks, self._clock)
-        failures = Failures(self._work, progress, self._settings.max_away_seconds)
+        if tasks and tasks[0].stage == GPU_COLUMNS:  # the limit of a worker counts addresses: CUDA takes terabytes
+            InProcess(self._work, self._settings, self._clock).run(tasks, progress)
+            return
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
-        while waiting or any(worker.task for worker in self._workers):
-            self._assign(waiting)
-            self._listen()
-            for worker in list(self._workers):
-                for task, failure in worker.taken_outcomes():
-                    failures.settle(task, failure, waiting)
-                progress.read(worker.taken_bytes_read())
-                why = worker.why_lost(self._settings, self._clock())
-                if why is not None:
-                    self._workers.remove(worker)
-                    worker.end()
-                    if worker.task is not None:
-                        failures.settle(worker.task, Failure(why), waiting)
+        super().run(tasks, progress)
 
-    def _assign(self, waiting: Waiting) -> None:
-        """Give every idle worker a task, and start workers for the tasks that are left over."""
-        for worker in self._workers:
-            if worker.task is None and (task := waiting.next()) is not None:
-                worker.give(task, self._clock())
-        while len(self._workers) < self._num_workers and (task := waiting.next()) is not None:
-            worker = WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
-            self._workers.append(worker)
-            worker.give(task, self._clock())
+    def _max_workers(self) -> int:
+        return self._num_workers
 
-    def _listen(self) -> None:
-        """Wait a moment for what workers say, and take it up."""
+    def _start_worker(self) -> WorkerProcess:
+        return WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
+
+    def _listen(self, seconds: float) -> None:
         by_handle = {worker.handle: worker for worker in self._workers}
         poll = select.poll()
         for handle in by_handle:
             poll.register(handle, select.POLLIN)
-        for handle, _ in poll.poll(1000 * _POLL_SECONDS):
+        for handle, _ in poll.poll(1000 * seconds):
             by_handle[handle].listen(self._clock())
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.end()
-        self._workers = []
 
 
 class InProcess(Engine):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from headwater.core.numbers import duration
-from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
+from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.toml_tables import toml_table
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -26,8 +26,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = toml_table("headwater.corpus.engine", "stages").get(stage, stage)
-        self._of_parts = stage in STAGES_OF_PARTS
-        self._sizes = {part.number: part.num_bytes for part in work.plan.parts} if self._of_parts else {}
+        self._sizes = {part.number: part.num_bytes for part in work.plan.parts}
         self._num_tasks = num_tasks
         self._num_done = num_tasks - len(missing)
         self._left = sum(map(self._size, missing))

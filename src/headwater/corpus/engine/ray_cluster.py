@@ -1,27 +1,30 @@
-"""Tasks on a Ray cluster, whose nodes all see the work folder and have headwater installed.
+"""Tasks on a Ray cluster, whose nodes all see the work folder, at the same path, and have headwater installed.
 
-Of Ray only remote functions are used: which task runs where, and what is done again when a node is lost.
+A worker is an actor, a process that keeps what it loaded. It holds a core, the memory that a task may take and, for
+measures that want some, GPUs. Nodes may come and go: what a lost one did is done again by another.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headwater.core import errors
-from headwater.core.errors import ConfigError, HeadwaterError, PassingError
-from headwater.corpus.engine.engine import MAX_FAILURES, Engine, Failure, Failures, Waiting
+from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.workers import Worker, Workers, outcome_of
+from headwater.corpus.read.processes import limit_memory_
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.work import GPU_COLUMNS, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 
-_TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
 
-
-class RayCluster(Engine):
+class RayCluster(Workers["_ActorWorker"]):
     """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
 
     def __enter__(self) -> RayCluster:
@@ -30,6 +33,7 @@ class RayCluster(Engine):
         except ModuleNotFoundError:
             raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
         self._ray: Any = ray
+        self._num_gpus, self._num_not_started = 0.0, 0
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = self._settings.name
         if address == "ray":
@@ -45,43 +49,110 @@ class RayCluster(Engine):
         return self
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
-        waiting, running = Waiting(tasks, self._clock), dict[Any, Task]()
-        failures = Failures(self._work, progress, self._settings.max_away_seconds)
-        folder = str(self._work.folder.absolute())
-        while waiting or running:
-            num_cores = self._settings.workers or int(self._ray.cluster_resources().get("CPU", 1))
-            while len(running) < _TASKS_A_CORE * num_cores and (task := waiting.next()) is not None:
-                running[do.remote(folder, task.stage, task.number)] = task
-            if not running:
-                self._sleep(waiting.seconds_to_next())
-                continue
-            # a task that waits is not forgotten over one that takes long
-            timeout = waiting.seconds_to_next() if waiting and len(running) < _TASKS_A_CORE * num_cores else None
-            finished, _ = self._ray.wait(list(running), num_returns=1, timeout=timeout)
-            for each in finished:
-                failures.settle(running.pop(each), self._failure_of(each), waiting)
+        num_gpus = self._work.gpus if tasks and tasks[0].stage == GPU_COLUMNS else 0.0
+        if num_gpus != self._num_gpus:
+            super().__exit__()
+            self._num_gpus = num_gpus
+        super().run(tasks, progress)
 
-    def _failure_of(self, each: Any) -> Failure | None:
-        """Return why a task failed, or None; raise the error that it raised when the user can act on it."""
-        try:
-            kind, text = self._ray.get(each)
-        except self._ray.exceptions.RayError as error:
-            return Failure(str(error).strip().splitlines()[0])
-        if kind == PassingError.__name__:
-            return Failure(text, may_pass=True)
-        if kind and issubclass(getattr(errors, kind, Exception), HeadwaterError):
-            raise getattr(errors, kind)(text)
-        return Failure(f"{kind}: {text}") if kind else None
+    def _max_workers(self) -> int:
+        wants = {"CPU": 1.0, "memory": float(self._settings.task_memory_bytes), "GPU": self._num_gpus}
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        room = sum(int(min(node.get(name, 0) // much for name, much in wants.items() if much)) for node in nodes)
+        if not room:
+            raise ConfigError(
+                f"no node of the Ray cluster has a core, {wants['memory'] / 1e6:,.0f} MB of memory and "
+                f"{self._num_gpus:g} GPUs; add one, or lower corpus.engine.task_memory_bytes: the same command resumes"
+            )
+        return min(room, self._settings.workers or room)
+
+    def _start_worker(self) -> _ActorWorker:
+        memory = self._settings.task_memory_bytes
+        options = {"num_cpus": 1, "num_gpus": self._num_gpus, "memory": memory}
+        limit = 0 if self._num_gpus else memory  # it counts addresses, of which CUDA takes terabytes
+        folder = str(self._work.folder.absolute())
+        return _ActorWorker(self._ray, self._actor.options(**options).remote(folder, os.getcwd(), limit), self._clock())
+
+    @cached_property
+    def _actor(self) -> Any:
+        return self._ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
+
+    def _listen(self, seconds: float) -> None:
+        busy = {worker.reference: worker for worker in self._workers if worker.reference is not None}
+        if not busy:
+            self._sleep(seconds)
+            return
+        self._ray.wait(list(busy), num_returns=1, timeout=seconds)
+        for reference in self._ray.wait(list(busy), num_returns=len(busy), timeout=0)[0]:
+            worker = busy[reference]
+            worker.listen()
+            if worker.why and worker.task is None:
+                self._num_not_started += 1
+                if self._num_not_started > MAX_FAILURES * len(self._workers):
+                    raise ConfigError(
+                        f"processes of the Ray cluster can't start: {worker.why}; every node needs this version of "
+                        f"headwater, and to see {self._work.folder.absolute()}"
+                    )
+            if worker.why:  # the idle ones may have been on the same node, and a task would fail on one after another
+                for other in self._workers:
+                    other.why = other.why or ("its node may be lost" if other.is_idle else "")
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
 
-def _do(folder: str, stage: str, number: int) -> tuple[str, str]:
-    """Do a task in a process of the cluster; return the name and the text of an error, or nothing."""
-    try:
-        run_task(WorkerContext(Path(folder)), Task(stage, number))
-    except Exception as error:
-        return type(error).__name__, str(error)
-    return "", ""
+class _ActorWorker(Worker):
+    """A worker that is an actor; `why` it is lost, if it is."""
+
+    def __init__(self, ray: Any, actor: Any, now: float) -> None:
+        super().__init__(now)
+        self._ray, self._actor, self.why = ray, actor, ""
+        self.reference: Any = actor.start.remote()  # to what it will answer; no task before: there may be no room yet
+
+    @property
+    def is_idle(self) -> bool:
+        return self.reference is None
+
+    def give(self, task: Task, now: float) -> None:
+        super().give(task, now)
+        self.reference = self._actor.do.remote(task.stage, task.number)
+
+    def listen(self) -> None:
+        """Take up its answer."""
+        reference, self.reference = self.reference, None
+        try:
+            message = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            message = {"lost": str(error).strip().splitlines()[-1].strip().partition(". ")[0]}
+        self.why = message.get("lost", "")
+        self.take_up(message)
+
+    def why_lost(self, settings: EngineSettings, now: float) -> str | None:
+        return self.why or super().why_lost(settings, now)
+
+    def end(self) -> None:
+        self._ray.kill(self._actor)
+
+
+class _Actor:
+    """A process of the cluster. Its methods return messages, as those of this machine send them."""
+
+    def __init__(self, folder: str, working_folder: str, memory_bytes: int) -> None:
+        self._folder, self._working_folder, self._memory_bytes = Path(folder), working_folder, memory_bytes
+
+    def start(self) -> dict[str, Any]:
+        try:
+            os.chdir(self._working_folder)  # that paths of sources and measures are relative to
+            self._context = WorkerContext(self._folder)
+        except (OSError, HeadwaterError) as error:
+            text = f"a node of the Ray cluster doesn't see what this machine does: {error}"
+            return {"error": [ConfigError.__name__, text]}
+        if self._memory_bytes:
+            limit_memory_(self._memory_bytes)
+        return {}
+
+    def do(self, stage: str, number: int) -> dict[str, Any]:
+        try:
+            return outcome_of(lambda: run_task(self._context, Task(stage, number)))
+        except MemoryError:
+            return {"lost": f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"}

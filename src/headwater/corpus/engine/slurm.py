@@ -7,7 +7,6 @@ that a node that fails costs what it was doing.
 from __future__ import annotations
 
 import json
-import os
 import select
 import shlex
 import subprocess
@@ -61,7 +60,7 @@ class _Jobs:
         self._missing = {task.number: task for task in tasks}
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
-        self._folder = work.folder.parent / "slurm" / f"{self._stage}-{attempt}"
+        self._folder = work.folder / "slurm" / f"{self._stage}-{attempt}"
         remove_folder(self._folder)
         make_folder(self._folder)
         jobs = self._folder / "jobs.json"
@@ -99,12 +98,8 @@ class _Jobs:
         self._count_done(progress)
 
     def _count_done(self, progress: Progress) -> None:
-        folder = self._work.path_of(self._stage, 0).parent
-        names = os.listdir(folder) if folder.is_dir() else []
-        for number in sorted(int(name) for name in names if name.isdigit()):
-            task = self._missing.pop(number, None)
-            if task is not None:
-                progress.done(task)
+        for task in [task for task in self._missing.values() if self._work.is_done(task)]:
+            progress.done(self._missing.pop(task.number))
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
         """Return the last line of the log of each job that a task at `places` belongs to."""

@@ -11,12 +11,12 @@ import queue
 import sys
 import tempfile
 import threading
-import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from headwater.core.errors import HeadwaterError, PassingError
+from headwater.corpus.engine.workers import outcome_of
 from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_memory_, pack, receive
 from headwater.corpus.tasks.work import Task
 
@@ -45,18 +45,9 @@ def main() -> None:
     while True:
         task = inbox.get()
         try:
-            run_task(context, task)
+            outbox.send(outcome_of(partial(run_task, context, task)))
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
-        except PassingError as error:
-            outbox.send({"end": str(error), "may_pass": True})
-        except HeadwaterError as error:
-            outbox.send({"error": [type(error).__name__, str(error)]})
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            outbox.send({"end": f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"})
-        else:
-            outbox.send({"end": None})
 
 
 class _Outbox:

@@ -7,28 +7,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from headwater.core import errors
-from headwater.core.errors import HeadwaterError
 from headwater.core.files import make_folder
-from headwater.corpus.engine.engine import Failure
+from headwater.corpus.engine.workers import Worker
 from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 
 _MODULE = "headwater.corpus.engine.worker"
-_TEMPORARY = "temporary"  # in the work folder: what a lost worker leaves there goes, at the latest with the build
+_TEMPORARY = (
+    "temporary"  # in the plan's folder: what a lost worker leaves there goes, at the latest with the next build
+)
 
 
-class WorkerProcess:
-    """A process started with `python -m headwater.corpus.engine.worker`; `task` is what it does now."""
+class WorkerProcess(Worker):
+    """A process started with `python -m headwater.corpus.engine.worker`."""
 
     def __init__(self, folder: Path, memory_bytes: int, now: float) -> None:
-        self.task: Task | None = None
-        self.given_at = self.heard_at = now
+        super().__init__(now)
+        self.heard_at = now
         self._memory_bytes = memory_bytes
-        self._outcomes: list[tuple[Task, Failure | None]] = []
         self._is_gone = False
-        self._num_bytes_read = self._num_bytes_reported = 0
         make_folder(folder / _TEMPORARY)
         self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY, ignore_cleanup_errors=True)
         self._child = Child(_MODULE)
@@ -36,7 +34,7 @@ class WorkerProcess:
         self._send({"folder": str(folder), "memory_bytes": memory_bytes, "temporary": self._temporary.name})
 
     def give(self, task: Task, now: float) -> None:
-        self.task, self.given_at = task, now
+        super().give(task, now)
         self._send({"stage": task.stage, "number": task.number})
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -54,40 +52,16 @@ class WorkerProcess:
         self._is_gone |= not self._child.read()
         try:
             while (message := self._child.next_message()) is not None:
-                self._take_up(message)
+                self.take_up(message)
         except BadFrame:
             self._is_gone = True
 
-    def _take_up(self, message: dict[str, Any]) -> None:
-        self._num_bytes_read = message.get("read", self._num_bytes_read)
-        if "error" in message:
-            name, text = message["error"]
-            kind = getattr(errors, name, HeadwaterError)
-            raise kind(text)
-        if "end" in message and self.task is not None:
-            why = message["end"]
-            self._outcomes.append((self.task, None if why is None else Failure(why, bool(message.get("may_pass")))))
-            self.task = None
-
-    def taken_outcomes(self) -> list[tuple[Task, Failure | None]]:
-        """Return the tasks that ended since the last call, each with why it failed, or None."""
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
-
-    def taken_bytes_read(self) -> int:
-        """Return how much text the worker read since the last call."""
-        new, self._num_bytes_reported = self._num_bytes_read - self._num_bytes_reported, self._num_bytes_read
-        return new
-
     def why_lost(self, settings: EngineSettings, now: float) -> str | None:
-        """Return why the worker is of no more use, or None."""
         if self._is_gone:
             return self._why_gone()
         if now - self.heard_at > settings.silent_seconds:
             return f"its process gave no sign of life for {settings.silent_seconds:g} seconds"
-        if self.task is not None and now - self.given_at > settings.task_seconds:
-            return f"it took more than {settings.task_seconds:g} seconds"
-        return None
+        return super().why_lost(settings, now)
 
     def _why_gone(self) -> str:
         status = self._child.exit_status()

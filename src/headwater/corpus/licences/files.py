@@ -57,7 +57,7 @@ def stated(name: str, data: bytes) -> str | None:
     found = spdx_of(text)
     if found is None and _POINTS.fullmatch(line := " ".join(text.split())):
         return None if line.startswith("..") else POINTS  # what a link to a file farther up becomes in some archives
-    found = found or licence_of_text(text) or UNKNOWN
+    found = found or licence_of_text(text)
     return REFUSED if found == UNKNOWN and _REFUSES.search(text) else found
 
 
@@ -176,7 +176,7 @@ def _of_python(expression: str, name: str, classifiers: Iterable[str]) -> str | 
     points = _POINTS.fullmatch(name) is not None
     if name and name != "UNKNOWN" and not points:
         found = _named(name)
-        return (licence_of_text(name) or UNKNOWN) if found == UNKNOWN else found
+        return licence_of_text(name) if found == UNKNOWN else found
     listed = [each.split(" :: ")[-1].strip() for each in classifiers if each.startswith("License ::")]
     known = [_named(each) for each in dict.fromkeys(listed) if each not in _NO_LICENCE]
     if not known:

@@ -11,11 +11,11 @@ Only the first section of a long file has its head: the others go by what comes 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 
 from headwater.corpus.document import Document
+from headwater.corpus.licences.heads import licence_of_head
 from headwater.corpus.licences.names import all_of, spdx_of
-from headwater.corpus.licences.texts import licence_of_head
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, canonical, is_allowed
 from headwater.corpus.step import Candidate, Step, Verdict
@@ -86,29 +86,24 @@ def restricts_use(text: str) -> bool:
 
 
 def licence_step(settings: CorpusSettings) -> Step:
-    """Return the step that writes `licence` beside each document, and drops those that aren't allowed."""
-    assert settings.licences is not None
+    """Return the step that writes `licence` beside each document; which are allowed is decided later."""
     declared = {name: declared_licence(source) for name, source in settings.sources.items()}
-    allow = settings.licences.allow
-    patterns = allowed_patterns(allow or [])
-
-    @lru_cache(maxsize=1000)  # most documents are under a few, but rows may name anything
-    def is_kept(licence: str) -> bool:
-        return UNKNOWN in (allow or []) if licence == UNKNOWN else is_allowed(licence, patterns)
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
         licence, named = licence_of(document, declared[document.source])
-        if allow is not None and not is_kept(licence):
-            note = "not_understood" if named else licence.replace(" ", "_")  # which is counted
-            because = f"licence not understood: {named}" if named else f"licence {licence}"
-            return Verdict(candidate, REASON, note=note, because=because)
         found = {"licence": licence} | ({"licence_named": named} if named else {})
         if document.meta.items() >= found.items():
             return Verdict(candidate)
         return Verdict(candidate.with_text(document.text, **found))
 
     return step
+
+
+def allowed_licences(licences: Iterable[str], allow: Sequence[str]) -> list[str]:
+    """Return which of some licences `corpus.licences.allow` allows."""
+    patterns = allowed_patterns(allow)
+    return [each for each in licences if (UNKNOWN in allow if each == UNKNOWN else is_allowed(each, patterns))]
 
 
 def declaring_step(settings: CorpusSettings) -> Step:

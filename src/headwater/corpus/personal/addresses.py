@@ -17,11 +17,12 @@ from headwater.corpus.toml_tables import listed
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
 # method (x@y.to(z), x@y.to_list), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none;
 # another address in brackets may follow
-_DOMAIN = re.compile(
-    r"@(?!\dx\.(?:app|cc|md|mov|pl|ps|py|rs|sh|so|zip)\b)"
+_DOMAIN = (
+    r"(?!\dx\.(?:app|cc|md|mov|pl|ps|py|rs|sh|so|zip)\b)"
     r"((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
     r"(?![A-Za-z0-9]|(?:[(\[]|_(?=[A-Za-z]))(?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
 )
+_SIGN_AND_DOMAIN = {sign: re.compile(sign + _DOMAIN) for sign in ("@", "%40")}  # %40 is the sign in a link
 # letters of the scripts that have spaces, or of the others alone: backwards from the sign
 _SIGNS, _SPACED = "_%+~-", r"A-Za-z0-9\u00b5-\u0dff\u10a0-\u10ff\u1100-\u167f\u1e00-\u1fff"
 _LOCAL_BACKWARDS = re.compile(rf"[{_SPACED}{_SIGNS}][{_SPACED}.'{_SIGNS}]{{0,63}}|[^\W{_SPACED}]{{1,64}}")
@@ -43,11 +44,15 @@ def find_emails(text: str) -> Iterator[Span]:
 
     In SCHEME://USER:PASSWORD@HOST there is none where the password is a sample: the host stays.
     """
-    if "@" not in text:
-        return
+    for sign in _SIGN_AND_DOMAIN:
+        if sign in text:
+            yield from _emails(text, sign)
+
+
+def _emails(text: str, sign: str) -> Iterator[Span]:
     samples = {end for (_, end), is_secret in server_passwords(text) if not is_secret}
     found_to = 0
-    for match in _DOMAIN.finditer(text):
+    for match in _SIGN_AND_DOMAIN[sign].finditer(text):
         at = match.start()
         local = _LOCAL_BACKWARDS.match(text[max(at - 64, found_to) : at][::-1])
         top = _top_of(match.group(2).lower())

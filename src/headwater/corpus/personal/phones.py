@@ -1,7 +1,7 @@
-"""Where telephone numbers stand in a text. What has a country's code is checked by that country's numbering plan.
+"""Where telephone numbers stand in a text. What has + and a country's code is checked by that country's numbering plan.
 
-A number without one belongs to no country that could be told, so its plan can't be asked: it is taken after a word
-such as Tel., or for its form, with the zero of long distance or an area code in brackets.
+A number without them belongs to no country that could be told, so its plan can't be asked: it is one after a word such
+as Tel. alone, since orders, parts and identity cards have numbers of every form.
 """
 
 from __future__ import annotations
@@ -23,21 +23,16 @@ _D, _S = (
 )
 _FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # E.164
-_MIN_UNLABELLED_DIGITS = 9
+_MIN_COUNTED_DIGITS = 9  # a figure of fewer, without a zero before it, may be a count
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
-_INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
+_INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])[+\uff0b][^+\uff0b]{7,30}")
 _NEXT = re.compile(rf"[ ./-]{{1,3}}[0(\uff08](?:\D*\d){{{_MIN_DIGITS - 1}}}")
 # what belongs to something else: to a word, a decimal, a price
 _JOINED = re.compile(r"(?:[A-Za-z0-9+/._~=#%-]|[$€£¥₹] ?)$")
 _GOES_ON = re.compile(r"[A-Za-z0-9_%-]|\.\d")
 _DATE = re.compile(
     r"(?:19|20)\d\d[ ./-]{1,3}(?:19|20)\d\d\b|\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d|(?:19|20)\d\d([./-])\d\d\2\d\d\b"
-)
-# 212-555-1234 is as the US writes it; 02110-1301 is the end of an address there
-_SAYS_ITSELF = re.compile(
-    r"(?:\d ?)?[(\uff08]\d[\d ]{1,5}[)\uff09][ -]?\d{2,}(?:[ -]\d{2,})*|(?:1[ .-])?[2-9]\d\d([.-])[2-9]\d\d\1\d{4}"
-    r"|(?!\d{5}-\d{4}$)0[1-9]\d{0,3}(?:[ -]\d{2,}){1,5}|0[1-9]\d{0,3} ?/ ?\d{4,8}(?:-\d{1,4})?"
 )
 _BEFORE_CHARACTERS = 40
 
@@ -75,14 +70,11 @@ def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
     """Return the number that a run of digits begins with. Up to `found_to` numbers were found."""
     if _JOINED.search(text[max(start - 2, found_to) : start]) or _DATE.match(text, start, end):
         return None
-    ends = _ends(text, start, end)
-    is_labelled = bool(ends) and _label().match(text[max(start - _BEFORE_CHARACTERS, 0) : start]) is not None
-    for to in ends:
+    if not _label().match(text[max(start - _BEFORE_CHARACTERS, 0) : start]):
+        return None
+    for to in _ends(text, start, end):
         groups = _DIGITS.findall(text, start, to)
-        num_digits = sum(map(len, groups))
-        counts = len(groups) == 1 and int(groups[0][0]) > 0 and num_digits < _MIN_UNLABELLED_DIGITS  # 1000000 may
-        by_form = num_digits >= _MIN_UNLABELLED_DIGITS and _SAYS_ITSELF.fullmatch(text[start:to])
-        if by_form or (is_labelled and not counts):
+        if len(groups) > 1 or int(groups[0][0]) == 0 or len(groups[0]) >= _MIN_COUNTED_DIGITS:  # 1000000 is a count
             return start, to
     return None
 
@@ -111,9 +103,8 @@ def _is_of_a_country(number: str) -> bool:
     import phonenumbers
 
     for spelt in {number.replace("(0)", ""), number}:
-        digits = phonenumbers.normalize_digits_only(spelt)
         with suppress(phonenumbers.NumberParseException):
-            if phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00"))):
+            if phonenumbers.is_valid_number(phonenumbers.parse("+" + phonenumbers.normalize_digits_only(spelt))):
                 return True
     return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from headwater.corpus.document import num_bytes
+from headwater.corpus.personal.accounts import find_cards, find_ibans
 from headwater.corpus.personal.addresses import find_emails, find_ip_addresses
 from headwater.corpus.personal.phones import find_phones
 from headwater.corpus.personal.secrets import find_passwords, find_private_keys, find_tokens
@@ -26,6 +27,8 @@ FINDERS: dict[str, Callable[[str], Iterator[Span]]] = {
     "password": find_passwords,
     "email": find_emails,
     "ip_address": find_ip_addresses,
+    "iban": find_ibans,
+    "card": find_cards,
     "phone": find_phones,
 }
 assert set(FINDERS) == set(REDACTED_KINDS)

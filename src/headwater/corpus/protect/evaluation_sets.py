@@ -1,7 +1,7 @@
 """The items of evaluation sets, as texts to look for: read from JSONL, JSON, Parquet and text files.
 
-A question is looked for together with what answers it. The options of a question are never looked for by themselves:
-names and sentences of any encyclopaedia are among them.
+A question is looked for together with what stands beside it in its record: options, answers. These are never looked
+for by themselves: names and sentences of any encyclopaedia are among them.
 
 These files were chosen by whoever trains, so they are parsed in this process, not as foreign bytes are.
 """
@@ -11,8 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,15 +21,25 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.sources.formats import format_of
-from headwater.corpus.sources.settings import DecontaminateSettings
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.sources.settings import DecontaminateSettings, FieldSettings
 
 _MAX_DEPTH = 30
 _LONG_CHARACTERS = 100  # of a passage: no title or name is as long
-
 _MAX_ANSWERS = 20
-_GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
+
+# what the usual sets call what they ask, and what is about an item and not of it
+_QUESTION = re.compile(
+    r"question(?!_(?:id|type|number)).*|prompt|query|stem|ctx|context|sentence|goal|problem|premise|hypothesis|input|startphrase"
+)
+_ABOUT = re.compile(
+    r"(?:.*_)?(?:u?id|url|type|number)|subject|category|topic|task|dataset|lang(?:uage)?|level|difficulty|source|split|name|label"
+)
 _ASKS = re.compile(r"[?？؟][\W_]*$")
+_ANSWER = re.compile("answer|target|gold|key|correct|solution|output|completion")
+_OPTION = re.compile(
+    r"choice|option|ending|candidate|alternative|distractor|incorrect|targets|scores|^(?:op|sol)?_?[\da-j]$"
+)
+_GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
 _HEADING = re.compile(
     r"^\s*[^\W\d][\w ]{0,24}[:：]\s|(?<=[\s?.!。？！])[^\W\d][\w ]{0,24}[:：]\s*$"
 )  # "Question:", "Options:"
@@ -69,10 +78,11 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
     for given in settings.sets[name]:
         for path, origin in find_files([given], f"corpus.decontaminate.sets.{name}"):
             records = _records(InputFile(path, origin, name, "text"), name)
-            texts = (tuple(_texts(record)) for record in records)
+            texts = (tuple(_texts(record, settings.fields.get(name))) for record in records)
             items += [Item(f"{origin}#{number}", found) for number, found in enumerate(texts, 1) if found]
     if not items:
-        raise DataError(f"corpus.decontaminate.sets.{name} has no text; correct its paths")
+        named = f" or corpus.decontaminate.fields.{name}.question" if name in settings.fields else ""
+        raise DataError(f"corpus.decontaminate.sets.{name} has no text; correct its paths{named}")
     return items
 
 
@@ -125,71 +135,50 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _texts(record: Any) -> Iterator[Text]:
-    """Yield what a record is looked for by."""
+def _texts(record: Any, fields: FieldSettings | None) -> Iterator[Text]:
+    """Yield what a record is looked for by: each question with what stands beside it, and long texts by themselves.
+
+    Where no field is named as questions are, what ends with a question mark is one, else the longest text.
+    """
     if not isinstance(record, dict):
-        found = " ".join(_strings(record))
+        found = " ".join(text for _, text in _strings(record))
         yield from (Text(found),) if found.strip() else ()
         return
-    parts = _Parts()
-    parts.take_(record)
-    answers = parts.answers
-    if parts.options:
-        answers = [each for each in answers if len(each.strip()) > 1 and not each.isdigit()]
-    else:
-        parts.passages += [each for each in answers if len(each) >= _LONG_CHARACTERS]
-    yield from map(Text, parts.passages)
-    questions = parts.questions or list(filter(_ASKS.search, parts.others)) or sorted(parts.others, key=len)[-1:]
-    beside = [each for each in (*answers, *parts.options, *parts.others, *questions) if each.strip()]
+    questions, others, keys, options = list[str](), list[str](), list[str](), set[str]()
+    for path, text in _strings(record):
+        is_question = _is_question(path, fields)
+        if is_question is None or not text.strip():
+            continue
+        first, *listed = _parts_of_list(text)
+        if is_question:
+            questions.append(first)
+            others += listed
+        elif len(text.strip()) == 1 and _ANSWER.search(path[-1]):  # the letter of an option, where there are any
+            keys.append(text)
+        else:
+            label = _LABEL.match(text)
+            each_option = listed or [text[label.end() :] if label else text]
+            others += each_option
+            options |= set(each_option if any(map(_OPTION.search, path)) or listed else ())
+    if fields is None and not questions:
+        questions = list(filter(_ASKS.search, others)) or sorted(others, key=len)[-1:]
+    others = [each for each in others if each.strip() and each not in questions]
+    yield from (Text(each) for each in others if len(each) >= _LONG_CHARACTERS and each not in options)
+    beside = list(dict.fromkeys([*(others or keys), *questions]))
     for question in dict.fromkeys(questions):
         longest = max(_GAP.split(_HEADING.sub("", question)), key=len)
         if longest.strip():
-            others = (each for each in dict.fromkeys(beside) if each != question)
-            yield Text(longest, tuple(islice(others, _MAX_ANSWERS)))
+            yield Text(longest, tuple(islice((each for each in beside if each != question), _MAX_ANSWERS)))
 
 
-@cache
-def _field_names() -> dict[str, re.Pattern[str]]:
-    """Return what matches the name of a field, by what that holds."""
-    patterns = toml_table("headwater.corpus.protect", "field_names")
-    return {name: re.compile(pattern) for name, pattern in patterns.items()}
-
-
-@dataclass
-class _Parts:
-    """The strings of a record by what they are, as the names of their fields say."""
-
-    questions: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # of fields that no name tells of
-    options: list[str] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-    passages: list[str] = field(default_factory=list)
-
-    def take_(self, fields: dict[str, Any], is_answer: bool = False, depth: int = 0) -> None:
-        """Add the strings of a record, or of an object in it; in one that is an answer are options and answers."""
-        known = _field_names()
-        for name, value in fields.items():
-            name = name.lower().replace(" ", "_")
-            if known["options"].fullmatch(name):
-                self.options += [option for each in _option_texts(value) for option in _without_labels(each)]
-            elif known["about"].fullmatch(name):
-                continue
-            elif isinstance(value, dict) and depth < _MAX_DEPTH:
-                self.take_(value, is_answer or known["answers"].fullmatch(name) is not None, depth + 1)
-            elif is_answer or known["answers"].fullmatch(name):
-                self.answers += _option_texts(value)
-            else:
-                for each in _strings(value):
-                    self._take_question_(name, each)
-
-    def _take_question_(self, name: str, text: str) -> None:
-        is_question = _field_names()["question"].fullmatch(name) is not None
-        if len(text) >= _LONG_CHARACTERS and not is_question:  # a passage, an explanation: by itself
-            self.passages.append(text)
-        elif text.strip() and not _field_names()["sorts"].fullmatch(text.lower()):
-            question, *listed = _parts_of_list(text)
-            (self.questions if is_question else self.others).append(question)
-            self.options += listed
+def _is_question(path: tuple[str, ...], fields: FieldSettings | None) -> bool | None:
+    """Return whether a field of a record is asked; None where it is not of the item, or not to be looked for."""
+    if fields is None:
+        return None if any(map(_ABOUT.fullmatch, path)) else _QUESTION.fullmatch(path[-1]) is not None
+    names = {".".join(path[:length]) for length in range(1, len(path) + 1)}
+    if not names.isdisjoint(fields.question):
+        return True
+    return False if fields.beside is None or not names.isdisjoint(fields.beside) else None
 
 
 def _parts_of_list(text: str) -> list[str]:
@@ -205,29 +194,15 @@ def _parts_of_list(text: str) -> list[str]:
     return [text[start:end].strip(" \n,;") for start, end in zip(ends[::2], [*ends[1::2], len(text)], strict=True)]
 
 
-def _without_labels(text: str) -> list[str]:
-    """Return the options in a string: one, without its label, or the parts of a list of them."""
-    listed, label = _parts_of_list(text)[1:], _LABEL.match(text)
-    return listed or [text[label.end() :] if label else text]
-
-
-def _option_texts(value: Any) -> list[str]:
-    """Return the options in a field: strings, {text, label} and lists of such, or names with their scores."""
-    if isinstance(value, dict):
-        inner = value.get("text", value.get("choices"))
-        if inner is not None:
-            return _option_texts(inner)
-        has_scores = all(isinstance(each, int | float) for each in value.values())
-        return list(value) if has_scores else list(_strings(value))
-    if isinstance(value, list):
-        return [text for each in value for text in _option_texts(each)]
-    return [value] if isinstance(value, str) and value.strip() else []
-
-
-def _strings(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the strings in a record, in order."""
+def _strings(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the strings in a record with the names of their fields, in order; of names with scores the names."""
     if isinstance(value, str):
-        yield value
-    elif depth < _MAX_DEPTH and isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part, depth + 1)
+        yield path, value
+    elif isinstance(value, dict) and len(path) < _MAX_DEPTH:
+        has_scores = path and all(isinstance(each, int | float) for each in value.values())
+        for name, inner in value.items():
+            own = name.lower().replace(" ", "_")
+            yield from ((path, name),) if has_scores else _strings(inner, (*path, own))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, path)

@@ -24,7 +24,6 @@ from headwater.corpus.licences.tree import ArchiveLicences, with_licence
 from headwater.corpus.read.input import InputFile, Member, Stream, pieces_of, read_here
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.sources.formats import (
-    FORMATS,
     compression_of,
     format_of,
     kind_of,
@@ -45,12 +44,13 @@ _MAX_LICENCE_FILES = 20_000  # a few megabytes of what they say
 class ArchiveMember:
     """A file in an archive: its bytes, or the reason why it isn't read; None for one that nobody wants.
 
-    Of a link, the name there it leads to.
+    Of a link, the name there it leads to; and how many bytes it takes there, at most all.
     """
 
     name: str
     data: bytes | str | None = b""
     link_to: str | None = None
+    num_bytes: int = 0
 
 
 # how many bytes of a member of that name are read at most, beyond which it is too large; None where nobody wants it
@@ -86,7 +86,7 @@ def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
         if not file.begin_record(part, len(member.data) if isinstance(member.data, bytes) else 0):
             continue
         if isinstance(member.data, str):
-            yield file.drop(member.data, 0, part)
+            yield file.drop(member.data, member.num_bytes, part)
         elif member.link_to is not None:
             yield file.drop("link_in_archive", 0, part, because=f"it leads to {member.link_to[:200]}")
         else:
@@ -126,14 +126,14 @@ def _licence_file_bytes(name: str) -> int | None:
 
 
 def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    kind = kind_of(format_of(name), file.kind)
+    kind = kind_of(format_of(name, limits.own_formats), file.kind)
     member = Member(PurePosixPath(name), f"{file.origin}{part}", file.source, kind, data)  # type: ignore[arg-type]
     return pieces_of(member, _read_member, limits)
 
 
 def _read_member(member: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    form = FORMATS[file_format]
-    if compression_of(member.path.name) or form.is_read_on_disk or not form.is_in_archives:
+    form = limits.format(file_format)
+    if compression_of(member.path.name) or form.on_disk or not form.in_archives:
         raise Unusable("unknown_format")
     return read_here(member, file_format, limits)
 
@@ -159,7 +159,7 @@ def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
                 link = data.decode("utf-8", "replace") if isinstance(data, bytes) else ""
                 yield ArchiveMember(info.filename, link_to=_target(info.filename, link))
             else:
-                yield ArchiveMember(info.filename, data)
+                yield ArchiveMember(info.filename, data, num_bytes=min(info.compress_size, file.num_bytes))
 
 
 def _zip_bytes(
@@ -192,7 +192,8 @@ def _tar_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
                     elif reason := path_skip_reason(info.name):
                         yield ArchiveMember(info.name, reason)
                     elif info.isreg():
-                        yield ArchiveMember(info.name, _tar_bytes(archive, info, most, expansion, file.num_bytes))
+                        data = _tar_bytes(archive, info, most, expansion, file.num_bytes)
+                        yield ArchiveMember(info.name, data, num_bytes=min(info.size, file.num_bytes))
                     elif info.issym() or info.islnk():
                         target = (
                             _target(info.name, info.linkname) if info.issym() else posixpath.normpath(info.linkname)

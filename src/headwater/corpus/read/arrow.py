@@ -37,9 +37,9 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
             reader: Any = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             columns = table_columns(file, reader.schema, limits)
             batches = [map(reader.get_batch, [at]) for at in range(reader.num_record_batches)] if is_file else [reader]
-            yield from rows(
-                file, (Group(_checked(iter(each))) for each in batches), columns, reader.schema.names, limits
-            )
+            num_bytes = file.num_bytes // len(batches) if is_file and batches else 0
+            groups = (Group(_checked(iter(each)), 0, num_bytes) for each in batches)
+            yield from rows(file, groups, columns, reader.schema.names, limits)
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError, IndexError) as error:
@@ -89,7 +89,7 @@ def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that are damaged together: their batches, and how many rows and bytes they are, if that is known."""
+    """Rows that are damaged together: their batches, and about how many rows and bytes they are, if that is known."""
 
     batches: Iterator[Any]
     num_rows: int = 0
@@ -130,6 +130,8 @@ def rows(
         except pa.ArrowMemoryError:
             raise
         except (pa.ArrowException, OSError, IndexError) as error:
+            if not group.num_bytes:  # a stream: the rest of the file is lost
+                raise
             num_lost = max(group.num_rows - (number - first), 1)
             num_bytes = group.num_bytes * num_lost // max(group.num_rows, 1)
             part = f"#{number}/damage"

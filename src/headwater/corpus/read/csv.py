@@ -82,12 +82,16 @@ def _text_lines(stream: IO[bytes], encoding: str, max_line_bytes: int) -> Iterat
     reader = codecs.getreader(encoding)(stream, "surrogateescape") if not is_utf8(encoding) else None
     lines = reader or io.TextIOWrapper(stream, encoding, "surrogateescape", newline="")
     whole = ""
-    while line := lines.readline(max_line_bytes + 1):
-        if "\0" in line:
-            raise Unusable("binary", ZERO_BYTE)
-        whole += line
-        if line[-1] in "\r\n" or len(whole) > max_line_bytes:  # such a reader takes a form feed for an end, too
+    try:
+        while line := lines.readline(max_line_bytes + 1):
+            if "\0" in line:
+                raise Unusable("binary", ZERO_BYTE)
+            whole += line
+            if line[-1] in "\r\n" or len(whole) > max_line_bytes:  # such a reader takes a form feed for an end, too
+                yield whole
+                whole = ""
+        if whole:
             yield whole
-            whole = ""
-    if whole:
-        yield whole
+    finally:
+        if reader is None and not stream.closed:
+            lines.detach()  # else it would close the stream behind the back of who opened it

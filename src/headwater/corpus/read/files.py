@@ -14,6 +14,9 @@ from pathlib import Path, PurePath
 
 from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
+from headwater.corpus.read.limits import ReadLimits
+from headwater.corpus.read.listed import listed_files
+from headwater.corpus.read.own import own_formats
 from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.corpus.samples.fetch.fetched import fetched_files
 from headwater.corpus.source_paths import parts_and_pattern
@@ -34,9 +37,18 @@ def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | 
     source = settings.sources[name]
     if source.fetched is not None:
         return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
+    if source.paths_file is not None:
+        return listed_files(source.paths_file, source.prefix or "", f"corpus.sources.{name}.paths_file")
     if source.paths is None:
         return None
     return Splits(name, source).required(list_files(source.paths, setting_of(name)))
+
+
+def limits_of(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
+    shared = (settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    of_source = source.text_column, source.encoding, source.errors
+    blocked = tuple(settings.blocked_hosts or ()), tuple(settings.blocked_urls or ())
+    return ReadLimits(*shared, *of_source, settings.licences is not None, own_formats(settings.formats), *blocked)
 
 
 def setting_of(name: str) -> str:

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from headwater.core.code import load_code
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limited_meta
-from headwater.corpus.sources.formats import FORMATS, compression_of, conversion_hint, format_of
+from headwater.corpus.sources.formats import Format, compression_of, conversion_hint, format_of
+from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
 from headwater.corpus.sources.settings import CONVERSATIONS
 
 BLOCK_BYTES = 1 << 20
@@ -161,19 +164,23 @@ def reason_not_readable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK) else NO_PERMISSION
 
 
-def module_of(file_format: str) -> str:
-    """Return the module that reads a format."""
-    return f"headwater.corpus.read.{FORMATS[file_format].reader.partition('.')[0]}"
+Read = Callable[[InputFile, ReadLimits], Iterator[Document | Drop]]
+
+
+def reader_of(form: Format) -> Read:
+    """Return what reads a format, its module imported or its own code run."""
+    if form.is_own:
+        kind: Any = load_code(form.reader, Path(), FORMATS_GROUP)  # an OwnFormat: read.own has looked
+        own: Read = kind().pieces
+        return own
+    module, _, function = form.reader.partition(".")
+    read: Read = getattr(import_module(f"headwater.corpus.read.{module}"), function)
+    return read
 
 
 def read_here(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Return the pieces of a file by the reader of its format, whose module is imported when the format is met.
-
-    Raises Unusable, OSError, MemoryError, also on the way.
-    """
-    read = getattr(import_module(module_of(file_format)), FORMATS[file_format].reader.partition(".")[2])
-    pieces: Iterator[Document | Drop] = read(file, limits)
-    return pieces
+    """Return the pieces of a file by its format's reader. Raises Unusable, OSError, MemoryError, also on the way."""
+    return reader_of(limits.format(file_format))(file, limits)
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -181,21 +188,22 @@ def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Doc
     yield from bounded(read_here(file, file_format, limits), limits.max_document_characters)
 
 
-Read = Callable[[InputFile, str, ReadLimits], Iterator[Document | Drop]]
+ReadAs = Callable[[InputFile, str, ReadLimits], Iterator[Document | Drop]]
 
 
-def pieces_of(file: InputFile, read: Read, limits: ReadLimits) -> Iterator[Document | Drop]:
+def pieces_of(file: InputFile, read: ReadAs, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield what `read` gives of a file in the format of its name; whatever is wrong with it is a drop with a reason.
 
     Such a drop has the bytes of the file that no piece before it accounts for.
     """
     left, rest = 0, ""
-    file_format = format_of(file.path.name)
+    file_format = format_of(file.path.name, limits.own_formats)
+    form = limits.format(file_format)
     try:
         left = file.num_bytes
-        if file.kind == CONVERSATIONS and not FORMATS[file_format].has_conversations:
+        if file.kind == CONVERSATIONS and not form.conversations:
             raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
-        if not FORMATS[file_format].reader:
+        if not form.reader:
             raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
         for piece in bounded(read(file, file_format, limits), limits.max_document_characters):
             left, rest = left - (num_bytes(piece.text) if isinstance(piece, Document) else piece.num_bytes), "#rest"

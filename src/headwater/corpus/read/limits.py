@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.sections import sections
-from headwater.corpus.sources.formats import expands_too_far
-from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
+from headwater.corpus.sources.formats import FORMATS, Format, Formats, expands_too_far
+from headwater.corpus.sources.settings import CONVERSATIONS
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
@@ -47,11 +48,19 @@ class ReadLimits:
     encoding: str = "utf-8"
     errors: str = "replace"
     finds_licences: bool = False
+    own_formats: Formats = field(default_factory=dict)
+    blocked_hosts: tuple[str, ...] = ()
+    blocked_urls: tuple[str, ...] = ()
 
+    def format(self, name: str) -> Format:
+        """Return the format of this name."""
+        return self.own_formats[name] if name in self.own_formats else FORMATS[name]
 
-def limits_of(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
-    shared = (settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
-    return ReadLimits(*shared, source.text_column, source.encoding, source.errors, settings.licences is not None)
+    @staticmethod
+    def of_message(table: dict[str, Any]) -> ReadLimits:
+        """Return the limits that another process has sent as a table."""
+        own = {name: Format(*each) for name, each in table.pop("own_formats").items()}
+        return ReadLimits(**table, own_formats=own)
 
 
 class Expansion:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(
     r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
 )
+_RANGE = re.compile(r"(.+)#bytes=(\d{1,18})-(\d{1,18})", re.DOTALL)
 _PATTERN = re.compile(r"[*?\[]")
 _VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "blob_id", "size")
 WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # before each further try
@@ -44,13 +46,24 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None
 
 
+def range_of_bytes(address: str, at: int, length: int) -> str:
+    """Return the address of `length` bytes of a file, from byte `at` on, which is read and named as a file is."""
+    return f"{address}#bytes={at}-{at + length}"
+
+
+def _without_range(address: str) -> tuple[str, int, int]:
+    """Return an address, and of a range its first byte and the one behind it; 0 and 0 of a whole file."""
+    found = _RANGE.fullmatch(address)
+    return (found[1], int(found[2]), int(found[3])) if found else (address, 0, 0)
+
+
 def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
     """Return the addresses of the files that an address, a pattern or a folder of one names, in sorted order.
 
     Beside each stands "", or why it is skipped: the names skipped below folders are those skipped here (read.walk).
     `setting` is what gave the address, for messages. Raises DataError for what can't be reached or names nothing.
     """
-    _refuse_secrets(given, setting)
+    refuse_secrets(given, setting)
 
     def listed() -> list[tuple[str, str]]:
         store, path = _open_store(given)
@@ -79,13 +92,21 @@ def _below(name: str, top: str) -> tuple[str, str]:
 
 
 def version_of(address: str, setting: str) -> str:
-    """Return what the store says of a file that changes when its content does: its ETag, time and size."""
+    """Return what the store says of a file that changes when its content does: its ETag, time and size.
+
+    Of a range nothing is asked: a list names millions, of files that are published once.
+    """
+    if _without_range(address)[2]:
+        return ""
     info = _retried(lambda: _info(address), address, setting)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
 
 
 def size_of(address: str, setting: str) -> int:
-    """Return the bytes of a file, 0 where its store doesn't say."""
+    """Return the bytes of a file or range, 0 where its store doesn't say."""
+    _, start, end = _without_range(address)
+    if end:
+        return end - start
     return int(_retried(lambda: _info(address), address, setting).get("size") or 0)
 
 
@@ -118,12 +139,18 @@ def copied(address: str, setting: str) -> Iterator[Path]:
 
 def _copy(address: str, path: Path, size: int) -> None:
     """Copy a file from its beginning; raise OSError where fewer bytes came than its store says it has."""
-    store, remote = _open_store(address)
+    whole, start, end = _without_range(address)
+    store, remote = _open_store(whole)
     remove_file(path)  # of an earlier try
-    with store.open(remote, "rb") as stream, create(path) as file:
+    with (
+        BytesIO(store.cat_file(remote, start, end)) if end else store.open(remote, "rb") as stream,
+        create(path) as file,
+    ):
         shutil.copyfileobj(stream, file, BLOCK_BYTES)
     if path.stat().st_size < size:
         raise OSError(f"{path.stat().st_size:,} bytes came of {size:,}")
+    if end and path.stat().st_size > size:
+        raise DataError(f"{address}: its server gives whole files and no ranges of them; name files in paths_file")
 
 
 def _open_store(address: str) -> tuple[Any, str]:
@@ -172,7 +199,8 @@ def _may_pass(error: BaseException) -> bool:
     return not isinstance(error, (*lasting, *of_code)) and getattr(error, "errno", None) not in _LASTING
 
 
-def _refuse_secrets(address: str, setting: str) -> None:
+def refuse_secrets(address: str, setting: str) -> None:
+    """Raise DataError for an address that holds credentials."""
     parts = urlsplit(address)
     if "@" in parts.netloc or _SECRET.search(address):
         raise DataError(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from headwater.core.conversations import as_text
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.files import limits_of
 from headwater.corpus.read.input import InputFile, pieces_of, read_here
-from headwater.corpus.read.limits import ReadLimits, limited_meta, limits_of
+from headwater.corpus.read.limits import ReadLimits, limited_meta
 from headwater.corpus.samples.almanac.questions import capital_conversations, for_examples, split_countries
 from headwater.corpus.samples.almanac.write import almanac_documents
 from headwater.corpus.samples.fetch.fetched import FetchedPackage

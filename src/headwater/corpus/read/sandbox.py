@@ -20,7 +20,6 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
 from headwater.corpus.source_paths import path_as_text
-from headwater.corpus.sources.formats import FORMATS
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
 
@@ -69,7 +68,7 @@ class Sandbox:
                 is_ready = True
                 raise
             except _Ended as end:
-                if FORMATS[file_format].has_records and not reports_begin:
+                if limits.format(file_format).records and not reports_begin:
                     reports_begin = True
                     continue
                 if end.reason != TOO_SLOW and (worker.has_served or progress.num_started > 1):

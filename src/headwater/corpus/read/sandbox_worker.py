@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, module_of, parse
+from headwater.corpus.read.input import InputFile, parse, reader_of
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_, limit_memory_, pack, receive
 from headwater.corpus.source_paths import path_of_text
-from headwater.corpus.sources.formats import compression_of
+from headwater.corpus.sources.formats import Format, compression_of
 
 MAX_OPEN_FILES = 64
 
@@ -36,7 +36,6 @@ def main() -> None:
     _write({"ready": True})
     while True:
         request = receive()
-        _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
             for answer in _answers(request, settings["memory_bytes"], clock):
@@ -73,9 +72,12 @@ class _Timed(InputFile):
 
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
+        limits = ReadLimits.of_message(request["limits"])
+        _load_(limits.format(request["format"]), request["path"], memory_bytes)
+        clock.restart_()
         done = iter(range(request["num_done"])) if request["reports_begin"] else None
         file = _Timed(path_of_text(request["path"]), "", request["source"], request["kind"], clock, done)
-        for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
+        for piece in parse(file, request["format"], limits):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)
             yield _answer(piece)
@@ -87,7 +89,7 @@ def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> It
     except OSError:
         yield {"end": "unreadable"}
     except Exception as error:  # a library's, about bytes it wasn't ready for
-        yield {"end": "parser_failed", "error": repr(error)[:200]}
+        yield {"end": "parser_failed", "because": f"{type(error).__name__}: {error}"[:200]}
     else:
         yield {"end": ""}
 
@@ -112,18 +114,19 @@ def _confine_(memory_bytes: int) -> None:
     limit_memory_(memory_bytes)
 
 
-def _load_(request: dict[str, Any], memory_bytes: int) -> None:
+def _load_(form: Format, path: str, memory_bytes: int) -> None:
     """Import what a file needs, and only then count the memory that files may take."""
-    modules = [module_of(request["format"])]
-    # pages of a crawl may be in zstd or brotli; the other compressions need nothing that isn't here
-    if request["format"] == "warc" or compression_of(path_of_text(request["path"]).name) == "zstd":
-        modules.append("pyarrow")
-    new = [module for module in modules if module not in sys.modules]
-    if new:
-        limit_(resource.RLIMIT_AS, resource.RLIM_INFINITY)
-        for module in new:
-            importlib.import_module(module)
+    limit, num_modules = resource.getrlimit(resource.RLIMIT_AS), len(sys.modules)
+    limit_(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+    reader_of(form)
+    if form.needs:
+        importlib.import_module(form.needs)
+    if compression_of(path_of_text(path).name) == "zstd":  # the others need nothing that isn't here
+        importlib.import_module("pyarrow")
+    if len(sys.modules) > num_modules:
         limit_memory_(memory_bytes)
+    else:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
 def _require_memory(reason: str, memory_bytes: int) -> None:

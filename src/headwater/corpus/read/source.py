@@ -13,16 +13,17 @@ from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
-from headwater.corpus.read.files import Splits, setting_of, source_files
+from headwater.corpus.read.blocked import without_blocked
+from headwater.corpus.read.files import Splits, limits_of, setting_of, source_files
 from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
-from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limits_of
+from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, package_of
 from headwater.corpus.source_paths import Repositories
-from headwater.corpus.sources.formats import FORMATS, compression_of, format_of, kind_of
+from headwater.corpus.sources.formats import compression_of, format_of, kind_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 Piece = Document | Drop
@@ -44,7 +45,8 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
 
 def read_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield what is in some of the files of the source `name`, as `read_source` does; a skipped one is a drop."""
-    yield from _without_personal_columns(_pieces_of_files(files, name, settings), settings)
+    pieces = without_blocked(_pieces_of_files(files, name, settings), limits_of(settings, settings.sources[name]))
+    yield from _without_personal_columns(pieces, settings)
 
 
 def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings) -> Iterator[Piece]:
@@ -102,7 +104,7 @@ def _read_local(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
     """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
-    file = InputFile(path, origin, source, kind_of(format_of(path.name), source_kind))
+    file = InputFile(path, origin, source, kind_of(format_of(path.name, limits.own_formats), source_kind))
     reason = reason_not_readable(path)
     if reason is not None:
         yield file.drop(reason, 0)
@@ -111,17 +113,12 @@ def _read_local(
 
 
 def _read(sandbox: Sandbox, file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Piece]:
-    if FORMATS[file_format].is_read_on_disk and compression_of(file.path.name) is not None:
+    form = limits.format(file_format)
+    if form.on_disk and compression_of(file.path.name) is not None:
         raise Unusable("unknown_format", f"a compressed {file_format} file is not read; decompress it")
-    if file_format == "pdf":
-        _require_parser(file)
-    return (sandbox.read if FORMATS[file_format].is_parsed_apart else read_here)(file, file_format, limits)
-
-
-def _require_parser(file: InputFile) -> None:
-    """Raise DataError where PDFs can't be parsed: which documents a corpus has must not depend on what is installed."""
-    if find_spec("pypdfium2") is None:
+    if form.needs and find_spec(form.needs) is None:  # a corpus must not depend on what is installed
         raise DataError(
-            f"source {file.source!r}: {file.origin} can't be read without pypdfium2; "
+            f"source {file.source!r}: {file.origin} can't be read without {form.needs}; "
             "`pip install headwater[corpus]` installs it, or leave such files out of `paths`"
         )
+    return (sandbox.read if form.isolated else read_here)(file, file_format, limits)

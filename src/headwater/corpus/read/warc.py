@@ -10,6 +10,8 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.blocked import REASON as BLOCKED
+from headwater.corpus.read.blocked import BlockedAddresses
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
 from headwater.corpus.read.html_metadata import iso_date
@@ -32,7 +34,7 @@ def read_warc(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     Requests and the crawler's own records are passed over. A damaged record, or stream of a compressed file, is a drop
     with its bytes. Raises Unusable: not_warc, expands_too_far.
     """
-    expansion, numbers = Expansion(), count()
+    expansion, numbers, blocked = Expansion(), count(), BlockedAddresses(limits)
 
     def read(stream: Stream) -> Iterator[Document | Drop]:
         for record in warc_records(stream, limits.max_file_bytes, file.num_bytes):
@@ -41,7 +43,10 @@ def read_warc(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
             address = record.headers.get("warc-target-uri", "").strip("<>")
             is_wanted = record.kind in _READ or record.is_damaged
             if is_wanted and file.begin_record(part, record.num_bytes, address[:200]):
-                yield _piece(file, record, part, address, limits)
+                if why := blocked.why(address):
+                    yield file.drop(BLOCKED, record.num_bytes, part, address[:200], why)
+                else:
+                    yield _piece(file, record, part, address, limits)
 
     if not _begins_so(file):
         raise Unusable("not_warc")

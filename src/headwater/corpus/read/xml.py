@@ -6,7 +6,7 @@ An article is of the elements of JATS, and of DocBook and TEI where they mean th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from html.entities import html5
 from xml.parsers import expat
@@ -77,11 +77,50 @@ def _article(data: bytes) -> tuple[str, dict[str, str]]:
     return text, reader.metadata()
 
 
-class _Reader:
-    """Hands the text of an article to a builder of blocks, and keeps what the front matter says.
+def parse_xml(
+    data: bytes,
+    start: Callable[[str, dict[str, str]], None],
+    end: Callable[[str], None],
+    text: Callable[[str], None],
+) -> None:
+    """Call these for each element, by its name without a prefix, and for the text in them.
 
-    What declares entities is refused before any is used. Names that HTML knows (&nbsp;) give their character.
+    What declares entities is refused before any is used. Names that HTML knows (&nbsp;) give their character, and
+    nothing is read from elsewhere. Raises Unusable: damaged_xml, declares_entities, too_deep.
     """
+    depth = 0
+
+    def opened(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Unusable("too_deep")
+        start(name.rpartition(":")[2], attributes)
+
+    def closed(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        end(name.rpartition(":")[2])
+
+    def declared(*declaration: object) -> None:
+        raise Unusable("declares_entities")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.UseForeignDTD(True)  # then a name that isn't declared is passed over, not an error
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = opened, closed, text
+    parser.EntityDeclHandler = declared
+    parser.SkippedEntityHandler = lambda name, is_parameter: None if is_parameter else text(html5.get(f"{name};", ""))
+    parser.ExternalEntityRefHandler = lambda *reference: 1
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise Unusable("damaged_xml") from error
+
+
+class _Reader:
+    """Hands the text of an article to a builder of blocks, and keeps what the front matter says."""
 
     def __init__(self) -> None:
         self.builder = Builder()
@@ -96,33 +135,10 @@ class _Reader:
         self._rights = 0
 
     def parse(self, data: bytes) -> None:
-        """Raises Unusable: damaged_xml, declares_entities, too_deep."""
-        parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parser.UseForeignDTD(True)  # then a name that isn't declared is passed over, not an error
-        parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
-        parser.EntityDeclHandler = self._on_entity
-        parser.SkippedEntityHandler = self._on_skipped
-        parser.ExternalEntityRefHandler = lambda *reference: 1  # nothing is read from elsewhere
-        try:
-            parser.Parse(data, True)
-        except (expat.ExpatError, ValueError, LookupError) as error:
-            raise Unusable("damaged_xml") from error
-
-    def _on_entity(self, *declaration: object) -> None:
-        raise Unusable("declares_entities")
-
-    def _on_skipped(self, name: str, is_parameter: bool) -> None:
-        if not is_parameter:
-            self._text(html5.get(f"{name};", ""))
+        """Raises Unusable as `parse_xml`."""
+        parse_xml(data, self._start, self._end, self._text)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        name = name.rpartition(":")[2]
-        if len(self._blocks) >= MAX_DEPTH:
-            raise Unusable("too_deep")
         if not self._blocks:
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
         self._rights += name in self._rights_names
@@ -144,7 +160,6 @@ class _Reader:
             self._kept[key] = []
 
     def _end(self, name: str) -> None:
-        name = name.rpartition(":")[2]
         if self._keeping and self._keeping[1] == len(self._blocks):
             self._keeping = None
         if block := self._blocks.pop():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -15,49 +16,56 @@ _TWO_IN_ONE = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".tbz": ".tar.bz2", ".txz
 
 
 class Format(NamedTuple):
-    """What is known of a format: the endings of its files' names, and the function of corpus.read that reads it.
+    """A registration: all that is known of a format. One of a user's own says the same of itself (read.own).
 
-    Without a reader it is not read. Large parsers, which foreign bytes may crash, work in a process of their own, and
-    where they read record by record a crash costs one. What is read where it is on the disk is read neither compressed
-    nor out of an archive.
+    suffixes       endings of its files' names
+    reader         what reads it: a module of corpus.read and a function there, of a user's own the class; "": none does
+    isolated       parsed in a process of its own, which foreign bytes may crash
+    records        read record by record there, so that a crash costs one
+    in_archives    also read out of an archive
+    on_disk        read where it is on the disk: neither compressed nor out of an archive
+    conversations  may hold some
+    needs          a package without which it can't be read, imported before the memory of its process is counted
     """
 
     suffixes: str
     reader: str = ""
-    is_parsed_apart: bool = True
-    has_records: bool = False
-    is_in_archives: bool = True
-    is_read_on_disk: bool = False
-    has_conversations: bool = False
+    isolated: bool = True
+    records: bool = False
+    in_archives: bool = True
+    on_disk: bool = False
+    conversations: bool = False
+    needs: str = ""
+    is_own: bool = False
 
 
 FORMATS = {
-    "text": Format("txt text rst adoc asciidoc org tex textile", "plain.read_prose", is_parsed_apart=False),
-    "code": Format("", "plain.read_text", is_parsed_apart=False),
-    "unknown": Format("", "plain.read_text", is_parsed_apart=False),
-    "markdown": Format("md markdown mdx", "plain.read_markdown", is_parsed_apart=False),
-    "jsonl": Format("jsonl ndjson", "json.read_jsonl", is_parsed_apart=False, has_conversations=True),
-    "json": Format("json", "json.read_json", has_conversations=True),
+    "text": Format("txt text rst adoc asciidoc org tex textile", "plain.read_prose", isolated=False),
+    "code": Format("", "plain.read_text", isolated=False),
+    "unknown": Format("", "plain.read_text", isolated=False),
+    "markdown": Format("md markdown mdx", "plain.read_markdown", isolated=False),
+    "jsonl": Format("jsonl ndjson", "json.read_jsonl", isolated=False, conversations=True),
+    "json": Format("json", "json.read_json", conversations=True),
     "html": Format("html htm xhtml", "html.read_html"),
-    "xml": Format("xml nxml", "xml.read_xml", has_records=True),
-    "csv": Format("csv tsv", "csv.read_csv", has_records=True),
+    "xml": Format("xml nxml", "xml.read_xml", records=True),
+    "csv": Format("csv tsv", "csv.read_csv", records=True),
     "notebook": Format("ipynb", "notebook.read_notebook"),
-    "parquet": Format("parquet pq", "arrow.read_parquet", has_records=True, is_read_on_disk=True),
-    "arrow": Format("arrow feather", "arrow.read_arrow", has_records=True, is_read_on_disk=True),
+    "parquet": Format("parquet pq", "arrow.read_parquet", records=True, on_disk=True),
+    "arrow": Format("arrow feather", "arrow.read_arrow", records=True, on_disk=True),
     "epub": Format("epub", "epub.read_epub"),
-    "pdf": Format("pdf", "pdf.read_pdf"),
-    "warc": Format("warc wet", "warc.read_warc", has_records=True, is_in_archives=False),
-    "archive": Format(
-        "zip whl tar", "archive.read_archive", has_records=True, is_in_archives=False, has_conversations=True
-    ),
-    "to_convert": Format(
-        "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"
-    ),
+    "docx": Format("docx docm", "office.read_docx"),
+    "pptx": Format("pptx pptm", "office.read_pptx"),
+    "odt": Format("odt ott", "opendocument.read_odt"),
+    "pdf": Format("pdf", "pdf.read_pdf", needs="pypdfium2"),
+    "warc": Format("warc wet", "warc.read_warc", records=True, in_archives=False, needs="pyarrow"),  # zstd, brotli
+    "archive": Format("zip whl tar", "archive.read_archive", records=True, in_archives=False, conversations=True),
+    "to_convert": Format("doc rtf ppt xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"),
     "unsupported": Format(
         "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf "
         "otf so dll dylib exe a o obj class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf"
     ),
 }
+Formats = Mapping[str, Format]
 
 _LANGUAGES = {
     "python": "py pyi pyx",
@@ -114,7 +122,6 @@ _OTHER_NAMES = {
 
 _TABLES = (".xls", ".xlsx", ".db", ".sqlite", ".sqlite3")
 _TOOL_FOLDERS = ("__pycache__", "node_modules")
-_FORMAT_BY_SUFFIX = {"." + suffix: name for name, each in FORMATS.items() for suffix in each.suffixes.split()}
 _LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
 _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
 
@@ -136,13 +143,23 @@ def compression_of(name: str) -> str | None:
     return COMPRESSIONS.get(PurePath(_spelt_out(name)).suffix.lower())
 
 
-def format_of(name: str) -> str:
-    """Return a name of FORMATS: "unknown" for a suffix that isn't known; no suffix at all is "text"."""
-    plain = without_compression(name)
-    suffix = PurePath(plain).suffix.lower()
+def format_of(name: str, own: Formats | None = None) -> str:
+    """Return the name of a file's format, in `own` or FORMATS: "unknown" for a suffix that isn't known; no suffix at
+    all is "text". One of `own` counts before ours.
+    """
+    suffix = PurePath(without_compression(name)).suffix.lower()
+    if own and (found := _by_suffix(own).get(suffix)):
+        return found
     if language_of(name):
         return "code"
     return _FORMAT_BY_SUFFIX.get(suffix, "unknown" if suffix else "text")
+
+
+def _by_suffix(formats: Formats) -> dict[str, str]:
+    return {"." + suffix: name for name, each in formats.items() for suffix in each.suffixes.split()}
+
+
+_FORMAT_BY_SUFFIX = _by_suffix(FORMATS)
 
 
 def language_of(name: str) -> str | None:

@@ -35,7 +35,7 @@ class ProseRules(Settings):
 
     Words are what white space separates; in scripts that don't separate words (Chinese, Japanese, Thai and others)
     their characters or syllables, to which rules about a word's length and letters don't apply. All lengths are
-    those of English: a text in another language is held to what says as much (corpus.quality.limits). A line is
+    those of English: a text in another language is held to what says as much (corpus.measures.by_language). A line is
     what its writer meant as one: one that a hard wrap broke counts once. Edited books and speeches repeat
     themselves on purpose (litanies, genealogies) and stand in lines of any shape (verse, plays), so their
     repetition limits are wider than those for the web and rules about lines are off.

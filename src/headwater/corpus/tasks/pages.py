@@ -1,27 +1,99 @@
-"""Pages without the lines that their site's pages share: near duplicates are looked for among these, too.
+"""Pages without the lines that their site's pages share, which are cut.
 
 Forty pages of a site with a long notice are alike and no copies. And a copy of one of them is found by its own text
-alone: by the whole each page is as near to any other. The task of a part writes, beside the keys of its pages' own
-text, the keys of the lines that this is without, where whoever compares pages finds them (tasks.verify).
+alone: by the whole each page is as near to any other. So near duplicates are looked for by the keys of pages' own text,
+too; and what stays is shortened, and held to the rules of its kind again.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from headwater.corpus.document import Document
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from headwater.corpus.clean import clean
+from headwater.corpus.document import Document, num_bytes
+from headwater.corpus.measures.measure import measured, schema_of
 from headwater.corpus.scripts import words_of
-from headwater.corpus.shards import parse_document
-from headwater.corpus.tasks.repeats import COMMON_LINES, CUTS, cuts_by_document
-from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.segments import segment_file
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.texts import Texts
+from headwater.corpus.tasks.work import OWN, SHORTENED, read_table
 from headwater.corpus.tasks.worker_context import WorkerContext
 
-PAGES = "pages"
-_PAGE_KEYS = np.dtype([("key", "<u8"), ("document", "<u8"), ("band", "<u2")])
+OWN_FILE, SHORTENED_FILE = "own.parquet", "shortened.parquet"
 _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
+_OWN = {"bands": pa.list_(pa.uint64()), "signature": pa.binary()}
+_SHORTENED = {"text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
+_QUESTION = {"record": pa.int64(), "question": pa.uint64()}
+
+
+def find_own_text(context: WorkerContext, number: int) -> None:
+    """Do the task of a slice: write the bands of pages' own text, none of those that have too little of it."""
+    known = _known(context, OWN, number, OWN_FILE)
+    rows = []
+    for record, question, keys, document in _pages(context, OWN, number):
+        row = known.get((record, question))
+        if row is None:
+            own = own_words(context, document(), keys)
+            bands, signature = context.keys.minhash_of(own) if own is not None else ([], None)
+            row = {"record": record, "question": question, "bands": bands, "signature": signature}
+        rows.append(row)
+    with context.work.new_output(context.work.path_of(OWN, number)) as output:
+        output.facts = context.work.way_of(OWN)
+        output.write_table(OWN_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _OWN)))
+
+
+def shorten_pages(context: WorkerContext, number: int) -> None:
+    """Do the task of a slice: write what is left of pages without their common lines, and its statistics."""
+    assert context.boilerplate is not None
+    statistics = context.statistics
+    known = _known(context, SHORTENED, number, SHORTENED_FILE)
+    rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
+    for record, question, keys, of_page in _pages(context, SHORTENED, number):
+        row = known.get((record, question))
+        if row is None:
+            document = of_page()
+            text, cut = context.boilerplate.without(document, keys)
+            shorter = replace(document, text=clean(text, document.kind))
+            sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
+            row = {"record": record, "question": question, "text": shorter.text, "cut": cut, **sizes}
+            new.append(len(rows))
+            candidates.append(Candidate(shorter, context.hasher))
+        rows.append(row)
+    if candidates:
+        for at, values in zip(new, measured(statistics, candidates).to_pylist(), strict=True):
+            rows[at] |= values
+    of_statistics = schema_of(statistics)
+    columns = dict(zip(of_statistics.names, of_statistics.types))
+    with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
+        output.facts = context.work.way_of(SHORTENED)
+        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _SHORTENED | columns)))
+
+
+def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """Return what is known of pages from which the same lines were cut under other limits."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for path in context.work.other_answers(stage, number):
+        for row in read_table(path / file).to_pylist():
+            found[row["record"], row["question"]] = row
+    return found
+
+
+def _pages(
+    context: WorkerContext, stage: str, number: int
+) -> Iterator[tuple[int, int, set[int], Callable[[], Document]]]:
+    """Yield the pages that a stage is asked about: number, hash of the keys of common lines, these, and the page."""
+    texts = Texts(context.work, context.work.plan.parts[number])
+    table = context.work.question(stage, number)
+    for record, keys in zip(table.column("record").to_pylist(), table.column("keys").to_pylist()):
+        value = xxhash.xxh3_64_intdigest(np.array(keys, dtype=np.uint64).tobytes())
+        yield record, value, set(keys), partial(texts.document, record)
 
 
 def min_own_words(context: WorkerContext) -> int:
@@ -38,32 +110,3 @@ def own_words(context: WorkerContext, document: Document, keys: set[int]) -> np.
         return None
     own = context.hasher.hash(words_of(context.boilerplate.without(document, keys)[0]))
     return own if len(own) >= min_own_words(context) else None
-
-
-def common_lines_of(context: WorkerContext, number: int) -> set[int]:
-    """Return the keys of a page's common lines; the search for them found some."""
-    segment = context.segments.of_document(number)
-    file = context.work.arrays_of(PAGES, segment.part, segment_file(segment.index))
-    return set(file.between("cuts", number, number + 1)["key"].tolist())
-
-
-def page_keys(found: Results, band: int, low: int, high: int) -> np.ndarray:
-    """Return the keys of pages' own text in a band, from `low` to `high` (not included), and the pages' numbers."""
-    rows = np.concatenate([np.empty(0, _PAGE_KEYS), *(rows[rows["band"] == band] for rows in found.pieces(low, high))])
-    return np.stack([rows["key"], rows["document"]])
-
-
-def write_page_keys(context: WorkerContext, part: int) -> None:
-    """Do the task of a part."""
-    with context.work.new_output(Task(PAGES, part)) as output:
-        writer = ResultWriter(output, _PAGE_KEYS)
-        for segment in context.segments.of_part(part):
-            pieces = list(context.results(COMMON_LINES.stage).pieces(segment.start, segment.end))
-            rows = np.concatenate([np.empty(0, CUTS), *pieces])
-            output.write_arrays({"cuts": rows[np.argsort(rows["document"])]}, segment_file(segment.index))
-            for number, cuts in sorted(cuts_by_document(pieces).items()):
-                own = own_words(context, parse_document(context.candidate_texts.line(number)), cuts)
-                if own is not None:
-                    keys = np.array(context.minhash.band_keys(own), dtype=np.uint64)
-                    writer.add(keys, np.full(len(keys), number), np.arange(len(keys)))
-        writer.close()

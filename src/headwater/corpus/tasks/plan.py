@@ -1,19 +1,20 @@
-"""What a corpus is made from, cut into parts of bounded size before the work begins: one task of a stage does one part.
+"""What a corpus is made from, cut into slices of bounded size before the work begins: a task of a stage does one.
 
-plan.json      settings, key, and the parts: their source and the raw bytes of their files
-files.jsonl    one line a part: its files, read by the task that filters it
+plan.json      settings, inputs, and the slices: their source, the key of what is read of them, raw bytes of their files
+files.jsonl    one line a slice: its files, each with size and time, or what its store says of its version
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
-from headwater.core.files import DigestedFile, json_bytes, read_json
+from headwater.core.files import DigestedFile, digest_json, json_bytes, read_json
+from headwater.corpus.contents import identity_of
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.walk import ListedFile
@@ -21,12 +22,16 @@ from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
+BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
+TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Consecutive files of a source; `number` counts all parts, `index` those of the source.
+
+    `key` says what is read of them, and how: equal keys, equal texts.
 
     `at` is where its files stand in files.jsonl, -1 for a source that comes with a package and is read whole.
     """
@@ -38,6 +43,7 @@ class Part:
     at: int = -1
     first_file: str = ""
     num_files: int = 0
+    key: str = ""
 
     def __str__(self) -> str:
         if self.at < 0:
@@ -55,19 +61,26 @@ class Plan:
             table: dict[str, Any] = read_json(folder / "plan.json")
             self.key: str = table["key"]
             self.settings = CorpusSettings.model_validate(table["settings"])
+            self.inputs: dict[str, str] = table["inputs"]
             self.parts = [Part(**part) for part in table["parts"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} holds no plan ({error}); remove it and build the corpus again") from error
 
     def files(self, part: Part) -> list[ListedFile]:
         """Return the files of a part."""
+        return [ListedFile(path_of_text(name), *rest) for name, *rest in self._line(part)["files"]]
+
+    def identities(self, part: Part) -> list[str]:
+        """Return what was known of each file of a part when it was listed: see contents.identity_of."""
+        return list(self._line(part)["identities"])
+
+    def _line(self, part: Part) -> dict[str, Any]:
         with open(self._folder / "files.jsonl", "rb") as file:
             file.seek(part.at)
-            files = json.loads(file.readline())
-        return [ListedFile(path_of_text(name), *rest) for name, *rest in files]
+            return dict(json.loads(file.readline()))
 
 
-def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, str]:
+def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str], key: str) -> dict[str, str]:
     """Write a plan into an unfinished folder and return its files' digests.
 
     Raises DataError for a path that names nothing.
@@ -75,21 +88,45 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
     parts: list[Part] = []
     with DigestedFile(folder / "files.jsonl") as lines:
         for source in settings.sources:
+            how = how_read(settings, source, inputs)
             found = source_files(source, settings)
             if found is None:
-                parts.append(Part(len(parts), source, 0, 0))
+                parts.append(Part(len(parts), source, 0, 0, key=digest_json({**how, "input": inputs[source]})))
                 continue
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
-                part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0].origin, len(files))
-                parts.append(part)
-                lines.write(json.dumps([(path_as_text(file.path), *file[1:]) for file in files]).encode() + b"\n")
+                identities = ["" if file.skipped else identity_of(file.path, file.origin) for file in files]
+                named = [[*file[1:], identity] for file, identity in zip(files, identities)]
+                of_part = digest_json({**how, "files": named})
+                first = files[0].origin
+                parts.append(Part(len(parts), source, index, num_bytes, lines.num_bytes, first, len(files), of_part))
+                listed = [(path_as_text(file.path), *file[1:]) for file in files]
+                lines.write(json.dumps({"files": listed, "identities": identities}).encode() + b"\n")
     if settings.decontaminate is not None:  # for workers that start elsewhere; sources' files are listed
         settings = settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
-    table = {"format": FORMAT, "key": key, "settings": settings.model_dump(mode="json")}
+    table = {"format": FORMAT, "key": key, "inputs": dict(inputs), "settings": settings.model_dump(mode="json")}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
         file.write(data)
     return {"files.jsonl": lines.digest, "plan.json": file.digest}
+
+
+def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return all that decides how a source's files become texts, beside the files: no measure, and no limit."""
+    of_all = {"max_document_characters", "max_line_bytes", "max_file_bytes", "seed", "decontaminate", "redact"}
+    notices = {name: getattr(settings.rules, name).cut_notices for name in ("prose", "web", "reference", "text")}
+    kept_out = {name: digest for name, digest in inputs.items() if name.startswith(BESIDE_FILES)}
+    return {
+        "version": TEXTS_VERSION,
+        "source": source,
+        "settings": settings.model_dump(mode="json", include=of_all),
+        "of_source": settings.sources[source].model_dump(mode="json", exclude={"requires_all", "num_tokens"}),
+        "notices": notices,
+        "finds_licences": settings.licences is not None,
+        "declares_licences": any(each.licence for each in settings.sources.values()),
+        "withholds_probes": any(each.builtin == "almanac" for each in settings.sources.values()),
+        "fetched": inputs.get(source, "") if settings.sources[source].fetched is not None else "",
+        "kept_out": kept_out,
+    }
 
 
 def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:

@@ -1,22 +1,21 @@
-"""What the tasks that one process does share, so that it is made once: plan, steps, hashers, open files."""
+"""What the tasks that one process does share, so that it is made once: plan, steps, measures, hashers, open files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 
+from headwater.corpus.measures.boilerplate import BoilerplateRule, boilerplate_rule
+from headwater.corpus.measures.chosen import KEYS, STATISTICS
+from headwater.corpus.measures.keys import Keys
+from headwater.corpus.measures.measure import Measure
+from headwater.corpus.measures.statistics import Statistics
 from headwater.corpus.pipeline import make_steps
-from headwater.corpus.quality.boilerplate import BoilerplateRule, boilerplate_rule
-from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Step
-from headwater.corpus.tasks.candidates import CandidateTexts
-from headwater.corpus.tasks.results import Results
-from headwater.corpus.tasks.runs import SortedRuns
-from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
-from headwater.corpus.words import MinHash, WordHasher
+from headwater.corpus.words import WordHasher
 
 
 class WorkerContext:
@@ -24,8 +23,11 @@ class WorkerContext:
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
-        self.results = cache(partial(Results, self.work))  # what the tasks of a stage found; all of them are done
         self.on_read: Callable[[int], None] = lambda num_bytes: None  # told the bytes of every document that is read
+        self.measure = cache(self._load_measure)
+
+    def _load_measure(self, name: str) -> Measure:
+        return self.work.measures[name].load()
 
     @property
     def settings(self) -> CorpusSettings:
@@ -33,34 +35,24 @@ class WorkerContext:
 
     @cached_property
     def steps(self) -> list[Step]:
-        return make_steps(self.settings, self.find_limits)
+        return make_steps(self.settings)
 
     @cached_property
     def boilerplate(self) -> BoilerplateRule | None:
         return boilerplate_rule(self.settings)
 
     @cached_property
-    def find_limits(self) -> LimitsByText:
-        return LimitsByText()
-
-    @cached_property
     def hasher(self) -> WordHasher:
         return WordHasher()
 
-    @cached_property
-    def minhash(self) -> MinHash:
-        return MinHash(self.settings.dedup)
+    @property
+    def statistics(self) -> Statistics:
+        found = self.measure(STATISTICS)
+        assert isinstance(found, Statistics)
+        return found
 
-    @cached_property
-    def segments(self) -> Segments:
-        """All candidates' numbers; known once everything is filtered."""
-        return Segments(self.work)
-
-    @cached_property
-    def runs(self) -> SortedRuns:
-        return SortedRuns(self.work, self.segments)
-
-    @cached_property
-    def candidate_texts(self) -> CandidateTexts:
-        """The texts of all candidates, by number."""
-        return CandidateTexts(lambda part: self.work.path_of("filter", part), self.segments.part_bounds)
+    @property
+    def keys(self) -> Keys:
+        found = self.measure(KEYS)
+        assert isinstance(found, Keys)
+        return found

@@ -1,38 +1,37 @@
-"""The last task of a part: its shards of the corpus, as they will lie there, and its share of the balance.
+"""The last task of a slice: its shards of the corpus, as they will be there, its decisions, its share of the balance.
 
-train/SOURCE/000003-00000.jsonl.zst        what part 3 of the source gives, in the order in which it was read
+train/SOURCE/000003-00000.jsonl.zst        what slice 3 of the source gives, in the order in which it was read
+decisions/SOURCE/000003.parquet            what became of each of its documents, and why
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
 
 from headwater.corpus.balance import Balance, KeptBy
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
-from headwater.corpus.quality.boilerplate import REASON as BOILERPLATE
-from headwater.corpus.quality.filter import broken_rule
+from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.read.sections import CutPoints
-from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
-from headwater.corpus.step import Candidate
-from headwater.corpus.tasks.candidates import CandidateReader
-from headwater.corpus.tasks.decisions import KEPT, REASONS, decisions_of, originals_of
-from headwater.corpus.tasks.filter import DROPPED
-from headwater.corpus.tasks.plan import Part
-from headwater.corpus.tasks.repeats import cuts_by_document
-from headwater.corpus.tasks.results import found_flags
-from headwater.corpus.tasks.segments import PASSAGES
-from headwater.corpus.tasks.splits import split_hashes, split_of
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.shards import DECISIONS, ShardWriter, document_line, drop_line, read_lines
+from headwater.corpus.tasks.pages import SHORTENED_FILE
+from headwater.corpus.tasks.texts import DROPPED, Texts, document_of
+from headwater.corpus.tasks.work import SHORTENED, TEXTS, WRITE, Work, read_table
 from headwater.corpus.tasks.worker_context import WorkerContext
+
+_COLUMNS = ("id", "reason", "because", "duplicate_of", "side", "text_bytes")
+_DECISIONS = pa.schema([(name, pa.int64() if name == "text_bytes" else pa.string()) for name in _COLUMNS])
 
 
 def write(context: WorkerContext, number: int) -> None:
-    """Do the task of a part."""
-    part = context.work.plan.parts[number]
-    with context.work.new_output(Task("write", number)) as output:
+    """Do the task of a slice."""
+    work, part = context.work, context.work.plan.parts[number]
+    with work.new_output(work.path_of(WRITE, number)) as output:
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(
@@ -40,120 +39,86 @@ def write(context: WorkerContext, number: int) -> None:
                 )
                 for name in ("train", "validation", "dropped")
             }
-            writer = _PartWriter(context, part, writers)
-            for line in read_lines(context.work.path_of("filter", number) / DROPPED):
+            table = stack.enter_context(output.table(f"{DECISIONS}/{part.source}/{part.index:06d}.parquet", _DECISIONS))
+            writer = _SliceWriter(part.source, writers)
+            for line in read_lines(work.path_of(TEXTS, number) / DROPPED):
                 writers["dropped"].write(line)
-            for row in _rows(context, part):
-                writer.write(row)
+            decisions = work.question(WRITE, number)
+            at = 0
+            for rows in _row_groups(Texts(work, part)):
+                decided = decisions.slice(at, len(rows)).to_pylist()
+                at += len(rows)
+                for row, decision in zip(rows, decided, strict=True):
+                    page = writer.short_page(work, number, decision)
+                    writer.write(row, decision, page)
+                found = [{**row, **decision} for row, decision in zip(rows, decided)]
+                table.write_table(pa.Table.from_pylist(found, _DECISIONS))
         for name in writers:
             output.add_digests(writers[name].digests)
         output.facts = {"balance": writer.balance.as_dict(), "kept_by": writer.kept_by.as_dict()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A candidate: its number and its line, and what was written down of it."""
-
-    number: int
-    line: bytes
-    decision: int
-    text_bytes: int
-    left_bytes: int
-    split_hash: int
-    cuts: set[int]
-    duplicate_of: str
+def _row_groups(texts: Texts) -> Iterator[list[dict[str, Any]]]:
+    rows = list[dict[str, Any]]()
+    for row in texts.rows():
+        rows.append(row)
+        if len(rows) == 1000:
+            yield rows
+            rows = []
+    yield rows
 
 
-def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
-    lines = iter(CandidateReader(context.work.path_of("filter", part.number)))
-    decisions, shared = decisions_of(context.work), found_flags(context.work, PASSAGES)
-    for segment in context.segments.of_part(part.number):
-        file = context.segments.arrays(segment)
-        columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes")]
-        columns.append(split_hashes(file, segment, shared).tolist())
-        numbers = range(segment.start, segment.end)
-        cuts = cuts_by_document(context.results("repeats").pieces(segment.start, segment.end))
-        columns.insert(0, decisions.between(segment.start, segment.end).tolist())
-        originals = originals_of(context, segment, decisions)
-        names = _names_of(context, set(originals.values()))
-        for number, decision, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
-            original = names[originals[number]] if decision != KEPT else ""
-            yield _Row(number, next(lines), decision, text_bytes, left_bytes, value, cuts.get(number, set()), original)
+class _SliceWriter:
+    """Puts every document of a slice where it belongs."""
 
-
-def _names_of(context: WorkerContext, numbers: set[int]) -> dict[int, str]:
-    """Return source and id of documents; in rising order each block of them is read once."""
-    documents = ((number, parse_document(context.candidate_texts.line(number))) for number in sorted(numbers))
-    return {number: f"{document.source} {document.id}" for number, document in documents}
-
-
-class _PartWriter:
-    """Puts every candidate of a part where it belongs."""
-
-    def __init__(self, context: WorkerContext, part: Part, writers: dict[str, ShardWriter]) -> None:
-        self.balance = Balance([part.source])
+    def __init__(self, source: str, writers: dict[str, ShardWriter]) -> None:
+        self.balance = Balance([source])
         self.kept_by = KeptBy()
-        self._context = context
-        self._source = part.source
-        self._split = split_of(context.work, part.source)
+        self._source = source
         self._writers = writers
+        self._pages: dict[int, dict[str, Any]] | None = None
 
-    def write(self, row: _Row) -> None:
-        if row.decision != KEPT:
-            document = parse_document(row.line)
-            self._drop(document.drop(REASONS[row.decision], row.left_bytes, duplicate_of=row.duplicate_of))
-        elif row.cuts:
-            self._write_shortened(row)
-        elif row.number == self._split.tail_of:
-            self._write_in_two(parse_document(row.line), row.left_bytes)
+    def short_page(self, work: Work, number: int, decision: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what is left of a page without the lines that its site's pages share; None of another document."""
+        if not decision["is_short"]:
+            return None
+        if self._pages is None:
+            table = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE, ["record", "text", "cut", "cut_bytes"])
+            rows = table.to_pylist()
+            self._pages = {row["record"]: row for row in rows}
+        return self._pages[decision["record"]]
+
+    def write(self, row: dict[str, Any], decision: dict[str, Any], page: dict[str, Any] | None) -> None:
+        document, left_bytes = document_of(row, self._source), row["left_bytes"]
+        if reason := decision["reason"]:
+            more = {"duplicate_of": decision["duplicate_of"] or "", "because": decision["because"]}
+            self._drop(document.drop(reason, left_bytes, **more))
+            return
+        if language := decision.get("language"):
+            document = replace(document, meta={**document.meta, "language": language})
+        if page is not None:
+            if page["cut"]:
+                cut_bytes = min(page["cut_bytes"], left_bytes)
+                left_bytes -= cut_bytes
+                self._drop(document.drop(BOILERPLATE, cut_bytes, page["cut"], num_documents=0))
+            document = replace(document, text=page["text"])
+        self.balance.keep_(self._source, 1, left_bytes)
+        if decision["side"] == "both":
+            start, end = _cut_tail(document, decision["tail_bytes"])
+            self._place("train", start)
+            self._place("validation", end, num_documents=0)
         else:
-            self.balance.keep_(self._source, 1, row.left_bytes)
-            self._place(self._side_of(row), row.line, row.text_bytes)
-
-    def _write_shortened(self, row: _Row) -> None:
-        """Write a page without what others of its site have, too; drop it when the rest breaks a rule of its kind."""
-        assert self._context.boilerplate is not None
-        document = parse_document(row.line)
-        text, cut = self._context.boilerplate.without(document, row.cuts)
-        shorter = replace(document, text=clean(text, document.kind))
-        broken = broken_rule(
-            Candidate(shorter, self._context.hasher), self._context.settings.rules, self._context.find_limits
-        )
-        if broken is not None:
-            reason = BOILERPLATE if broken.reason == "empty" else broken.reason
-            because = f"without what others have, too: {broken.because or 'nothing'}"
-            self._drop(document.drop(reason, row.left_bytes, because=because))
-            return
-        left_bytes = row.left_bytes
-        if cut:
-            cut_bytes = min(num_bytes(document.text) - num_bytes(text), left_bytes)
-            left_bytes -= cut_bytes
-            self._drop(document.drop(BOILERPLATE, cut_bytes, cut, num_documents=0))
-        text_bytes = num_bytes(shorter.text)
-        if row.number == self._split.tail_of and text_bytes > 2 * self._split.tail_bytes:
-            self._write_in_two(shorter, left_bytes)
-            return
-        self.balance.keep_(self._source, 1, left_bytes)
-        self._place(self._side_of(row), document_line(shorter), text_bytes)
-
-    def _write_in_two(self, document: Document, left_bytes: int) -> None:
-        """Write a document whose end is held out: one document, which lies in both splits."""
-        self.balance.keep_(self._source, 1, left_bytes)
-        start, end = _cut_tail(document, self._split.tail_bytes)
-        self._place("train", document_line(start), num_bytes(start.text))
-        self._place("validation", document_line(end), num_bytes(end.text), num_documents=0)
-
-    def _side_of(self, row: _Row) -> str:
-        return "validation" if self._split.is_held_out(row.split_hash) else "train"
+            self._place(decision["side"], document)
 
     def _drop(self, drop: Drop) -> None:
         self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
         self._writers["dropped"].write(drop_line(drop))
 
-    def _place(self, side: str, line: bytes, text_bytes: int, num_documents: int = 1) -> None:
+    def _place(self, side: str, document: Document, num_documents: int = 1) -> None:
+        line, text_bytes = document_line(document), num_bytes(document.text)
         self._writers[side].write(line)
         self.balance.place_(self._source, side, text_bytes)
-        self.kept_by.add_(self._source, line, text_bytes, num_documents)
+        self.kept_by.add_(self._source, document.meta, document.kind, text_bytes, num_documents)
 
 
 def _cut_tail(document: Document, tail_bytes: int) -> tuple[Document, Document]:

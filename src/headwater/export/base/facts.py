@@ -36,7 +36,7 @@ from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.conversation import is_chat_form
 from headwater.tokens.tokenizer.foreign import FILES, foreign_manifest, read_foreign, write_foreign
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import MODEL, list_checkpoints, step_of
+from headwater.train.checkpoint.layout import MODEL, checkpoint_of, list_checkpoints, step_of
 from headwater.train.checkpoint.origins import Origin, Origins, origins_of
 from headwater.train.checkpoint.verify import checked_manifest, read_state
 
@@ -85,6 +85,8 @@ def facts_of(path: str) -> BaseFacts:
         raise ConfigError(f"{path}: there is nothing; {made}name a run folder or a checkpoint's, {FOREIGN}")
     if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
         return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
+    if _is_run(folder):
+        checkpoint_of(folder)  # says that it has none
     if is_foreign(folder):
         return _read_foreign(path, _signature(sorted(folder.iterdir()) if folder.is_dir() else [folder]))
     raise ConfigError(
@@ -100,7 +102,14 @@ def is_foreign(path: Path) -> bool:
     """
     if os.path.isfile(path):
         return path.suffix == ".gguf"
-    return os.path.isfile(path / "config.json") and "model_type" in read_object(path / "config.json")
+    return (
+        not _is_run(path) and os.path.isfile(path / "config.json") and "model_type" in read_object(path / "config.json")
+    )
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is a run's, whatever is in its config.json."""
+    return os.path.isfile(folder / "records.jsonl") or (folder / "checkpoints").is_dir()
 
 
 def _of_checkpoint(path: str, folder: Path) -> BaseFacts:

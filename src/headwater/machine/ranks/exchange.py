@@ -31,7 +31,7 @@ from headwater.machine.ranks.mesh import (
     Mesh,
     Place,
 )
-from headwater.machine.ranks.watchdog import RESUMES, Progress
+from headwater.machine.ranks.watchdog import RESUMES, RankProgress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
@@ -57,7 +57,7 @@ class Ranks:
         self.place = place or Place()
         self.rank, self.world_size = self.place.rank, self.place.world_size
         self.mesh = mesh or Mesh(replicate=self.world_size)
-        self.progress = Progress()
+        self.progress = RankProgress()
 
     def __enter__(self) -> Self:
         return self

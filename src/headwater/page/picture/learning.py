@@ -9,6 +9,7 @@ from headwater.page.picture.of_run import drawn, overlaid
 from headwater.runs.measures import (
     baselines,
     bits_per_byte_curve,
+    few_documents,
     few_targets,
     final_bits_per_byte,
     is_on_real_text,
@@ -42,7 +43,7 @@ def _lead(run: RunData) -> Block | None:
     ]
     beside = f": {', '.join(relations)}" if relations else ""
     read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
-    warnings = filter(None, (repeated_text(run.evaluation), few_targets(run.evaluation)))
+    warnings = filter(None, (few_documents(run.evaluation), repeated_text(run.evaluation), few_targets(run.evaluation)))
     few = "".join(f" {warning.capitalize()}." for warning in warnings)
     formats = "; ".join(f"{name}: {value}" for name, value in number_formats(run).items()).capitalize()
     said = f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}"

@@ -69,6 +69,12 @@ def title(run: RunData) -> Block:
 
 
 def status(run: RunData) -> str:
+    """Return how far the run has come, and what its folder has lost."""
+    lost = f"{run.damage}." if run.damage else ""
+    return f"{_progress(run, lost)} {lost}".strip()
+
+
+def _progress(run: RunData, lost: str) -> str:
     if run.is_finished:
         num_attempts = len(run.log.attempts)
         how = "in one attempt" if num_attempts == 1 else f"in {num_attempts} attempts"
@@ -76,7 +82,7 @@ def status(run: RunData) -> str:
         return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}{on}."
     step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
     if step is None:
-        return "Not started yet: this page shows what there is so far."
+        return "" if lost else "Not started yet: this page shows what there is so far."
     of = f" of {whole(num_steps)}" if num_steps else ""
     return f"Not finished: step {whole(step)}{of}. This page shows what there is so far."
 

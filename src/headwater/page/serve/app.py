@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from headwater.core.errors import HeadwaterError
+from headwater.page.serve.documents import DocumentPage
 from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard
 from headwater.page.serve.live import LivePage
 from headwater.page.serve.playground import Playground
@@ -24,15 +25,15 @@ from headwater.page.serve.refusal import Refusal
 from headwater.runs.summary import NoRunError, RunsFolder
 
 if TYPE_CHECKING:
-    from headwater.page.serve.engine import Engine
+    from headwater.page.serve.engine import GenerationEngine
 
 ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.picture", "assets"), ("plotly", "package_data")]
-PAGES = {"/": "live.html", "/playground": "playground.html"}
+PAGES = {"/": "live.html", "/playground": "playground.html", "/documents": "documents.html"}
 
 
 def make_app(
     runs: Path,
-    engine: Engine | None = None,
+    engine: GenerationEngine | None = None,
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
     answering: Path | None = None,
@@ -48,6 +49,7 @@ def make_app(
         Mount("/static", _Assets(packages=list(ASSETS)), middleware=[Middleware(GZipMiddleware, compresslevel=6)]),
         *LivePage(folder).routes(),
         *Playground(folder, answering).routes(),
+        *DocumentPage(folder).routes(),
     ]
     if engine is not None:
         from headwater.page.serve.openai_routes import OpenAI  # loads torch, which the page of runs goes without

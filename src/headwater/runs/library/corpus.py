@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from headwater.core.errors import ConfigError
+from headwater.corpus.decide.tune import Tuned, tune
 from headwater.corpus.document import Document
-from headwater.corpus.load import Hit, balance_of, list_sources, read_corpus_manifest, read_documents, trace
+from headwater.corpus.load import (
+    Hit,
+    balance_of,
+    list_sources,
+    read_corpus_manifest,
+    read_documents,
+    settings_of_corpus,
+    trace,
+)
+from headwater.corpus.sources.settings import CorpusSettings
+from headwater.runfile.checking import validate
+from headwater.runfile.given import Given
 from headwater.runfile.paths import Folders
 from headwater.runfile.run_config import RunConfig
-from headwater.runs.library.checked import AnyRun, Switch, Text, checked, folder_of, one_of
+from headwater.runs.library.checked import AnyRun, Overrides, Switch, Text, checked, folder_of, one_of
+from headwater.runs.library.checked import Count as NumExamples
 from headwater.runs.library.records import Frames, to_frame
 
 KEPT = "kept"
@@ -19,7 +32,7 @@ Split = Annotated[Literal["train", "validation"], one_of("train", "validation")]
 
 
 @dataclass(frozen=True)
-class Count:
+class DocumentCount:
     """What became of some of a source's text: `kept`, or the reason for which it was dropped. Bytes are as read."""
 
     source: str
@@ -51,12 +64,12 @@ class Corpus:
         for name in self.sources if source is None else [source]:
             yield from read_documents(self.folder, split, name)
 
-    def counts(self) -> list[Count]:
+    def counts(self) -> list[DocumentCount]:
         """Return for each source what was kept and what was dropped for each reason; together it is what was read."""
         found = []
         for source, sheet in balance_of(self.folder)["sources"].items():
             for decision, amount in {KEPT: sheet["kept"], **sheet["dropped"]}.items():
-                found.append(Count(source, decision, amount["documents"], amount["bytes"]))
+                found.append(DocumentCount(source, decision, amount["documents"], amount["bytes"]))
         return found
 
     @checked
@@ -65,9 +78,29 @@ class Corpus:
         return to_frame([vars(count) for count in self.counts()], library)
 
     @checked
+    def tune(self, limits: Overrides = (), column: Text | None = None, count: NumExamples = 3) -> Tuned:
+        """Return what other limits would keep, by columns alone: `tune(["corpus.rules.web.min_words=80"])`.
+
+        With a column its histogram; `count` texts as examples of each answer. Nothing is built or written. Raises
+        ConfigError for settings that aren't limits, DataError where the work of the corpus is gone.
+        """
+        settings = settings_of_corpus(self.folder)
+        return tune(self.folder, with_limits(settings, limits), column, count)
+
+    @checked
     def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:
         """Yield the documents of both splits that hold a text, exactly but for white space."""
         return trace(self.folder, text, ignore_case)
+
+
+def with_limits(settings: CorpusSettings, overrides: Overrides) -> CorpusSettings:
+    """Return the settings of a corpus with overrides, `corpus.limits.web.words.min=80` each."""
+    given = Given({"corpus": settings.model_dump(mode="json")})
+    for override in overrides:
+        if isinstance(override, str) and not override.startswith("corpus."):
+            raise ConfigError(f"{override!r} is no setting of the corpus; write corpus.rules.KIND.NAME=VALUE")
+        given = given.with_override(override)
+    return validate(CorpusSettings, Given(given.get("corpus"), given.origins))
 
 
 def shares_by_rule(config: RunConfig) -> dict[str, Any]:

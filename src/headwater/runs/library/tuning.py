@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
 from headwater.export.base.facts import BaseFacts, facts_of, is_foreign, tokenizer_of
+from headwater.runfile.given import Given, Override
 from headwater.runfile.paths import Say
-from headwater.runfile.run_config import run_folder
+from headwater.runfile.run_config import config_of_text, run_folder
 from headwater.runs.library.new import check_name, run_file
 from headwater.runs.library.shift import config_of_base, corpus_like, run_of
 from headwater.tokens.tokenizer.conversation import render
@@ -72,7 +74,7 @@ class FoundConversations:
         return "; ".join([f"{plural(self.num_kept, 'conversation')}, {tokens}", *self.reasons])
 
 
-class Sizes(NamedTuple):
+class TuningSizes(NamedTuple):
     """Tokens of a row, steps, and how often the conversations are read in them."""
 
     seq_len: int
@@ -80,18 +82,27 @@ class Sizes(NamedTuple):
     epochs: float
 
 
-def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes:
+def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> TuningSizes:
     """Return sizes for a base that reads `seq_len` tokens; `share` of the loss is text of before."""
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
         seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
     of_rows = (1 - share) / (1 - share + share * found.learned)
     tokens_of_step = ROWS_OF_BATCH * seq_len * of_rows
     num_steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / tokens_of_step))
-    return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
+    return TuningSizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
 
 
-def write_tuning_file(base: str | Path, paths: list[str], name: str | None, share: float, say: Say) -> Path:
+def write_tuning_file(
+    base: str | Path,
+    paths: list[str],
+    name: str | None,
+    share: float,
+    say: Say,
+    overrides: Sequence[str | Override] = (),
+) -> Path:
     """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
+
+    `overrides` are settings of the file in place of those that it would have.
 
     Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
     """
@@ -105,11 +116,18 @@ def write_tuning_file(base: str | Path, paths: list[str], name: str | None, shar
     found = find_conversations(paths, tokenizer_of(facts), facts.model.seq_len)
     replayed = run_of(facts) if share else None
     sizes = choose_sizes(found, facts.model.seq_len, share if replayed else 0.0)
-    text = _run_file(name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {})
+    given = reduce(Given.with_override, overrides, Given())
+    if isinstance(num_steps := given.get("train.num_steps"), int):
+        sizes = sizes._replace(num_steps=num_steps, epochs=sizes.epochs * num_steps / sizes.num_steps)
+    why, tables = _run_file(
+        name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {}
+    )
+    text = run_file(why, dict(reduce(Given.with_override, overrides, Given(tables)).table))
     if path.exists() and not _says(path, text):
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
         )
+    config_of_text(text)  # a setting that can't be is named before anything is written
     say(f"found {found}")
     if sizes.epochs > MOST_EPOCHS:
         say(
@@ -129,7 +147,8 @@ def _run_file(
     found: FoundConversations,
     sizes: tuple[int, int, float],
     replay: Table,
-) -> str:
+) -> tuple[list[str], Table]:
+    """Return the comments and the tables of a run file."""
     seq_len, num_steps, epochs = sizes
     is_own = base.kind == "checkpoint"
     high = LR_OF_NEW_TOKENS if is_own else LR
@@ -152,7 +171,7 @@ def _run_file(
         )
     steps = {"num_steps": num_steps, "batch_tokens": ROWS_OF_BATCH * seq_len, "half_length_fraction": 0.0}
     rates = {"matrix_lr": LR, "embedding_lr": high, "head_lr": high, "vector_lr": LR}
-    return run_file(
+    return (
         why,
         {"name": name, "init": {"from": base.path}, "corpus": corpus}
         | ({"replay": replay} if replay else {})

@@ -7,6 +7,7 @@ import os
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from headwater.corpus.samples.texts import SampleText
@@ -24,6 +25,23 @@ def library_files() -> Iterator[tuple[Path, str]]:
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 path = Path(folder) / name
                 yield path, f"python/{path.relative_to(root).as_posix()}"
+
+
+def library_texts() -> Iterator[SampleText]:
+    """Yield every module of the library that holds something and is UTF-8; its group ties it to its documentation."""
+    for path, origin in library_files():
+        with suppress(UnicodeDecodeError):
+            if text := path.read_text(encoding="utf-8-sig"):
+                yield SampleText(text, origin, origin, {"group": origin, "language": "Python"})
+
+
+def documentation_texts() -> Iterator[SampleText]:
+    """Yield Python's help topics, then the docstrings of every module that has some and can be parsed."""
+    yield from help_topics()
+    for path, origin in library_files():
+        with suppress(SyntaxError, ValueError):  # what is no UTF-8 is a ValueError
+            if text := docstrings(path.read_text(encoding="utf-8"), origin.removeprefix("python/")):
+                yield SampleText(text, f"{origin}#docstrings", origin, {"group": origin})
 
 
 def help_topics() -> Iterator[SampleText]:

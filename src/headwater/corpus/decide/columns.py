@@ -1,0 +1,89 @@
+"""The columns of a corpus in DuckDB: a view of the texts without their text, and one a measure, row beside row.
+
+A document's number is its slice's, times 2**32, and its place there: numbers are in the order of reading. All files of
+a view are listed in the order of the slices, so that views join by position.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from headwater.core.errors import DataError
+from headwater.corpus.tasks.columns import COLUMNS_FILE
+from headwater.corpus.tasks.texts import TEXTS_FILE
+from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work
+
+_NUMBER = f"(file_index::ubigint << {RECORD_BITS}) + file_row_number::ubigint as number"
+_OF_TEXTS = "id, kind, licence, read_bytes, left_bytes, text_bytes"
+_NUMBERED = ", file_row_number = true"
+_MEMORY_BYTES = 2_000_000_000  # more is spilled
+
+
+@contextmanager
+def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection with the view `texts` and one for each measure, by its name.
+
+    Raises DataError where a file isn't as it was written.
+    """
+    numbers = range(len(work.plan.parts))
+    connection = duckdb.connect()
+    try:
+        connection.execute("set preserve_insertion_order = true")
+        connection.execute(f"set threads = {os.cpu_count() or 1}")
+        connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
+        connection.execute(f"set temp_directory = {_quoted(str(work.folder / 'temporary'))}")
+        files = [work.path_of(TEXTS, number) / TEXTS_FILE for number in numbers]
+        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {_read(files, _NUMBERED)}")
+        for name in work.measures:
+            files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
+            connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
+        yield connection
+    except duckdb.Error as error:  # of any kind, where a file was damaged
+        raise DataError(
+            f"the columns of the corpus can't be read ({error}); remove {work.folder.parent.parent}"
+        ) from error
+    finally:
+        connection.close()
+
+
+def beside_texts(work: Work, *names: str) -> str:
+    """Return what `from` needs for the texts with the columns of some measures."""
+    return " positional join ".join(["texts", *(f'"measure_{name}"' for name in names if name in work.measures)])
+
+
+def by_part(table: pa.Table, column: str = "number") -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of each slice, with the place of each document there as `record`; the table is in its order."""
+    if not len(table):
+        return
+    numbers = table.column(column).to_numpy()
+    parts, records = numbers >> np.uint64(RECORD_BITS), numbers & np.uint64((1 << RECORD_BITS) - 1)
+    rest = table.drop_columns([column]).add_column(0, "record", pa.array(records.astype(np.int64)))
+    bounds = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
+    for start, end in pairwise(bounds):
+        yield int(parts[start]), rest.slice(start, end - start).combine_chunks()
+
+
+def numbered(tables: Sequence[tuple[int, pa.Table]], schema: pa.Schema) -> pa.Table:
+    """Return tables of slices as one, each document by its number in place of `record`."""
+    found = [pa.table({name: pa.array([], kind) for name, kind in zip(schema.names, schema.types)})]
+    for part, table in tables:
+        numbers = table.column("record").to_numpy().astype(np.uint64) + np.uint64(part << RECORD_BITS)
+        at = table.schema.get_field_index("record")
+        found.append(table.set_column(at, "number", pa.array(numbers)))
+    return pa.concat_tables(found, promote_options="default")
+
+
+def _read(files: Sequence[Path], more: str = "") -> str:
+    return f"read_parquet([{', '.join(_quoted(str(file)) for file in files)}]{more})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,322 @@
+"""What becomes of every document: the stages of deciding, each a few queries; between them texts are compared, or cut.
+
+What is asked of the texts in between (tasks.pages, tasks.verify) is written into the work folder, answered by tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from headwater.corpus.decide.columns import beside_texts, by_part, numbered
+from headwater.corpus.decide.duplicates import (
+    OWN_SCHEMA,
+    find_common_lines,
+    find_copies,
+    find_pairs,
+    find_shared_passages,
+    near_duplicates,
+    settle_by_signatures,
+)
+from headwater.corpus.decide.limits import (
+    NOT_ALLOWED,
+    Limit,
+    because_of,
+    broken_limit,
+    limits_of,
+    quoted,
+    register_limits,
+    require_columns,
+    value_and_limit,
+)
+from headwater.corpus.decide.splits import splits_of
+from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
+from headwater.corpus.measures.boilerplate import boilerplate_rule
+from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
+from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
+from headwater.corpus.tasks.texts import TEXTS_FILE
+from headwater.corpus.tasks.verify import PAIRS_FILE
+from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
+
+EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
+_SIDES = ("train", "validation")
+_VERSION = 1  # raise it when the same question gets another answer
+_ROWS_AT_ONCE = 100_000
+
+
+def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: CorpusSettings) -> list[Limit]:
+    """Make the table `documents`: each with the number of the limit that it breaks, if any; return the limits."""
+    measures = measures_of_limits(work)
+    names = [name for measure in measures for name, _ in describe_columns(connection, measure)]
+    require_columns(settings, names)
+    limits = limits_of(settings)
+    licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
+    register_limits(connection, settings, (licence for (licence,) in licences))
+    connection.execute(
+        f"""create or replace table documents as
+            select number, kind, left_bytes, text_bytes, {broken_limit(limits)} as broken
+            from ({beside_texts(work, *measures)}) m left join limits l
+            on of_family is not distinct from family and of_usual is not distinct from usual"""
+    )
+    return limits
+
+
+def measures_of_limits(work: Work) -> list[str]:
+    """Return the measures whose columns may have limits: all but keys."""
+    return [name for name in work.measures if name != KEYS]
+
+
+def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
+    """Return the columns of a measure, and their types in SQL."""
+    return [(row[0], row[1]) for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
+
+
+class Decisions:
+    """The decisions of one plan, in the order in which they are made."""
+
+    def __init__(self, work: Work, connection: duckdb.DuckDBPyConnection) -> None:
+        self._work, self._connection = work, connection
+        self._settings = work.plan.settings
+        has_pages = boilerplate_rule(self._settings) is not None
+        self._boilerplate = self._settings.boilerplate if has_pages else None
+
+    def limit(self) -> None:
+        """Decide by limits and exact duplicates, and ask for pages' own text."""
+        run = self._connection.execute
+        self._limits = make_documents(self._work, self._connection, self._settings)
+        run(f'create view keys as from (texts positional join "measure_{KEYS}")')
+        run("create table passed as select number from documents where broken is null")
+        dedup = self._settings.dedup
+        find_copies(self._connection, dedup.exact)
+        run("create table compared as select number from passed anti join copies using (number)")
+        find_common_lines(self._connection, self._boilerplate if dedup.near else None, "compared")
+        self._ask(OWN, self._lines_by_part(), dedup=dedup.model_dump(mode="json"))
+
+    def _ask(
+        self,
+        stage: str,
+        tables: Iterable[tuple[int, pa.Table]],
+        of_slice: Callable[[int, pa.Table], Any] = lambda number, table: None,
+        **also: Any,
+    ) -> None:
+        of_pages = None if self._boilerplate is None else self._boilerplate.model_dump(mode="json")
+        sites = {name: source.paths for name, source in self._settings.sources.items()}
+        way = {**also, "version": _VERSION, "boilerplate": of_pages, "sites": sites}
+        self._work.ask(stage, dict(tables), way, of_slice)
+
+    def _lines_by_part(self) -> Iterator[tuple[int, pa.Table]]:
+        table = self._connection.sql(
+            "select number, list(key order by key) as keys from common_lines group by number order by number"
+        ).to_arrow_table()
+        yield from by_part(table)
+
+    def pair(self) -> None:
+        """Find pairs that may be near duplicates, and ask for those to be verified that signatures leave unsure."""
+        own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_in_question(OWN)]
+        if not self._settings.dedup.near:
+            self._connection.execute("delete from compared")
+        find_pairs(self._connection, numbered(own, OWN_SCHEMA))
+        settle_by_signatures(self._connection, self._settings.dedup)
+        keys = "(select number, list(key order by key) as keys from common_lines group by number)"
+        table = self._connection.sql(
+            f"""select later as number, earlier, earlier in (select number from doubtful) as is_doubtful,
+                coalesce(a.keys, []) as later_keys, coalesce(b.keys, []) as earlier_keys
+                from unsure left join {keys} a on later = a.number left join {keys} b on earlier = b.number
+                where later not in (select later from alike where earlier not in (select number from doubtful))
+                order by later, earlier"""
+        ).to_arrow_table()
+        parts = self._work.plan.parts
+
+        def texts_of(number: int, table: pa.Table) -> list[Any]:
+            # pairs have numbers, the slice's own among them, which change with the slices before it
+            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(32))
+            return [number, *(parts[each].key for each in others)]
+
+        dedup = self._settings.dedup.model_dump(mode="json")
+        least = self._settings.rules.web.min_words
+        self._ask(VERIFY, by_part(table), texts_of, dedup=dedup, min_words=least)
+
+    def _answer(self, stage: str, number: int, file: str) -> pa.Table:
+        return read_table(self._work.path_of(stage, number) / file)
+
+    def shorten(self) -> None:
+        """Decide about near duplicates, and ask for pages that stay to be cut."""
+        run, connection = self._connection.execute, self._connection
+        for number in self._work.numbers_in_question(VERIFY):
+            connection.register("verified", self._answer(VERIFY, number, PAIRS_FILE))
+            run("insert into alike select later, earlier from verified")
+        pairs = connection.sql("select later, earlier from alike order by later, earlier").to_arrow_table()
+        found = near_duplicates(*(pairs.column(name).to_numpy() for name in ("later", "earlier")))
+        near = pa.table({name: pa.array(each, pa.uint64()) for name, each in zip(("number", "first"), found)})
+        connection.register("near", near)
+        run(
+            """create table kept as select number, text_bytes, split_hash from documents
+               join (select number, split_hash from keys) using (number)
+               where broken is null and number not in (select number from copies)
+               and number not in (select number from near)"""
+        )
+        find_common_lines(connection, self._boilerplate, "kept")
+        find_shared_passages(connection)
+        statistics = self._work.measures[STATISTICS].depends_on
+        self._ask(SHORTENED, self._lines_by_part(), statistics=dict(statistics))
+
+    def split(self) -> list[str]:
+        """Decide the rest and ask for the corpus to be written.
+
+        Return the sources of which the end of a document is held out that has a passage in common with another.
+        """
+        self._make_shortened()
+        self._splits = splits_of(self._work, self._connection)
+        self._make_decisions()
+        settings, work = self._settings, self._work
+        if settings.languages is not None:  # documents say it in their metadata
+            language = f"(select number, language from {beside_texts(work, LANGUAGE)})"
+            language = f"left join {language} using (number)"
+        table = self._connection.sql(
+            f"""select d.number, reason, because, duplicate_of, side, tail_bytes, is_short
+                {", language" if settings.languages is not None else ""}
+                from decisions d {language if settings.languages is not None else ""} order by d.number"""
+        ).to_arrow_table()
+        tables = dict(by_part(table))
+        empty = table.slice(0, 0)
+        empty = empty.drop_columns(["number"]).add_column(0, "record", pa.array([], pa.int64()))
+        shortened = work.numbers_in_question(SHORTENED)
+
+        def place_of(number: int, _: pa.Table) -> list[Any]:
+            pages = work.path_of(SHORTENED, number).name if number in shortened else ""
+            return [work.plan.parts[number].index, pages]
+
+        tables_of_all = ((part.number, tables.get(part.number, empty)) for part in work.plan.parts)
+        self._ask(WRITE, tables_of_all, place_of, shard_bytes=settings.shard_bytes)
+        return [name for name, split in self._splits.items() if split.is_shared]
+
+    def _make_shortened(self) -> None:
+        """Make the table `shortened`: pages without common lines, with the limit that what is left breaks."""
+        run, numbers = self._connection.execute, self._work.numbers_in_question(SHORTENED)
+        run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
+        self._short_limits = limits_of(self._settings, after_reading=False)
+        for number in numbers:
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut"])
+            pages = numbered([(number, answer)], pa.schema({"number": pa.uint64()}))
+            pages = pages.append_column("kind", pa.array(["web"] * len(pages), pa.string()))
+            self._connection.register("pages", pages)
+            rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
+            for row in rows:
+                limit = self._short_limits[row["broken"]]
+                why = because_of(limit, row, self._settings) or "nothing"
+                row["because"] = f"without what others have, too: {why}"
+            broken = pa.Table.from_pylist(
+                [{name: row[name] for name in ("number", "broken", "because")} for row in rows],
+                pa.schema({"number": pa.uint64(), "broken": pa.int32(), "because": pa.string()}),
+            )
+            self._connection.register("broken_pages", broken)
+            run(
+                """insert into shortened select number, bytes, broken, because
+                   from pages left join broken_pages using (number)"""
+            )
+
+    def _make_decisions(self) -> None:
+        """Make the table `decisions`: number, reason, because, duplicate_of, side of the split of every document."""
+        run = self._connection.execute
+        self._connection.register("broken_limits", self._broken_limits())
+        short = pa.table(
+            {
+                "broken": pa.array(range(len(self._short_limits)), pa.int32()),
+                "reason": [BOILERPLATE if each.reason == "empty" else each.reason for each in self._short_limits],
+            }
+        )
+        self._connection.register("short_reasons", short)
+        parts = self._work.plan.parts
+        table = {
+            "part": pa.array([part.number for part in parts], pa.uint64()),
+            "source": [part.source for part in parts],
+            "hashes_below": pa.array([self._splits[part.source].hashes_below for part in parts], pa.uint64()),
+            "tail_of": pa.array([self._splits[part.source].tail_of for part in parts], pa.uint64()),
+            "tail": pa.array([self._splits[part.source].tail_bytes for part in parts], pa.int64()),
+        }
+        self._connection.register("parts", pa.table(table))
+        run(
+            f"""create table decisions as select d.number, p.source,
+                coalesce(b.reason, if(c.first is not null, '{EXACT_DUPLICATE}', null),
+                         if(n.first is not null, '{NEAR_DUPLICATE}', null), r.reason) as reason,
+                coalesce(b.because, if(s.broken is not null, s.because, null), '') as because,
+                coalesce(c.first, n.first) as first, null::varchar as duplicate_of,
+                case when tail_of = d.number and (s.number is null or s.bytes > 2 * tail) then 'both'
+                     when k.split_hash is null then null
+                     when k.split_hash < hashes_below and d.number not in (select number from sharing)
+                     then '{_SIDES[1]}' else '{_SIDES[0]}' end as side,
+                if(tail_of = d.number, tail, 0) as tail_bytes, s.number is not null as is_short
+                from documents d join parts p on p.part = d.number >> 32
+                left join broken_limits b using (number) left join copies c using (number)
+                left join near n using (number) left join kept k using (number)
+                left join shortened s using (number) left join short_reasons r on r.broken = s.broken
+                order by d.number"""
+        )
+        run(
+            """update decisions set duplicate_of = names.name from (
+                 select f.first, p.source || ' ' || t.id as name from (select distinct first from decisions) f
+                 join texts t on t.number = f.first join parts p on p.part = f.first >> 32) names
+               where decisions.first = names.first"""
+        )
+        run("update decisions set side = null where reason is not null")
+
+    def _broken_limits(self) -> pa.Table:
+        """Return the documents that break a limit, with reason and what decided."""
+        broken = "(select number, broken from documents where broken is not null)"
+        texts = f"({beside_texts(self._work, *measures_of_limits(self._work))})"
+        source = f"(select t.*, d.broken from {texts} t join {broken} d using (number))"
+        reader = self._connection.sql(broken_rows(source, self._limits, is_known=True)).to_arrow_reader(_ROWS_AT_ONCE)
+        tables, schema = [], pa.schema({"number": pa.uint64(), "reason": pa.string(), "because": pa.string()})
+        named = self._named_licences if any(limit.reason == NOT_ALLOWED for limit in self._limits) else {}
+        for batch in reader:
+            found = []
+            for row in batch.to_pylist():
+                limit = self._limits[row["broken"]]
+                because = because_of(limit, row, self._settings, named.get(row["number"], ""))
+                found.append({"number": row["number"], "reason": limit.reason, "because": because})
+            tables.append(pa.Table.from_pylist(found, schema))
+        return pa.concat_tables([schema.empty_table(), *tables])
+
+    @cached_property
+    def _named_licences(self) -> dict[int, str]:
+        """Return the names of licences that weren't understood, of documents that have one."""
+        found = dict[int, str]()
+        for part in self._work.plan.parts:
+            path = self._work.path_of(TEXTS, part.number) / TEXTS_FILE
+            for record, meta in enumerate(read_table(path, ["meta"]).column("meta").to_pylist()):
+                if '"licence_named"' in meta and (name := json.loads(meta).get("licence_named")):
+                    found[(part.number << 32) + record] = name
+        return found
+
+    def noted(self) -> dict[str, dict[str, int]]:
+        """Return how many documents each licence cost that isn't allowed, as words of corpus.findings."""
+        counts: dict[str, int] = {}
+        rows = self._connection.execute(
+            f"select d.number, licence from decisions d join texts using (number) where reason = '{NOT_ALLOWED}'"
+        ).fetchall()
+        for number, licence in rows:
+            word = "not_understood" if number in self._named_licences else licence.replace(" ", "_")
+            counts[word] = counts.get(word, 0) + 1
+        return {NOT_ALLOWED: counts} if counts else {}
+
+
+def broken_rows(source: str, limits: list[Limit], is_known: bool = False) -> str:
+    """Return the query of all rows of `source` that break a limit, with value and limit."""
+    broken = "broken" if is_known else f"{broken_limit(limits)} as broken"
+    return f"""select *, {value_and_limit(limits)} from (
+        select m.*{"" if is_known else f", {broken}"}, {_limit_columns(limits)}
+        from {source} m left join limits l
+        on of_family is not distinct from family and of_usual is not distinct from usual) l
+        where broken is not null order by number"""
+
+
+def _limit_columns(limits: list[Limit]) -> str:
+    settings = dict.fromkeys(limit.setting for limit in limits if limit.setting)
+    return ", ".join(f"l.{quoted(name)}" for name in settings) or "null as no_limit"

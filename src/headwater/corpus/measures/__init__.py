@@ -1,0 +1,1 @@
+"""What is measured of a text, a class each: numbers in columns, by which a corpus decides later what it keeps."""

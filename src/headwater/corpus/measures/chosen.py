@@ -1,0 +1,96 @@
+"""The measures of a corpus: ours, as far as its settings ask for them, and those of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from headwater.core.code import digest_code, load_code
+from headwater.core.errors import ConfigError
+from headwater.core.files import digest_json
+from headwater.corpus.measures.keys import Keys
+from headwater.corpus.measures.measure import Measure
+from headwater.corpus.measures.models import Language, Quality
+from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
+from headwater.corpus.sources.settings import KINDS, CorpusSettings, MeasureSettings
+
+STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
+OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
+_OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
+GROUP = "headwater.measures"  # of entry points, for measures that come with a package
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenMeasure:
+    """A measure of a corpus: its name, what its values depend on beside the texts, and how it is made in a process."""
+
+    name: str
+    depends_on: Mapping[str, Any]
+    load: Callable[[], Measure]
+    gpus: float = 0
+
+    def key(self, texts_key: str) -> str:
+        """Return the key of its values of the texts of this key."""
+        return digest_json({"texts": texts_key, **self.depends_on})
+
+
+def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list[ChosenMeasure]:
+    """Return the measures that `settings` ask for; `inputs` are the digests of the models that some read."""
+    model = inputs.get("(language model)", "")
+    sites = {name: source.paths for name, source in settings.sources.items()}
+    of_keys = {
+        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity"}),
+        "seed": settings.seed,
+        "sites": sites if settings.boilerplate is not None else None,
+    }
+    statistics = {**settings_of_statistics(settings.rules), "model": model}
+    found = [
+        _ours(STATISTICS, Statistics, partial(Statistics, settings.rules), statistics),
+        _ours(KEYS, Keys, partial(Keys, settings), of_keys),
+    ]
+    if settings.languages is not None:
+        found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
+    if settings.quality.classifier is not None:
+        of_label = {"label": settings.quality.label, "kinds": settings.quality.kinds}
+        classifier = {**of_label, "model": inputs["(classifier)"]}
+        found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
+    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
+    for name, own in settings.measures.items():
+        load = partial(load_measure, name, own)
+        kind = type(load())
+        if known := columns.intersection(kind.columns):
+            raise ConfigError(
+                f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
+            )
+        columns.update(kind.columns)
+        facts = {"code": digest_code(own.class_, Path(), GROUP), "version": kind.version}
+        found.append(ChosenMeasure(name, facts, load, kind.gpus))
+    return found
+
+
+def load_measure(name: str, own: MeasureSettings) -> Measure:
+    """Return a measure of the user's own; raise ConfigError where its class can't be one."""
+    setting = f"corpus.measures.{name}"
+    try:
+        found = load_code(own.class_, Path(), GROUP)
+    except ConfigError as error:
+        raise ConfigError(f"{setting}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:
+        raise ConfigError(
+            f"{setting}: {own.class_} is not a measure: it must be a class derived from headwater.corpus.Measure "
+            "with `columns` and a method `measure`"
+        )
+    if unknown := set(found.kinds or ()) - set(KINDS):
+        raise ConfigError(f"{setting}: {own.class_}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
+    try:
+        return found()
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{setting}: {own.class_} can't be made without arguments: {what}") from error
+
+
+def _ours(name: str, kind: type[Measure], load: Callable[[], Measure], depends_on: Mapping[str, Any]) -> ChosenMeasure:
+    return ChosenMeasure(name, {**depends_on, "measure": name, "version": kind.version}, load)

@@ -1,0 +1,209 @@
+"""The first task of a slice: read its files, put each document through the steps that change it, write down its text.
+
+texts.parquet      a row a document, in the order in which it was read
+dropped/           what reading and these steps dropped, or cut out
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headwater.core.errors import DataError
+from headwater.corpus.balance import Balance
+from headwater.corpus.contents import Content, content_of, identity_of
+from headwater.corpus.document import Document, Drop, num_bytes
+from headwater.corpus.findings import Notes
+from headwater.corpus.personal.replace import redact
+from headwater.corpus.pipeline import apply_steps
+from headwater.corpus.read.source import Piece, read_files, read_source
+from headwater.corpus.shards import ShardWriter, drop_line
+from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.plan import Part
+from headwater.corpus.tasks.work import TEXTS, Work, damaged
+from headwater.corpus.tasks.worker_context import WorkerContext
+
+DROPPED = "dropped"
+TEXTS_FILE = "texts.parquet"
+_ROW_GROUP_BYTES = 1 << 20  # of text: one document of it is read in some milliseconds
+_GROUPS_AT_HAND = 32
+_SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "origin": pa.string(),
+        "kind": pa.string(),
+        "meta": pa.string(),
+        "licence": pa.string(),
+        "read_bytes": pa.int64(),  # as read, of which `left_bytes` weren't cut out
+        "left_bytes": pa.int64(),
+        "text_bytes": pa.int64(),
+        "text": pa.large_string(),
+    }
+)
+
+
+def read_texts(context: WorkerContext, number: int) -> None:
+    """Do the task of a slice."""
+    work = context.work
+    part = work.plan.parts[number]
+    contents = list[Content]()
+    if part.at < 0:
+        pieces = read_source(part.source, context.settings)
+    else:
+        contents = _contents(work, part)
+        pieces = read_files(work.plan.files(part), part.source, context.settings)
+    with work.new_output(work.path_of(TEXTS, number)) as output:
+        with (
+            output.table(TEXTS_FILE, _SCHEMA) as table,
+            ShardWriter(output.folder / DROPPED, context.settings.shard_bytes) as dropped,
+        ):
+            reading = _Reading(context, part.source, table, dropped)
+            for piece in pieces:
+                reading.take(piece)
+            reading.end()
+        output.add_digests(dropped.digests)
+        output.facts = {"balance": reading.balance.as_dict(), "notes": reading.notes.as_dict()}
+        output.facts["contents"] = contents
+        _require_unchanged(work, part)
+
+
+def _contents(work: Work, part: Part) -> list[Content]:
+    """Return the digest of each file that is read, taken here: whoever asks for it must not wait for one process."""
+    listed = zip(work.plan.files(part), work.plan.identities(part), strict=True)
+    return [
+        Content(part.source, file.origin, identity, content_of(file.path, file.origin))
+        for file, identity in listed
+        if not file.skipped
+    ]
+
+
+def _require_unchanged(work: Work, part: Part) -> None:
+    """Raise DataError where a file isn't what it was when the plan was made: its text would have another's key."""
+    if part.at < 0:
+        return
+    for file, identity in zip(work.plan.files(part), work.plan.identities(part), strict=True):
+        if not file.skipped and identity_of(file.path, file.origin) != identity:
+            raise DataError(
+                f"{file.origin} changed while the corpus was built; give the same command again when it is complete"
+            )
+
+
+class _Reading:
+    """Takes the pieces of a slice one after another."""
+
+    def __init__(self, context: WorkerContext, source: str, table: pq.ParquetWriter, dropped: ShardWriter) -> None:
+        self.balance = Balance([source])
+        self.notes = Notes()
+        self._context, self._source, self._table, self._dropped = context, source, table, dropped
+        self._rows: list[dict[str, Any]] = []
+        self._num_bytes = 0
+        redacting = context.settings.redact
+        self._redacted = () if redacting is None else tuple(redacting.kinds)
+
+    def take(self, piece: Piece) -> None:
+        if isinstance(piece, Drop):
+            self.balance.read_(self._source, piece.num_documents, piece.num_bytes)
+            self._drop(piece)
+            return
+        raw_bytes = num_bytes(piece.text)
+        self.balance.read_(self._source, 1, raw_bytes)
+        self._context.on_read(raw_bytes)
+        verdict = apply_steps(self._context.steps, Candidate(piece, self._context.hasher))
+        document = verdict.candidate.document
+        if verdict.reason is not None:
+            self.notes.add_(verdict.reason, verdict.note)
+            self._drop(document.drop(verdict.reason, raw_bytes, verdict.excerpt or None, because=verdict.because))
+            return
+        left_bytes = raw_bytes
+        for cut in verdict.cuts:
+            # cleaning may have made the text longer in bytes than it was read
+            cut_bytes = min(cut.num_bytes, left_bytes)
+            left_bytes -= cut_bytes
+            self.notes.add_(cut.reason, cut.note)
+            self._drop(document.drop(cut.reason, cut_bytes, cut.excerpt, num_documents=0, because=cut.because))
+        self._add(document, raw_bytes, left_bytes)
+
+    def _add(self, document: Document, read_bytes: int, left_bytes: int) -> None:
+        text_bytes = num_bytes(document.text)
+        row = {"id": document.id, "origin": document.origin, "kind": document.kind, "text": document.text}
+        sizes = {"read_bytes": read_bytes, "left_bytes": left_bytes, "text_bytes": text_bytes}
+        meta = json.dumps(document.meta, ensure_ascii=False)
+        self._rows.append({**row, **sizes, "meta": meta, "licence": document.meta.get("licence")})
+        self._num_bytes += text_bytes + len(meta)
+        if self._num_bytes >= _ROW_GROUP_BYTES:
+            self.end()
+
+    def end(self) -> None:
+        """Write down the rows that wait."""
+        if self._rows:
+            self._table.write_table(pa.Table.from_pylist(self._rows, _SCHEMA))
+            self._rows, self._num_bytes = [], 0
+
+    def _drop(self, drop: Drop) -> None:
+        self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
+        if self._redacted:  # what is dropped before that step must not be kept with what it would have replaced
+            drop = replace(drop, excerpt=redact(drop.excerpt, self._redacted)[0])
+        self._dropped.write(drop_line(drop))
+
+
+class Texts:
+    """The texts of a slice, in their order or by number; a row group is read at a time."""
+
+    def __init__(self, work: Work, part: Part) -> None:
+        self._path, self._source = work.path_of(TEXTS, part.number) / TEXTS_FILE, part.source
+        try:
+            self._file = pq.ParquetFile(self._path, page_checksum_verification=True, memory_map=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise damaged(self._path, error) from error
+        counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        self._starts = [sum(counts[:group]) for group in range(len(counts) + 1)]
+        # no method: files would stay open until a cycle is collected
+        file, path = self._file, self._path
+        self._read_table = lru_cache(_GROUPS_AT_HAND)(lambda group: _read_group(file, group, path))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def batches(self) -> Iterator[list[Document]]:
+        """Yield the documents of each row group."""
+        for group in range(len(self._starts) - 1):
+            yield [self._document(row) for row in self._read(group)]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for group in range(len(self._starts) - 1):
+            yield from self._read(group)
+
+    def document(self, record: int) -> Document:
+        """Return a document by its number; those of groups that were just read cost little."""
+        group = bisect_right(self._starts, record) - 1
+        return self._document(self._read_table(group).slice(record - self._starts[group], 1).to_pylist()[0])
+
+    def _read(self, group: int) -> list[dict[str, Any]]:
+        return list(_read_group(self._file, group, self._path).to_pylist())
+
+    def _document(self, row: dict[str, Any]) -> Document:
+        return document_of(row, self._source)
+
+
+def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
+    try:
+        return file.read_row_group(group)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise damaged(path, error) from error
+
+
+@lru_cache(1000)  # many have the same
+def _meta_of(text: str) -> dict[str, str]:
+    return dict(json.loads(text))
+
+
+def document_of(row: dict[str, Any], source: str) -> Document:
+    return Document(row["text"], source, row["id"], row["origin"], row["kind"], dict(_meta_of(row["meta"])))

@@ -1,0 +1,84 @@
+"""The page of documents: what it answers, what it refuses, and its page in a real browser."""
+
+from __future__ import annotations
+
+import asking
+import pytest
+from live_server import Opened, serving
+
+from headwater.corpus.load import balance_of, list_sources
+from headwater.page.serve.app import make_app
+from headwater.page.serve.documents import DOCUMENTS_A_PAGE
+from headwater.runfile.paths import Folders
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+
+HOSTILE_NAME = "<img src=x onerror='window.ran = 1'>\u202e"
+
+
+@pytest.fixture(scope="module")
+def runs(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("documents")
+    for name in ("mine", HOSTILE_NAME):
+        (folder / name).symlink_to(finished.run_dir)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(runs):
+    return make_app(runs)
+
+
+def test_every_document_is_listed_once_with_what_became_of_it(app, finished):
+    corpus = Folders(finished.run_dir).corpus
+    for source in list_sources(corpus):
+        found, start = [], 0
+        while True:
+            answer = asking.post(app, "/documents/list", {"run": "mine", "source": source, "start": start}).json()
+            found += answer["documents"]
+            start += DOCUMENTS_A_PAGE
+            if not answer["has_more"]:
+                break
+        kept = [each for each in found if each["reason"] is None]
+        assert len(kept) == balance_of(corpus)["sources"][source]["kept"]["documents"]
+        assert len({(each["slice"], each["record"]) for each in found}) == len(found)
+        assert sum(answer["decisions"].values()) == len(found)
+
+
+def test_a_document_is_shown_with_its_text_columns_and_tokens(app, finished):
+    source = list_sources(Folders(finished.run_dir).corpus)[0]
+    question = {"run": "mine", "source": source}
+    (first, *_) = asking.post(app, "/documents/list", question | {"decision": "kept"}).json()["documents"]
+    place = {name: first[name] for name in ("slice", "record")}
+    found = asking.post(app, "/documents/show", question | place).json()
+    assert found["characters"] == found["columns"]["characters"] > 0
+    tokenizer = Tokenizer.load(Folders(finished.run_dir).tokenizer)
+    tokens = [tokenizer.token_bytes(token).decode(errors="replace") for token in tokenizer.encode(found["text"])]
+    assert len(found["tokens"]) == min(len(tokens), 2000) and "".join(tokens).startswith(found["tokens"][0])
+
+
+@pytest.mark.parametrize(
+    ("path", "question", "status"),
+    [
+        ("list", {"run": "no run", "source": "a"}, 404),
+        ("list", {"run": "../mine", "source": "a"}, 404),
+        ("list", {"run": "mine", "source": "../../x' or 1"}, 400),
+        ("list", {"run": "mine"}, 400),
+        ("list", {"run": "mine", "source": "a", "start": -1}, 400),
+        ("show", {"run": "mine", "source": "a", "slice": 0, "record": 10**9}, 400),
+    ],
+)
+def test_what_is_not_there_is_refused_in_words(app, path, question, status):
+    answer = asking.post(app, f"/documents/{path}", question)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_the_page_lists_documents_and_shows_one(open_page, runs):
+    with serving(make_app(runs)) as address:
+        page = open_page(f"{address}documents", Opened)
+        page.tab.wait_for_selector("#found li button")
+        page.tab.click("#found li:first-child button")
+        page.tab.wait_for_selector("#one h2")
+        assert page.tab.locator("#one .tokens .piece").count() > 0
+        assert not page.tab.evaluate("window.ran")
+        assert page.errors == [] == page.foreign_requests
