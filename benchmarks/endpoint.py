@@ -29,7 +29,7 @@ import httpx
 import torch
 
 from headwater.page.serve.app import make_app
-from headwater.page.serve.engine import Engine
+from headwater.page.serve.engine import GenerationEngine
 from headwater.runs.library.model import Model
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "The rain fell, so", "17 + 25 ="]
@@ -150,7 +150,7 @@ def fuzzed(chance: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
 async def fuzz(run: Path, num_requests: int, seed: int) -> dict[str, Any]:
     """Return how often which status was answered, and the memory after each tenth of the requests."""
     model = Model.load(str(run))
-    engine = Engine(model.transformer, model.tokenizer, model.name, model.is_tuned)
+    engine = GenerationEngine(model.transformer, model.tokenizer, model.name, model.is_tuned)
     app, chance, statuses, memory = make_app(run.parent, engine), random.Random(seed), Counter[str](), list[float]()
     numbers = iter(range(num_requests))
 

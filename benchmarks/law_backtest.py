@@ -48,7 +48,7 @@ import numpy as np
 
 from headwater.core.intervals import Z_P90
 from headwater.plan.scaling import ScalingLaw
-from headwater.plan.scaling.backtest import GREATEST_RATIO, LEAST_RATIO, MIN_FITTED, Origin, origins, thresholds
+from headwater.plan.scaling.backtest import GREATEST_RATIO, LEAST_RATIO, MIN_FITTED, TableCut, origins, thresholds
 from headwater.plan.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.plan.scaling.posterior import Departure, Posterior, Prior
@@ -135,7 +135,7 @@ DISCREPANCIES = [Discrepancy(*both) for both in product((0.4, 0.5, 0.6, 0.7, 0.8
 class Cut:
     family: str
     table: str
-    origin: Origin
+    origin: TableCut
 
 
 def by_compute(known: Iterable[Table]) -> list[Cut]:
@@ -154,7 +154,7 @@ def by_size(known: Iterable[Table]) -> Iterator[Cut]:
             beyond = ~inside & (ratio >= 1) & (ratio <= 1000) & (further >= 1.6) & (further <= 5.6)
             if len(fitted) >= MIN_RUNS and beyond.any():
                 asked = runs.where(beyond)
-                yield Cut(family, name, Origin(fitted, asked))
+                yield Cut(family, name, TableCut(fitted, asked))
 
 
 def ladders(known: Iterable[Table]) -> Iterator[Cut]:
@@ -172,7 +172,7 @@ def ladders(known: Iterable[Table]) -> Iterator[Cut]:
             chosen = next((rows for rows in drawn if _has_sizes(runs.where(rows))), None)
             if chosen is not None:
                 fitted, asked = runs.where(np.sort(chosen)), runs.where(np.array([place]))
-                yield Cut(family, name, Origin(fitted, asked))
+                yield Cut(family, name, TableCut(fitted, asked))
                 count += 1
 
 
@@ -189,7 +189,7 @@ def far(known: Iterable[Table]) -> Iterator[Cut]:
             if asked:
                 places = np.array(asked)[np.linspace(0, len(asked) - 1, min(len(asked), FAR_PER_CUT)).astype(int)]
                 targets = runs.where(places)
-                yield Cut(family, name, Origin(fitted, targets))
+                yield Cut(family, name, TableCut(fitted, targets))
 
 
 def is_warned(fitted: Runs, params: float, tokens: float) -> bool:

@@ -345,13 +345,13 @@ def _norm_of_one_stage() -> Any:
 def _mask_lost_behind_the_first_stage() -> Any:
     from headwater.machine.parallel import pipeline  # here, for torch's schedules take a second to import
 
-    forward = pipeline.Stage.forward_one_chunk
+    forward = pipeline.ModelStage.forward_one_chunk
 
     def without_mask(stage: Any, number: int, given: Any, named: dict[str, Tensor], **more: Any) -> Any:
         lost = {"documents_BT": torch.zeros_like(named["documents_BT"])} if stage.stage_index else {}
         return forward(stage, number, given, named | lost, **more)
 
-    return mock.patch.object(pipeline.Stage, "forward_one_chunk", without_mask)
+    return mock.patch.object(pipeline.ModelStage, "forward_one_chunk", without_mask)
 
 
 @dataclass(frozen=True)

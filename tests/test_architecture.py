@@ -178,7 +178,7 @@ def test_whoever_asks_a_model_loads_nothing_that_builds_a_corpus():
         [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}, timeout=120
     )
     assert set(done.stdout.split()) <= {"headwater.corpus", "headwater.corpus.sources"} | {
-        f"headwater.corpus.sources.{name}" for name in ("settings", "rules", "spdx")
+        f"headwater.corpus.sources.{name}" for name in ("settings", "own_formats", "rules", "spdx")
     }, done.stderr
 
 
@@ -222,6 +222,14 @@ def test_package_init_files_hold_only_a_docstring():
     assert not [
         path for path in full if path.parent not in (PACKAGE, PACKAGE / "corpus", PACKAGE / "plan" / "scaling")
     ], full
+
+
+def test_a_name_of_a_public_class_is_that_of_one_thing():
+    found: dict[str, list[str]] = {}
+    for path, node in nodes(ast.ClassDef):
+        if not node.name.startswith("_"):
+            found.setdefault(node.name, []).append(place(path, node))
+    assert not {name: places for name, places in found.items() if len(places) > 1}
 
 
 def test_no_relative_imports():

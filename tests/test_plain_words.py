@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "src").rglob("*.toml"))
+ASSETS = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".js", ".html"))
 
 RETIRED_WORDS = {  # a pattern, and what to write instead
     r"foret(?:old|ell\w*)": "forecast",
@@ -39,6 +40,11 @@ RETIRED_WORDS = {  # a pattern, and what to write instead
     r"\bobeys?\b": "handles requests",
     r"\bdear(?:er|est)\b": "slower, most expensive",
     r"\blearnt\b": "learned",
+}
+RETIRED_IN_ASSETS = {
+    r"\bwhere (?:the|their|its|it|no|there|a|an|this|one)\b": "if",
+    r"\b(?:is|are) no\b(?! \w+ (?:yet|in|of|here|\$))": "is not a",
+    r"\b(?:lies?|lay) (?:in|at|on|there|here)\b": "is",
 }
 RETIRED_NAMES = {
     "foretold", "foretell", "readings", "yardstick", "yardsticks", "looks", "looked", "ability", "abilities", "wish", "wishes", "obey", "told",
@@ -69,12 +75,8 @@ def words_of(name: str) -> list[str]:
     return [word.lower() for part in name.split("_") for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", part)]
 
 
-def retired(text: str) -> list[str]:
-    return [
-        f"{found[0]!r}: say {instead}"
-        for word, instead in RETIRED_WORDS.items()
-        if (found := re.search(word, text, re.I))
-    ]
+def retired(text: str, words: dict[str, str] = RETIRED_WORDS) -> list[str]:
+    return [f"{found[0]!r}: say {instead}" for word, instead in words.items() if (found := re.search(word, text, re.I))]
 
 
 def place(path: Path, line: int) -> str:
@@ -114,6 +116,17 @@ def test_no_retired_word_is_shown_by_a_run_or_its_report(finished):
 def test_no_page_has_a_retired_word(page):
     lines = page.read_text(encoding="utf-8").splitlines()
     wrong = [f"{place(page, number)}: {problem}" for number, line in enumerate(lines, 1) for problem in retired(line)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_script_and_no_page_s_frame_has_a_retired_word():
+    assert {path.suffix for path in ASSETS} == {".js", ".html"}
+    wrong = [
+        f"{place(path, number)}: {problem}"
+        for path in ASSETS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for problem in retired(line, RETIRED_WORDS | RETIRED_IN_ASSETS)
+    ]
     assert not wrong, "\n".join(wrong)
 
 

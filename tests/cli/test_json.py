@@ -29,7 +29,7 @@ KEYS = {
     f"generate The --max-tokens 2 {RUN}": "prompt text num_tokens end",
     f"surprise The {RUN}": "text bits_per_byte tokens",
     f"chat --prompt Hi --max-tokens 2 {RUN}": "prompt answer num_tokens end",
-    f"evaluate {RUN}": "bits_per_byte loss bits_per_byte_real_text num_targets probes probe_details baselines baseline_sample",
+    f"evaluate {RUN}": "bits_per_byte loss bits_per_byte_real_text num_targets num_documents probes probe_details baselines baseline_sample",
     f"evaluate --text folder/string.py {RUN}": "measure baselines",
     "explain mine.toml": "format format_version settings reasons",
     "watch": "folder runs",

@@ -67,15 +67,15 @@ def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
 
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
     from headwater.evaluate import generate
-    from headwater.evaluate.generate import Piece
+    from headwater.evaluate.generate import GeneratedText
 
     seen = []
 
-    def pieces(*_: object) -> Iterator[Piece]:
+    def pieces(*_: object) -> Iterator[GeneratedText]:
         for number, piece in enumerate(("ri", "ver\n\x1b[2J"), 1):
-            yield Piece(piece, number)
+            yield GeneratedText(piece, number)
             seen.append(sys.stdout.buffer.getvalue().decode())  # what has left the program's own buffer
-        yield Piece("", 2, "end token")
+        yield GeneratedText("", 2, "end token")
 
     monkeypatch.setattr(generate, "stream", pieces)
     said = call("generate", "The ", "--run", "runs/mine", cwd=finished.cwd)

@@ -17,7 +17,7 @@ from made_up_model import LetterTokenizer, letter_model
 from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.core.records import read_records
 from headwater.downstream.rewards import Question
-from headwater.downstream.rl import Reinforcement, RlSettings, Task, leave_one_out
+from headwater.downstream.rl import Reinforcement, RewardTask, RlSettings, leave_one_out
 from headwater.downstream.samples import Writing, log_probabilities, plain_prompts
 from headwater.model.optim.optimizer import Optimizer
 from headwater.train.checkpoint.layout import MODEL, list_checkpoints
@@ -34,7 +34,7 @@ def has_c(prompt: str, written: str, answer: str) -> float:
 
 def job(reward=has_c, settings: RlSettings = SETTINGS, start: int = 0) -> Reinforcement:
     questions = [Question(a + b, "") for a in "abcd" for b in "efgh"]
-    task = Task(questions[:12], questions[12:], reward, PROMPTS.ids_of, Writing(6, PROMPTS.ends))
+    task = RewardTask(questions[:12], questions[12:], reward, PROMPTS.ids_of, Writing(6, PROMPTS.ends))
     model = letter_model(start)
     return Reinforcement(copy.deepcopy(model), model, TOKENIZER, task, settings, {"reward": "has_c"})
 

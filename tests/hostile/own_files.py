@@ -32,7 +32,7 @@ from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.checkpoint import layout
 from headwater.train.checkpoint.load import load_state_, read_checkpoint, saved_shapes
-from headwater.train.checkpoint.shards import Piece, merged_tables, state_digest, table_of
+from headwater.train.checkpoint.shards import TensorChunk, merged_tables, state_digest, table_of
 from headwater.train.checkpoint.tensor_file import SummedFile, write_tensors
 from headwater.train.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
@@ -245,8 +245,8 @@ def checkpoint_of_two(folder: Path) -> Path:
     path.mkdir(parents=True)
     tables = []
     for kind, rank in product(layout.KINDS, range(2)):
-        whole = Piece(f"{kind}.{'ab'[rank]}", (0, 0), (4, 2), torch.ones(4, 2))
-        half = Piece(f"{kind}.c", (2 * rank, 0), (4, 2), torch.ones(2, 2))
+        whole = TensorChunk(f"{kind}.{'ab'[rank]}", (0, 0), (4, 2), torch.ones(4, 2))
+        half = TensorChunk(f"{kind}.c", (2 * rank, 0), (4, 2), torch.ones(2, 2))
         name = layout.tensor_file(kind, rank, 2)
         with SummedFile(path / name) as file:
             write_tensors(file, {piece.key: piece.tensor for piece in (whole, half)})

@@ -32,7 +32,7 @@ from headwater.plan.scaling import ScalingLaw, read_runs
 from headwater.plan.scaling.checks import forecast_warnings
 from headwater.plan.scaling.published import PublishedLaw
 from headwater.plan.scaling.repetition import EXPONENT, OWN, A, B, most_epochs, repeated_loss, worth_params
-from headwater.plan.sizes import DIAL, Candidate, model_of
+from headwater.plan.sizes import DIAL, CandidateSize, model_of
 from headwater.plan.text_size import MUCH_MORE, epochs_of, useful_epochs, usual_bytes_per_token
 from headwater.runfile.run_config import load_run
 from headwater.runs.library.planning import budget_fields, search_options
@@ -337,8 +337,8 @@ RATE = 4e15
 LAWS = PublishedLaw()
 
 
-def candidate(model) -> Candidate:
-    return Candidate(
+def candidate(model) -> CandidateSize:
+    return CandidateSize(
         model=model,
         batch_tokens=256 * 2048,
         seconds_per_token=6 * count_parameters(model).matmul / RATE,

@@ -18,7 +18,7 @@ from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
 from headwater.plan.forecast.work import PeakBytes
 from headwater.plan.hardware import Gpus, hardware_of, processor_peak, work_of
-from headwater.plan.layout import MARGIN, Choice, layout_here, require_memory_here
+from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig, load_run
 
@@ -167,7 +167,7 @@ def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
 MESHES, GB = [Mesh(replicate=4), Mesh(replicate=2, shard=2), Mesh(shard=4)], 1e9
 
 
-class Known(Choice):
+class Known(LayoutChoice):
     """A choice by memory and time that are known."""
 
     def __init__(self, rank_gb, needs, seconds=lambda layout: 1.0):

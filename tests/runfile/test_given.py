@@ -75,14 +75,6 @@ def given_by(*overrides: str) -> Given:
 # ---- files that extend each other
 
 
-def test_a_file_changes_what_it_extends_table_by_table(folder):
-    path = folder(
-        base="seed = 1\n[model]\nnum_layers = 2\nd_model = 8\n", run='extends = "base.toml"\n[model]\nnum_layers = 3\n'
-    )
-    run = validate(RunTable, read(path / "run.toml"))
-    assert (run.seed, run.model.num_layers, run.model.d_model) == (1, 3, 8)
-
-
 def test_extends_goes_through_several_files_and_recipes(folder):
     path = folder(
         recipe="[model]\nnum_layers = 2\n[sources.a]\nweight = 1\n",
@@ -212,13 +204,6 @@ def test_no_override_text_is_anything_but_a_value_or_a_clear_error(text):
         assert "override" in str(error)
     else:
         assert "=" in text
-
-
-@given(st.text())
-def test_an_override_sets_one_value_whatever_its_text(text):
-    raw = Given().with_override(f"optim.name={text}")
-    assert list(raw.table) == ["optim"]
-    assert list(raw.table["optim"]) == ["name"]
 
 
 # ---- overrides

@@ -15,7 +15,11 @@ from pathlib import Path
 
 import pytest
 from small_run import call, environment, measured, prose, require_clear_error, write_run_file, write_texts
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from headwater.page.serve.live import LivePage
+from headwater.runs.summary import RunsFolder
 from headwater.train.checkpoint.layout import list_checkpoints
 
 
@@ -178,7 +182,10 @@ def test_lost_records_of_a_finished_run_are_named_with_what_to_do(trained, damag
         assert said.status == 0 and all(part in said.out + said.err for part in told), said
     report = (trained / "runs/mine/report.html").read_text(encoding="utf-8")
     assert all(part in html.unescape(report) for part in told)
-    assert call("watch", "runs/mine", "--json", cwd=trained).json["runs"][0]["state"] == "damaged"
+    (listed,) = call("watch", "runs/mine", "--json", cwd=trained).json["runs"]
+    assert listed["state"] == "damaged" and words in listed["damage"]
+    answer = TestClient(Starlette(routes=LivePage(RunsFolder(trained / "runs")).routes())).get("/api/runs").json()
+    assert words in answer["runs"][0]["damage"]
     assert call("run", "mine.toml", cwd=trained).status == 0
 
 

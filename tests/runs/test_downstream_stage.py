@@ -46,15 +46,15 @@ def write_file(folder: Path, name: str = "mine", talks: str = TALKS, downstream:
 @pytest.fixture
 def little_is_asked():
     """Of every group of countries two are asked, with short answers; every answer is worth 1."""
-    from headwater.corpus.samples.almanac.questions import Split, split_countries
+    from headwater.corpus.samples.almanac.questions import QuestionSplit, split_countries
 
-    def two_of_each(seed: int = 0) -> Split:
-        return Split(*(getattr(split_countries(seed), name)[:2] for name in Split.__dataclass_fields__))
+    def two_of_each(seed: int = 0) -> QuestionSplit:
+        return QuestionSplit(*(getattr(split_countries(seed), name)[:2] for name in QuestionSplit.__dataclass_fields__))
 
     with contextlib.ExitStack() as stack:
         for name, few in FEW.items():
             stack.enter_context(mock.patch(f"headwater.downstream.knowledge.{name}", few or two_of_each))
-        stack.enter_context(mock.patch("headwater.downstream.rl.Task.worth", lambda self, question, sample: 1.0))
+        stack.enter_context(mock.patch("headwater.downstream.rl.RewardTask.worth", lambda self, question, sample: 1.0))
         yield
 
 

@@ -12,7 +12,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.tokens import build
-from headwater.tokens.build import Progress, build_tokens
+from headwater.tokens.build import TokensProgress, build_tokens
 from headwater.tokens.format import tokens_key
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, TokenizerSettings
@@ -260,7 +260,7 @@ def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokeni
 
 def test_progress_says_how_far_it_is_how_fast_and_when_it_will_be_done_every_ten_seconds_and_nothing_at_its_end():
     now, said = [0.0], list[str]()
-    progress = Progress(56_000_000, said.append, lambda: now[0])
+    progress = TokensProgress(56_000_000, said.append, lambda: now[0])
     progress.was_done(20_000_000)  # by an earlier process: it says nothing of the rate
     for now[0] in (4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0):
         progress.done(4_000_000)

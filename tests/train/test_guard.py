@@ -14,7 +14,7 @@ from tiny_run import plan
 from headwater.tokens.skipped_rows import Interventions
 from headwater.train.incidents import loss_limit, norm_limit, outlier
 from headwater.train.settings import TrainSettings
-from headwater.train.state import History
+from headwater.train.state import LossHistory
 
 REAL = json.loads((Path(__file__).parent / "real_steps.json").read_text())
 ROWS = 4
@@ -28,7 +28,7 @@ class Guard:
     """A window of the last steps and the settings by which the next one is judged."""
 
     def __init__(self, **changed) -> None:
-        self.settings, self.recent = settings(**changed), History(0)
+        self.settings, self.recent = settings(**changed), LossHistory(0)
 
     def note(self, loss: float, grad_norm: float) -> None:
         self.recent = self.recent.followed_by(loss, grad_norm, self.settings.guard_window)

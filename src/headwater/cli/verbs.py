@@ -51,7 +51,7 @@ class Verb(_Readable, TyperCommand):
     """A command."""
 
 
-class Group(_Readable, TyperGroup):
+class VerbGroup(_Readable, TyperGroup):
     """Verbs in sections, each with the first paragraph of its help, uncut."""
 
     sections: dict[str, tuple[str, ...]] | None = None
@@ -78,7 +78,7 @@ class Group(_Readable, TyperGroup):
         raise ConfigError(f"there is no verb {word!a}; {hint}")
 
 
-class Root(Group):
+class Root(VerbGroup):
     sections = SECTIONS
 
 
@@ -87,7 +87,7 @@ class App(typer.Typer):
 
     def __init__(self, help: str, **options: Any) -> None:
         plain = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
-        super().__init__(**{"cls": Group, "help": help, "no_args_is_help": True, **plain, **options})
+        super().__init__(**{"cls": VerbGroup, "help": help, "no_args_is_help": True, **plain, **options})
 
     def verb(self, function: Callable[..., None], name: str | None = None) -> None:
         self.command(name, cls=Verb)(function)

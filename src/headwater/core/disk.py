@@ -24,7 +24,7 @@ Write = Callable[[bytes], int]
 "Write bytes and return how many of them the system took."
 
 
-class Plan(Protocol):
+class FaultPlan(Protocol):
     """What a test is told of each operation, and may do about it."""
 
     @property
@@ -38,10 +38,10 @@ class Plan(Protocol):
 
 
 # module-level, unlike anything else here: a process has one disk, and what no caller passes no caller can forget
-_plan: Plan | None = None
+_plan: FaultPlan | None = None
 
 
-def install(plan: Plan | None) -> None:
+def install(plan: FaultPlan | None) -> None:
     """Let all operations of this process from here on be counted by `plan`, or by none."""
     global _plan
     _plan = plan

@@ -52,7 +52,7 @@ def end_work(made_dir: Path) -> None:
 
 
 @dataclass
-class Output:
+class TaskOutput:
     """A task's folder before it is committed: its facts and its files' digests are written with it."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Output:
     digests: dict[str, str] = field(default_factory=dict)
 
 
-OutputKind = TypeVar("OutputKind", bound=Output)
+OutputKind = TypeVar("OutputKind", bound=TaskOutput)
 
 
 @contextmanager
@@ -75,11 +75,11 @@ def new_output(path: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
             file.write(json_bytes({**made, "digest": digest_json(made)}))
 
 
-def read_output(folder: Path) -> Output:
+def read_output(folder: Path) -> TaskOutput:
     """Return the output that became `folder`; raise DataError where it isn't one."""
     try:
         made = read_json(folder / TASK_FILE)
-        return Output(folder, dict(made["facts"]), dict(made["files"]))
+        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no finished task ({error}); remove it and give the same command again") from error
 

@@ -21,7 +21,8 @@ from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
 from headwater.corpus.samples.packages.installed import package_folder, package_version
 from headwater.corpus.samples.packages.python import library_files
-from headwater.corpus.sources.settings import FORMATS_GROUP, CorpusSettings
+from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
+from headwater.corpus.sources.settings import CorpusSettings
 
 CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3

@@ -71,7 +71,7 @@ class RlSettings:
 
 
 @dataclass(frozen=True)
-class Task:
+class RewardTask:
     """What is asked, what an answer is worth, how a prompt becomes ids; `held_out` is measured and never trained on.
 
     An answer that is cut off before its end is worth 0 at most.
@@ -125,7 +125,7 @@ class Reinforcement:
     model: Transformer
     start: Transformer
     tokenizer: Tokenizer
-    task: Task
+    task: RewardTask
     settings: RlSettings
     identity: dict[str, Any]
     "What a resume must find unchanged beside questions and settings: the start's weights, the reward's name."

@@ -28,7 +28,7 @@ class NextToken(NamedTuple):
     probability: float
 
 
-class Piece(NamedTuple):
+class GeneratedText(NamedTuple):
     """Text generated since the piece before, in whole characters; the last piece has `end`, the reason to stop."""
 
     text: str
@@ -121,7 +121,7 @@ def stream(
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int = 0,
-) -> Iterator[Piece]:
+) -> Iterator[GeneratedText]:
     """Yield the text that follows `prompt`, a piece a token, up to the end token or `max_tokens` tokens.
 
     Past `seq_len` tokens the model sees the last `seq_len`. Raises EvaluationError for a temperature or a `top_p` that
@@ -133,15 +133,15 @@ def stream(
 
 def stream_from(
     scorer: Scorer, tokenizer: Tokenizer, ids: list[int], max_tokens: int, sampling: Sampling, ends: Container[int]
-) -> Iterator[Piece]:
+) -> Iterator[GeneratedText]:
     """Yield the text that follows `ids` up to one of the tokens that are `ends`; bytes that are no UTF-8 as U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for num_tokens, (row,) in enumerate(extended(scorer, [ids], max_tokens, ends, sampling.choose)):
         if row[-1] in ends:
-            yield Piece(decoder.decode(b"", final=True), num_tokens, "end token")
+            yield GeneratedText(decoder.decode(b"", final=True), num_tokens, "end token")
             return
-        yield Piece(decoder.decode(tokenizer.token_bytes(row[-1])), num_tokens + 1)
-    yield Piece(decoder.decode(b"", final=True), max_tokens, "max_tokens")
+        yield GeneratedText(decoder.decode(tokenizer.token_bytes(row[-1])), num_tokens + 1)
+    yield GeneratedText(decoder.decode(b"", final=True), max_tokens, "max_tokens")
 
 
 def likeliest(scorer: Scorer, tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.model.transformer import Block, Transformer
+from headwater.model.transformer import Transformer, TransformerBlock
 
 LEAST_POSITIONS = 32  # kept positions double from here on, so that attention meets few shapes
 LEAST_ROWS = 4  # of a matrix product: with fewer it may add in another order
@@ -39,7 +39,7 @@ class Cache:
         self._model.load_state_dict(model.state_dict(), assign=True)
         self._model.rotary_2TP = model.rotary_2TP
         for number, block in enumerate(self._model.blocks):
-            cast(Block, block).attention.attend = partial(self._attend, 2 * number)
+            cast(TransformerBlock, block).attention.attend = partial(self._attend, 2 * number)
         self._rows: list[list[int]] = []
         # keys and values of each block, (2 · blocks, B, G, S, K): attention reads a head's positions in their order
         empty = torch.zeros(2 * settings.num_layers, 0, settings.num_kv_heads, 0, settings.head_dim)

@@ -96,7 +96,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Place:
+class ForeignPlace:
     """Where a parameter of ours is in theirs: its rows begin at `first_row` of that tensor, or of its transpose."""
 
     theirs: str
@@ -171,7 +171,7 @@ def _order(ours: str, model: ModelSettings) -> tuple[bool, int, int, int]:
     return module == "head", block, is_bias, at
 
 
-def places(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, Place]:
+def places(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, ForeignPlace]:
     """Return where each of our parameters is in theirs."""
     ours = shapes(model)
     return {name: place for rule in rules for name, place in _places_in(rule, ours)}
@@ -187,8 +187,8 @@ def their_shapes(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, Shape
     return found
 
 
-def _places_in(rule: Rule, ours: dict[str, Shape]) -> Iterator[tuple[str, Place]]:
+def _places_in(rule: Rule, ours: dict[str, Shape]) -> Iterator[tuple[str, ForeignPlace]]:
     first_row = 0
     for name in rule.ours:
-        yield name, Place(rule.theirs, first_row, rule.is_transposed, rule.paired_head_dim)
+        yield name, ForeignPlace(rule.theirs, first_row, rule.is_transposed, rule.paired_head_dim)
         first_row += ours[name][0]

@@ -170,7 +170,7 @@ class GeluMlp(nn.Module):
         return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, model: ModelSettings) -> None:
@@ -193,7 +193,7 @@ class Blocks(nn.ModuleList):
     """
 
     def __init__(self, model: ModelSettings, recompute: Recompute = 0) -> None:
-        super().__init__(Block(model) for _ in range(model.num_layers))
+        super().__init__(TransformerBlock(model) for _ in range(model.num_layers))
         self.window = model.sliding_window
         self.recompute = recompute
         self.visible: Callable[[Tensor, int | None], Any] = first_visible  # as the blocks' attention takes it

@@ -30,7 +30,7 @@ from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.plan.scaling.repetition import OWN
 from headwater.plan.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
-from headwater.plan.sizes import Candidate, fastest, models_of
+from headwater.plan.sizes import CandidateSize, fastest, models_of
 from headwater.plan.text_size import tokens_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.kept_settings import load_with_kept
@@ -96,7 +96,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Query:
+class BudgetQuery:
     """Hours of a budget for one run on these devices, and its text of `unique` tokens (infinite: no limit)."""
 
     name: str
@@ -111,7 +111,7 @@ class Query:
 class Offer:
     """A size with the tokens of its least loss in the budget; `refused` says why it can't be chosen."""
 
-    candidate: Candidate
+    candidate: CandidateSize
     tokens: float = 0.0
     log_loss: float = math.inf
     refused: str | None = None
@@ -152,7 +152,7 @@ class BudgetPlan:
     `largest` says whether the choice is the largest of the sizes that fit, or of all that are searched.
     """
 
-    query: Query
+    query: BudgetQuery
     choice: BudgetChoice
     loss_unit: str
     losses_how: str
@@ -176,12 +176,12 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
     config, here = options.config, _hardware(options)
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
-    query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
+    query = BudgetQuery(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
     law = law_of(options.runs) if options.runs else None
     if law is None and options.run and (rungs := ladder_runs(config)) is not None:
         law = ScalingLaw(rungs, OWN)
     losses = PublishedLaw() if law is None else OwnRuns(law, options.runs or config.folders.ladder)
-    models, candidates = models_of(config, is_run=options.run is not None), list[Candidate]()
+    models, candidates = models_of(config, is_run=options.run is not None), list[CandidateSize]()
     # of steps that take a second a token, so that all but the start and the saves is in tokens
     around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
     for model in models:
@@ -212,7 +212,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     )
 
 
-def offer_of(candidate: Candidate, seconds: float, unique: float, losses: Losses) -> Offer:
+def offer_of(candidate: CandidateSize, seconds: float, unique: float, losses: Losses) -> Offer:
     """Return a size with its best tokens: whole steps, by the time and the text as often as helps, or makes a run."""
     batch, count = candidate.batch_tokens, candidate.size
     useful = losses.most_epochs(float(count.total), unique) * unique
@@ -269,7 +269,7 @@ def _text_of(options: SearchOptions) -> tuple[float, str]:
     return share * num_tokens, how
 
 
-def _choice(query: Query, best: Offer, losses: Losses) -> BudgetChoice:
+def _choice(query: BudgetQuery, best: Offer, losses: Losses) -> BudgetChoice:
     each, tokens, devices = best.candidate, best.tokens, query.devices
     num_steps = round(tokens / each.batch_tokens)
     fresh = float(losses.log_loss(each.size, np.array(tokens)))
@@ -294,7 +294,7 @@ def _choice(query: Query, best: Offer, losses: Losses) -> BudgetChoice:
     )
 
 
-def _nothing_trains(query: Query, smallest: Candidate, refusals: Sequence[str | None]) -> str:
+def _nothing_trains(query: BudgetQuery, smallest: CandidateSize, refusals: Sequence[str | None]) -> str:
     if refusals:
         return (
             "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "

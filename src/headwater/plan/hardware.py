@@ -35,7 +35,7 @@ from headwater.plan.forecast import processor
 from headwater.plan.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, step_seconds
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
-from headwater.plan.forecast.work import PeakBytes, Work
+from headwater.plan.forecast.work import PeakBytes, StepWork
 from headwater.plan.text_size import synthetic_sources
 from headwater.plan.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
 from headwater.runfile.checking import validate
@@ -231,7 +231,7 @@ def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
     return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
 
 
-def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
+def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> StepWork:
     """Return what a rank has to do in a step, in microbatches of the settings; else of the rule, to be measured.
 
     `dtype` is what it computes in, where the settings leave that open.
@@ -242,7 +242,7 @@ def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
         tokens = even_microbatch(share, seq_len, ranks.mesh.wanted_microbatches)
     else:
         tokens = min(train.microbatch_tokens, share)
-    return Work(
+    return StepWork(
         config.model,
         config.optim,
         ranks.mesh,

@@ -46,7 +46,7 @@ def require_memory_here(config: RunConfig, layout: Layout) -> None:
     except ConfigError:
         return
     one_row = config.with_train(microbatch_tokens=config.model.seq_len)
-    choice = Choice(one_row, layout.num_local, device)
+    choice = LayoutChoice(one_row, layout.num_local, device)
     copy = checkpoint_bytes(config.model, config.optim) / layout.mesh.world_size
     least = [
         ("weights, gradients and optimizer state", choice.needs(layout).state, "a process", choice.rank_bytes),
@@ -84,7 +84,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
     if place.rank:
         return Layout(meshes[0], num_local)
     device = device or hardware.gpu_to_use(config.machine.device)
-    choice = Choice(config, num_local, device)
+    choice = LayoutChoice(config, num_local, device)
     why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
     if not problem:
         if apart := choice.first(Layout(mesh, num_local) for mesh in meshes):
@@ -100,7 +100,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
 def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int, device: Accelerator | None) -> None:
     """Raise LayoutError where ranks can't hold their microbatch, but one sequence."""
     seq_len = config.model.seq_len
-    one_row = Choice(config.with_train(microbatch_tokens=seq_len), num_local, device)
+    one_row = LayoutChoice(config.with_train(microbatch_tokens=seq_len), num_local, device)
     if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
         raise LayoutError(
             f"a rank can't hold a microbatch of {hardware.work_of(config, found).microbatch_tokens} tokens, but holds "
@@ -128,7 +128,7 @@ def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     return division_problem(mesh, train.batch_tokens, work.microbatch_tokens, exact=train.exact)
 
 
-class Choice:
+class LayoutChoice:
     """Layouts that are tried one after another, by what a rank needs, with MARGIN, and by the time of a step.
 
     `num_local` of the ranks are here. Without a device they are on processors, whose steps are compared by their FLOPs.

@@ -34,7 +34,7 @@ MAX_MICROBATCH_TOKENS = 65_536  # on a GPU
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateSize:
     """One size and how it would be trained; `settings` are those of its run file, but for the number of steps.
 
     `seconds_per_token` is of all ranks, `around_seconds` come once. Memory is in bytes of one device; `hours_deviation`
@@ -84,7 +84,7 @@ def fastest(
     most_tokens: float,
     seconds: float,
     around: dict[str, float],
-) -> Candidate | None:
+) -> CandidateSize | None:
     """Return how a size may be trained on at most that many tokens; None where it doesn't fit.
 
     The fastest of these, waiting counted: for each part of recomputed blocks the largest microbatch that fits.
@@ -120,7 +120,7 @@ def _trial(config: RunConfig, model: ModelSettings, rows: int, micro: int, recom
 
 def _fit(
     config: RunConfig, place: Place, here: Hardware, trial: RunConfig, around: dict[str, float]
-) -> Candidate | None:
+) -> CandidateSize | None:
     """Return a run in the layout that its ranks would choose; None where it doesn't fit.
 
     The pages of its text, which the system takes back where memory is short, decide no size. `around` are the seconds
@@ -145,7 +145,7 @@ def _fit(
         layout_how += f"; ranks wait {part:.0%} of a step, which isn't counted in the time"
     work, mesh, model = work_of(trial, here.ranks), here.ranks.mesh, trial.model
     axes = ("shard", *SAME_ROWS_AXES) if mesh.world_size > 1 else ()
-    return Candidate(
+    return CandidateSize(
         model=model,
         batch_tokens=batch_tokens,
         seconds_per_token=needs.step.median / batch_tokens,

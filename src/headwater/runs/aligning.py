@@ -22,7 +22,7 @@ from headwater.downstream.rewards import (
     reward_at,
     reward_named,
 )
-from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
+from headwater.downstream.rl import Reinforcement, RewardTask, RlResult, RlSettings
 from headwater.downstream.samples import Writing, chat_prompts, plain_prompts
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
@@ -94,9 +94,9 @@ class RewardedPrompts:
         _reward_of(self.reward)
         require_answers(self.reward, [*self.trained, *self.measured])
 
-    def task(self, tokenizer: Tokenizer) -> Task:
+    def task(self, tokenizer: Tokenizer) -> RewardTask:
         made = plain_prompts(tokenizer) if self.plain else chat_prompts(tokenizer)
-        return Task(
+        return RewardTask(
             self.trained, self.measured, _reward_of(self.reward), made.ids_of, Writing(self.max_tokens, made.ends)
         )
 

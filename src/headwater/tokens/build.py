@@ -63,7 +63,7 @@ def build_tokens(
     every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
     total_bytes = sum(sizes[split][source]["bytes"] for split, source in every)
     say(f"encoding {size(total_bytes)}")
-    progress = Progress(total_bytes, say)
+    progress = TokensProgress(total_bytes, say)
     work_dir = begin_work(out_dir, key, f"{LAYOUT}-{MAX_SHARD_TOKENS}")
     works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
     shards = {}
@@ -135,7 +135,7 @@ class _Texts:
             yield from in_groups(documents, lambda document: len(document.text), _BATCH_CHARS)
 
 
-def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Progress) -> list[dict[str, Any]]:
+def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: TokensProgress) -> list[dict[str, Any]]:
     """Write the shards that are missing, and return the entries of all, which hold all of the texts."""
     done = work.shards()
     start = sum(shard["num_documents"] for shard in done)
@@ -157,7 +157,7 @@ def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Pr
 
 
 def _documents(
-    texts: _Texts, start: int, tokenizer: Tokenizer, work: SourceWork, progress: Progress
+    texts: _Texts, start: int, tokenizer: Tokenizer, work: SourceWork, progress: TokensProgress
 ) -> Iterator[EncodedDocument]:
     """Yield the encoded documents from number `start` on; a piece is kept on disk before it is yielded."""
     for piece in work.pieces():
@@ -212,7 +212,7 @@ def _summary(split: str, source: str, shards: list[dict[str, Any]], is_cut: bool
     return f"{split} {source}: {documents}, {num_tokens:,} tokens, {rate:.2f} bytes a token"
 
 
-class Progress:
+class TokensProgress:
     """Counts the bytes of the texts that are encoded, of `total_bytes`, and says how far it is every ten seconds."""
 
     def __init__(

@@ -21,7 +21,7 @@ import numpy as np
 
 from headwater.core.errors import StorageError, storage_errors
 from headwater.core.files import DigestedFile, discard, flush, remove_folder, share_file
-from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
+from headwater.core.task_output import TASK_FILE, TaskOutput, new_output, read_output, remove_damaged
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
@@ -29,7 +29,7 @@ LAYOUT = "2"  # raise it when pieces or shards are laid out differently: work th
 
 
 @dataclass(frozen=True)
-class Piece:
+class EncodedRange:
     """Encoded documents from number `first` up to `end`, not included."""
 
     folder: Path
@@ -77,7 +77,7 @@ class SourceWork:
         """Write a shard, in place of one that is there behind one that was missing."""
         self._require_owner()
         remove_folder(self._shard(number))
-        with new_output(self._shard(number), Output) as output:
+        with new_output(self._shard(number), TaskOutput) as output:
             output.facts = write_shard(output.folder, number, documents, vocab_size, markers)
             name = output.facts["name"]
             output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
@@ -105,15 +105,15 @@ class SourceWork:
         output = read_output(self._shard(number))
         return [output.folder / name for name in output.digests]
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[EncodedRange]:
         """Return the pieces in the order of their documents."""
         return sorted((_piece(read_output(folder)) for folder in _outputs(self._pieces)), key=lambda piece: piece.first)
 
-    def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> Piece:
+    def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> EncodedRange:
         """Write encoded documents, of which the first has number `first`."""
         self._require_owner()
         remove_folder(self._pieces / f"{first:09d}")
-        with new_output(self._pieces / f"{first:09d}", Output) as output:
+        with new_output(self._pieces / f"{first:09d}", TaskOutput) as output:
             arrays = {
                 "ids": np.concatenate([np.asarray(document.ids) for document in documents]),
                 "lengths": np.array([len(document.ids) for document in documents], dtype="<u8"),
@@ -128,7 +128,7 @@ class SourceWork:
                 output.digests[f"{name}.bin"] = file.digest
             output.facts = {"first": first, "end": first + len(documents)}
             output.facts["dtypes"] = {name: values.dtype.str for name, values in arrays.items()}
-        return Piece(self._pieces / f"{first:09d}", first, first + len(documents))
+        return EncodedRange(self._pieces / f"{first:09d}", first, first + len(documents))
 
     def forget_pieces(self, before: int) -> None:
         """Remove the pieces whose documents all come before number `before`."""
@@ -143,5 +143,5 @@ def _outputs(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if (path / TASK_FILE).is_file()] if folder.is_dir() else []
 
 
-def _piece(output: Output) -> Piece:
-    return Piece(output.folder, output.facts["first"], output.facts["end"])
+def _piece(output: TaskOutput) -> EncodedRange:
+    return EncodedRange(output.folder, output.facts["first"], output.facts["end"])

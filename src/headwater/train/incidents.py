@@ -23,7 +23,7 @@ from headwater.train.checkpoint.load import GoodCheckpoint, from_first_rank, loa
 from headwater.train.checkpoint.verify import is_whole
 from headwater.train.resume import abandoned, rollback_targets
 from headwater.train.settings import TrainSettings
-from headwater.train.state import History, Run, RunState, bad_rows, finish_save, state_of_checkpoint
+from headwater.train.state import LossHistory, Run, RunState, bad_rows, finish_save, state_of_checkpoint
 from headwater.train.step import StepResult, not_finite
 
 SIGMAS_OF_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
@@ -50,7 +50,7 @@ def _limit(values: Sequence[float], sigmas: float, min_spread: float) -> float:
     return middle + sigmas * max(SIGMAS_OF_MAD * median(abs(value - middle) for value in values), min_spread)
 
 
-def outlier(history: History, settings: TrainSettings, loss: float, grad_norm: float) -> str | None:
+def outlier(history: LossHistory, settings: TrainSettings, loss: float, grad_norm: float) -> str | None:
     """Return why a step of this loss and gradient is skipped: it isn't finite, or far above the last ones; or None."""
     sigmas, num_known = settings.guard_sigmas, len(history.losses)
     bad = not_finite(loss, grad_norm)

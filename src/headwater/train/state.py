@@ -31,20 +31,20 @@ from headwater.train.settings import SAVE_TIME_MARGIN, TrainPlan
 
 
 @dataclass(frozen=True)
-class History:
+class LossHistory:
     """Losses and gradient norms of the last updates, all finite, by which the next one is judged."""
 
     stage: int | None = None  # of the mixture: harder text is no outlier
     losses: tuple[float, ...] = ()
     grad_norms: tuple[float, ...] = ()
 
-    def on(self, stage: int) -> History:
+    def on(self, stage: int) -> LossHistory:
         """Return these, or none where text of another stage begins."""
-        return self if stage == self.stage else History(stage)
+        return self if stage == self.stage else LossHistory(stage)
 
-    def followed_by(self, loss: float, grad_norm: float, window: int) -> History:
+    def followed_by(self, loss: float, grad_norm: float, window: int) -> LossHistory:
         """Return the last `window` of these and one more."""
-        return History(self.stage, (*self.losses, loss)[-window:], (*self.grad_norms, grad_norm)[-window:])
+        return LossHistory(self.stage, (*self.losses, loss)[-window:], (*self.grad_norms, grad_norm)[-window:])
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,16 @@ class RunState:
     rows_consumed: int = 0  # the next step's first row: it never falls, though a run may go back to an earlier step
     tokens_seen: int = 0  # of the completed updates, padding included, as `train.batch_tokens` and plans count them
     seconds: float = 0.0  # what a crash lost isn't counted
-    history: History = History()
+    history: LossHistory = LossHistory()
 
 
 def state_of_checkpoint(contents: Mapping[str, Any]) -> RunState:
     """Return the state that a checkpoint's state.json tells."""
     counts = {name: contents[name] for name in ("step", "rows_consumed", "tokens_seen", "seconds")}
     before = contents["history"]
-    return RunState(**counts, history=History(before["stage"], tuple(before["losses"]), tuple(before["grad_norms"])))
+    return RunState(
+        **counts, history=LossHistory(before["stage"], tuple(before["losses"]), tuple(before["grad_norms"]))
+    )
 
 
 @dataclass(frozen=True)

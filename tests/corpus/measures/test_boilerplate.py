@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 from site_counts import SiteCounts, page_of
 
@@ -99,15 +98,6 @@ def test_a_short_page_is_not_cut_at_both_edges_until_nothing_is_left():
     assert (kept.split("\n"), cut.split("\n")) == (["Returns true.", "Parameters"], ["Description", "None."])
     short = page_of("one\ntwo", "a")
     assert RULE.without(short, set(RULE.keys(short))) == ("one\ntwo", "")
-
-
-@pytest.mark.parametrize(
-    ("min_pages", "min_share", "num_pages", "least"),
-    [(3, 0.3, 0, 3), (3, 0.3, 9, 3), (3, 0.3, 10, 3), (3, 0.3, 11, 4), (3, 0.3, 100, 30), (2, 0.07, 100, 7)],
-)
-def test_pages_needed_are_a_share_rounded_up_and_never_fewer_than_the_least(min_pages, min_share, num_pages, least):
-    rule = BoilerplateRule(BoilerplateSettings(min_pages=min_pages, min_share=min_share), {})
-    assert rule.least(np.array([num_pages])) == [least], "0.07 × 100 is 7.000000000000001"
 
 
 def document(origin, **meta):

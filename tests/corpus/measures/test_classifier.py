@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,12 @@ import pytest
 
 from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
+from headwater.corpus.decide.documents import judged
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.measures.classifier import classifier_digest, classifier_step, label_scorer
+from headwater.corpus.measures.classifier import classifier_digest, label_scorer
 from headwater.corpus.measures.language import model_file
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.step import Candidate
-from headwater.corpus.words import WordHasher
 
 ENGLISH = "The river runs past the old mill, and the children who live there watch the boats go by every evening.\n"
 GERMAN = "Der Fluss zieht an der alten Mühle vorbei, und die Kinder dort sehen am Abend den Schiffen nach.\n"
@@ -23,10 +23,6 @@ GERMAN = "Der Fluss zieht an der alten Mühle vorbei, und die Kinder dort sehen 
 def model() -> Path:
     """A model of fastText: its labels are languages, one of which stands for worth keeping."""
     return model_file()
-
-
-def candidate(text, kind="web"):
-    return Candidate(Document(text, "s", "d", "d", kind), WordHasher())
 
 
 def test_a_text_scores_the_probability_of_the_label(model):
@@ -59,17 +55,20 @@ def test_what_is_no_model_is_refused(tmp_path):
         label_scorer(tmp_path / "model.bin", "hq")
 
 
-def test_a_dropped_document_says_its_score():
-    verdict = classifier_step(lambda text: 0.312, 0.5, None)(candidate("Some text."))
-    assert (verdict.reason, verdict.because) == ("low_quality", "score 0.31, 0.5 at least")
-    assert classifier_step(lambda text: 0.5, 0.5, None)(candidate("Some text.")).reason is None
-
-
-def test_only_the_kinds_named_are_scored():
-    for kinds, asked in ((None, {"web", "books"}), (["web"], {"web"})):
-        step = classifier_step(lambda _: 0.3, 0.5, kinds)
-        dropped = {kind for kind in ("web", "books", "code", "almanac") if step(candidate("text", kind)).reason}
-        assert dropped == asked
+@pytest.mark.parametrize(("kinds", "asked"), [(None, {"web", "books"}), (["web", "code"], {"web", "code"})])
+def test_documents_of_the_kinds_asked_about_are_dropped_below_the_score(model, kinds, asked):
+    score = label_scorer(model, "en")(GERMAN)
+    for least, dropped in ((score, set()), (score + 1e-9, asked)):
+        quality = {"classifier": str(model), "label": "en", "min_score": least, "kinds": kinds}
+        rules = {family: {"min_characters": 0} for family in ("web", "prose", "code")}
+        rules["web"] = {**rules["web"], "min_words": 0, "min_sentences": 0, "min_sentence_characters": 0}
+        table = {"sources": {"s": {"paths": ["x"]}}, "quality": quality, "rules": rules}
+        documents = [Document(GERMAN, "s", kind, "d", kind) for kind in ("web", "books", "code", "almanac")]
+        found = judged(documents, CorpusSettings.model_validate(table))
+        assert {each.document.kind for each in found if each.reason} == dropped
+        assert {each.reason for each in found} <= {None, "low_quality"}
+        shown = {each.because for each in found if each.reason}
+        assert all(re.fullmatch(r"score 0\.\d+, 0\.\d+ at least", because) for because in shown)
 
 
 def test_a_corpus_is_built_with_a_classifier_whose_digest_is_an_input(model, tmp_path):

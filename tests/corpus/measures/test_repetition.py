@@ -5,12 +5,16 @@ from collections import Counter
 
 import pytest
 
-from headwater.corpus.measures.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
+from headwater.corpus.document import Document
+from headwater.corpus.measures.repetition import ngram_fraction, repeated_line_fraction, repeated_ngram_fraction
+from headwater.corpus.measures.statistics import Statistics
+from headwater.corpus.sources.rules import RuleSettings
+from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 
 
-def top_of(words, limits, units_per_word=1.0):
-    return frequent_ngram(WordHasher().hash(words), limits, units_per_word)
+def top_of(words, n):
+    return ngram_fraction(WordHasher().hash(words), n)
 
 
 def repeated(words, n):
@@ -20,8 +24,7 @@ def repeated(words, n):
 def test_fractions_by_hand():
     assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
     known = list("abcabd") * 4  # "ab" eight times: 16 of 24 words
-    assert top_of(known, [0.6]) == (2, pytest.approx(16 / 24), 0.6)
-    assert top_of(known, [0.67]) is None
+    assert top_of(known, 2) == pytest.approx(16 / 24)
     assert repeated(list("abcabc"), 3) == pytest.approx(1 / 4)
 
 
@@ -46,23 +49,21 @@ def texts():
 
 def test_fractions_are_those_of_a_plain_count():
     for words in texts():
-        for n in range(5, 11):
+        for n in range(2, 11):
             if len(words) > n:
                 assert repeated(words, n) == pytest.approx(slow_repeated(words, n))
-
-
-@pytest.mark.parametrize("limit", [0.02, 0.1, 0.2, 0.5])
-def test_shortcuts_change_no_answer(limit):
-    for words in texts():
-        top = any(len(words) >= 10 * n and slow_top(words, n) > limit for n in (2, 3, 4))
-        assert bool(top_of(words, [limit] * 3)) == top
+                assert top_of(words, n) == pytest.approx(slow_top(words, n))
 
 
 def test_a_text_without_words_repeats_nothing():
-    assert not top_of([], [0.1] * 3)
+    assert top_of([], 2) == repeated([], 10) == 0
 
 
-def test_runs_of_an_unspaced_script_are_as_many_units_as_words_have():
-    known = list("abcd" * 20 + "efgh" * 2)
-    assert top_of(known, [0.2], units_per_word=2.0) == (4, pytest.approx(80 / 88), 0.2)
-    assert top_of(list("abcdefgh" * 4), [0.2], units_per_word=2.0) is None  # fewer than 10 × 4 units
+@pytest.mark.parametrize(
+    ("text", "covered"), [("河流河流入海" * 8, 2 / 3), ("one two three four five six " * 8, 1 / 3)]
+)
+def test_runs_of_an_unspaced_script_are_as_many_units_as_words_have(text, covered):
+    """Two words of English are four units of Chinese, of which the commonest run comes once in each six."""
+    candidate = Candidate(Document(text, "s", "d", "o", "web"), WordHasher())
+    (found,) = Statistics(RuleSettings()).measure_candidates([candidate])["top_2gram_fraction"]
+    assert found == pytest.approx(covered, abs=0.02)

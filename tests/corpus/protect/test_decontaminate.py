@@ -252,6 +252,12 @@ TASK = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input":
             [{"passage": LONG, "question": "What?", "answers": [LONG.upper(), "it"]}],
             [(Text(LONG), Text(LONG.upper()), Text("What?", (LONG, LONG.upper(), "it")))],
         ),
+        # however long options are, they never count alone, nor does the answer that is one of them
+        (
+            "s.jsonl",
+            [{"question": "What?", "choices": [LONG, LONG.upper()], "answer": LONG}],
+            [(Text("What?", (LONG, LONG.upper())),)],
+        ),
         # a gap divides a question, and its longer part is looked for
         (
             "s.jsonl",

@@ -9,7 +9,8 @@ from small_run import write_run_file
 from headwater.core.errors import ConfigError
 from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.read.own import own_formats
-from headwater.corpus.sources.settings import CorpusSettings, FormatSettings
+from headwater.corpus.sources.own_code import FormatSettings
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.runfile.run_config import load_run
 
 HEAD = "from headwater.corpus.read.own import OwnFormat\nclass Mine(OwnFormat):\n    suffixes = 'mbox'\n"

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from small_run import prose
 
@@ -28,6 +28,7 @@ class Shouting(Measure):
         return {"exclamations": [text.count("!") / max(text.count("."), 1) for text in texts]}
 """
 NUM_TEXTS = 9
+QUICKLY = [Phase.explicit, Phase.reuse, Phase.generate]  # a build takes a second, a smaller example hundreds
 NO_LANGUAGE = {"min_mean_word_length": None, "max_mean_word_length": None, "min_sentences": 0, "min_words": 0}
 NO_LANGUAGE |= {"min_sentence_characters": 0, "max_short_line_fraction": None, "max_lines_per_word": None}
 
@@ -141,8 +142,9 @@ def test_a_new_measure_adds_its_own_columns_and_no_text(room):
     assert room.done("texts", "columns") == before, "columns of no use are removed"
 
 
-@given(st.integers(3, 20), st.integers(1, 3), st.integers(0, 2**30))
-@settings(max_examples=3, deadline=None)
+@given(st.integers(3, 16), st.integers(1, 3), st.integers(0, 2**30))
+@example(8, 1, 0)  # numbers of pairs move with the slices before them
+@settings(max_examples=3, deadline=None, phases=QUICKLY)
 def test_a_file_that_is_added_reads_itself(tmp_path_factory, num_texts, num_more, seed):
     room = Room(tmp_path_factory.mktemp("added"), num_texts, seed)
     room.build()
@@ -165,7 +167,7 @@ class Killed(BaseException):
 
 
 @given(st.data())
-@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None, phases=QUICKLY)
 def test_a_build_that_is_killed_keeps_what_is_done(tmp_path_factory, data):
     room, did, do = Room(tmp_path_factory.mktemp("killed"), data.draw(st.integers(3, 9))), [], local.run_task
     last = [10**9]
@@ -200,7 +202,7 @@ def test_a_corpus_without_a_document_keeps_what_was_read(room, done):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None, phases=QUICKLY)
 def test_what_was_cut_short_is_done_again(tmp_path_factory, which, share):
     room = Room(tmp_path_factory.mktemp("short"), 6)
     whole, before = room.build(), room.done("texts", "columns")
@@ -213,7 +215,7 @@ def test_what_was_cut_short_is_done_again(tmp_path_factory, which, share):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
-@settings(suppress_health_check=list(HealthCheck), max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None, phases=QUICKLY)
 def test_a_bit_that_flipped_is_an_error_that_says_what_to_remove_or_changes_nothing(
     tmp_path_factory, which, share, bit
 ):

@@ -23,7 +23,7 @@ from headwater.machine.ranks import heartbeat
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.machine.ranks.place import Place
-from headwater.machine.ranks.watchdog import COMPUTING, Progress
+from headwater.machine.ranks.watchdog import COMPUTING, RankProgress
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
 
@@ -111,7 +111,7 @@ def hearts(world_size: int, silence_seconds: float = 4.0, local_world_size: int 
     """Return the heartbeats of ranks that all stand in this process, none of which beats by itself."""
     store, size = dist.HashStore(), local_world_size
     places = [Place(rank, world_size, rank % size, size) for rank in range(world_size)]
-    return [Heartbeat(store, place, Progress(), silence_seconds) for place in places]
+    return [Heartbeat(store, place, RankProgress(), silence_seconds) for place in places]
 
 
 def beat(heart: Heartbeat) -> tuple[tuple[int, ...], str]:
@@ -213,12 +213,12 @@ def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monke
     clock, found = itertools.count(1.0), []
     monkeypatch.setattr("headwater.machine.ranks.watchdog.time.perf_counter", lambda: next(clock))
 
-    class Read(Progress):
+    class Read(RankProgress):
         def __setattr__(self, name, value):
             super().__setattr__(name, value)
             found.append(self.exchange_seconds())
 
-    progress = Progress()
+    progress = RankProgress()
     progress.enter(COMPUTING, 1)
     progress.__class__ = Read
     with progress.exchanging():

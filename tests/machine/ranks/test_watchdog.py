@@ -113,11 +113,11 @@ def test_one_rank_alone_is_watched_only_where_a_number_is_given():
 def test_a_rank_that_waits_for_one_that_hangs_lets_it_end_first():
     program = """
 import time
-from headwater.machine.ranks.watchdog import Progress
+from headwater.machine.ranks.watchdog import RankProgress
 from headwater.machine.ranks import watchdog as module
 from headwater.machine.ranks.watchdog import UNWATCHED_STEPS, Watchdog
 module.WAITING_SECONDS = 3.0
-progress = Progress()
+progress = RankProgress()
 watchdog = Watchdog(0.3, 0, 2, progress)
 for step in range(UNWATCHED_STEPS + 1):
     watchdog.begin(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from exact import random
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,7 +12,7 @@ from headwater.model.kernels.convert import FusedLoss, convert_
 from headwater.model.kernels.functions import AddNorm, Attend, SplitHeads, Swiglu
 from headwater.model.kernels.int8 import Int8Products
 from headwater.model.kernels.products import Products
-from headwater.model.loss import NextTokenLoss
+from headwater.model.loss import NO_TARGET, NextTokenLoss
 from headwater.model.rotary import rotate
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Linear, RMSNorm, Transformer, attend, first_visible
@@ -56,7 +57,7 @@ class Plain:
 
 
 class OfKernels:
-    """The kernels'; queries, keys and values are (B, heads, T, K)."""
+    """The kernels', whose own queries, keys and values are (B, heads, T, K)."""
 
     dtype, products_of = "float32", Products
 
@@ -79,9 +80,11 @@ class OfKernels:
 
     def split_heads(self, qkv, num_heads, num_kv_heads, norms, table_2TP):
         norms = (None, None, 0.0) if norms is None else norms
-        return SplitHeads.apply(qkv, *norms, table_2TP, num_heads, num_kv_heads, self.kernels)
+        parts = SplitHeads.apply(qkv, *norms, table_2TP, num_heads, num_kv_heads, self.kernels)
+        return tuple(part.transpose(1, 2) for part in parts)
 
     def attend(self, q, k, v, documents_BT, window=None):
+        q, k, v = (part.transpose(1, 2).contiguous() for part in (q, k, v))
         return Attend.apply(q, k, v, first_visible(documents_BT, window).int().contiguous(), self.kernels)
 
     def swiglu(self, gate_up):
@@ -100,3 +103,23 @@ def built(shape: ModelSettings, dtype: torch.dtype, ops: Plain | OfKernels | Non
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor | None]:
     return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def documents_of(*rows_of_lengths: list[int]) -> torch.Tensor:
+    """Return (B, T): the number of the document of each token, by the lengths of each row's documents."""
+    return torch.tensor(
+        [[number for number, length in enumerate(lengths) for _ in range(length)] for lengths in rows_of_lengths]
+    )
+
+
+def heads_of(documents_BT, num_heads, num_kv_heads, head_dim, dtype=torch.float32, scale=1.0) -> list[torch.Tensor]:
+    """Return queries, as large as `scale`, keys and values for these documents."""
+    q = random(*documents_BT.shape, num_heads, head_dim, dtype=dtype, scale=scale)
+    return [q, *(random(*documents_BT.shape, num_kv_heads, head_dim, seed=seed, dtype=dtype) for seed in (1, 2))]
+
+
+def targets_of(num_rows: int, num_tokens: int, vocab_size: int, share_without: float = 0.3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    targets_BT = torch.randint(0, vocab_size, (num_rows, num_tokens), generator=generator)
+    targets_BT[torch.rand(num_rows, num_tokens, generator=generator) < share_without] = NO_TARGET
+    return targets_BT

@@ -9,7 +9,7 @@ import exact
 import pytest
 import torch
 from exact import DTYPES, assert_near_exact, random, rounded, values_and_gradients
-from operations import OfKernels, Plain
+from operations import OfKernels, Plain, targets_of
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,13 +18,6 @@ from headwater.model.kernels.functions import chunks
 from headwater.model.loss import NO_TARGET
 
 PLAIN = Plain()
-
-
-def targets_of(num_rows: int, num_tokens: int, vocab_size: int, share_without: float = 0.3) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    targets_BT = torch.randint(0, vocab_size, (num_rows, num_tokens), generator=generator)
-    targets_BT[torch.rand(num_rows, num_tokens, generator=generator) < share_without] = NO_TARGET
-    return targets_BT
 
 
 def in_double(x: Tensor, weight: Tensor, targets_BT: Tensor, dtype: torch.dtype, reduction: str = "sum") -> Tensor:
@@ -41,14 +34,6 @@ def assert_loss(ops: OfKernels, x: Tensor, weight: Tensor, targets_BT: Tensor, d
         [x, weight],
         dtype,
     )
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("share_without", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize(("num_tokens", "width", "vocab_size"), [(1, 1, 1), (5, 6, 2), (21, 40, 77), (64, 33, 512)])
-def test_loss_and_gradients(any_ops, dtype, share_without, num_tokens, width, vocab_size):
-    x, weight = random(2, num_tokens, width, dtype=dtype), random(vocab_size, width, seed=1)
-    assert_loss(any_ops, x, weight, targets_of(2, num_tokens, vocab_size, share_without), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,7 +8,7 @@ from made_models import random_model, trained_tokenizer
 from served_model import SEQ_LEN, TEXT
 
 from headwater.page.serve.app import make_app
-from headwater.page.serve.engine import Engine
+from headwater.page.serve.engine import GenerationEngine
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 
@@ -24,7 +24,7 @@ def model(tokenizer):
 
 @pytest.fixture(scope="package")
 def engine(model, tokenizer):
-    engine = Engine(model, tokenizer, "small", is_tuned=True)
+    engine = GenerationEngine(model, tokenizer, "small", is_tuned=True)
     yield engine
     engine.close()
 

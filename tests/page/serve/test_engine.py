@@ -12,16 +12,16 @@ from served_model import SEQ_LEN, TEXT, num_rows
 
 from headwater.evaluate.generate import Sampling
 from headwater.model.cache import Cache
-from headwater.page.serve.engine import Engine, Prompt, Query, Scored
+from headwater.page.serve.engine import GenerationEngine, GenerationQuery, Prompt, Scored
 from headwater.page.serve.refusal import Refusal
 
 GREEDY = Sampling(temperature=0)
 
 
-def tokens_of(engine: Engine, *queries: Query) -> list[list[int]]:
+def tokens_of(engine: GenerationEngine, *queries: GenerationQuery) -> list[list[int]]:
     """Return the tokens of queries that are asked one request each, at once."""
 
-    async def one(query: Query) -> list[int]:
+    async def one(query: GenerationQuery) -> list[int]:
         return [event.token async for _, event in engine.ask([query]) if isinstance(event, Scored)]
 
     async def all_of_them() -> list[list[int]]:
@@ -33,16 +33,16 @@ def tokens_of(engine: Engine, *queries: Query) -> list[list[int]]:
 def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, tokenizer, monkeypatch):
     """Of MKL's and OpenBLAS's products of at least four rows each row has the same bits."""
     monkeypatch.setattr("headwater.page.serve.engine.MAX_ROWS", 5)
-    engine, chance = Engine(model, tokenizer, "few"), random.Random(0)
+    engine, chance = GenerationEngine(model, tokenizer, "few"), random.Random(0)
     ids = [tokenizer.begin_id, *tokenizer.encode(TEXT)]
     queries = [
-        Query(
+        GenerationQuery(
             ids[: chance.randint(1, 30)], chance.randint(1, 30), Sampling(seed=number), frozenset(), 2, number % 3 == 0
         )
         for number in range(24)
     ]
 
-    async def events_of(query: Query) -> list[object]:
+    async def events_of(query: GenerationQuery) -> list[object]:
         await asyncio.sleep(chance.random() / 50)
         return [event async for _, event in engine.ask([query])]
 
@@ -65,7 +65,7 @@ def test_scores_of_a_prompt_are_those_of_a_whole_pass(engine, model, tokenizer):
     ids = [tokenizer.begin_id, *tokenizer.encode(TEXT)][:SEQ_LEN]
 
     async def scored() -> Prompt:
-        events = [event async for _, event in engine.ask([Query(ids, 0, GREEDY, frozenset(), 3, True)])]
+        events = [event async for _, event in engine.ask([GenerationQuery(ids, 0, GREEDY, frozenset(), 3, True)])]
         assert len(events) == 2
         return events[0]
 
@@ -86,8 +86,8 @@ def few_may_wait(monkeypatch):
 
 
 def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokenizer, few_may_wait):
-    engine = Engine(model, tokenizer, "small")
-    queries = [Query([0], 5, GREEDY, frozenset())] * 4
+    engine = GenerationEngine(model, tokenizer, "small")
+    queries = [GenerationQuery([0], 5, GREEDY, frozenset())] * 4
 
     async def ask_too_much() -> str:
         with pytest.raises(Refusal) as refused:
@@ -100,9 +100,9 @@ def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokeniz
 
 
 def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch, few_may_wait):
-    monkeypatch.setattr(Engine, "_join_waiting", lambda self: None)  # as while a long pass runs
-    engine = Engine(model, tokenizer, "small")
-    queries = [Query([0], 5, GREEDY, frozenset())] * 3
+    monkeypatch.setattr(GenerationEngine, "_join_waiting", lambda self: None)  # as while a long pass runs
+    engine = GenerationEngine(model, tokenizer, "small")
+    queries = [GenerationQuery([0], 5, GREEDY, frozenset())] * 3
 
     async def ask_again() -> None:
         engine.ask(queries).drop_all()
@@ -118,23 +118,23 @@ def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch, few_
 def test_a_row_whose_time_is_up_ends_there(model, tokenizer, monkeypatch):
     times = itertools.count()  # a second passes whenever the time is read
     monkeypatch.setattr("headwater.page.serve.engine.MAX_SECONDS", 10)
-    engine = Engine(model, tokenizer, "small", clock=lambda: next(times))
-    assert len(tokens_of(engine, Query([0], 60, GREEDY, frozenset()))[0]) == 10
+    engine = GenerationEngine(model, tokenizer, "small", clock=lambda: next(times))
+    assert len(tokens_of(engine, GenerationQuery([0], 60, GREEDY, frozenset()))[0]) == 10
     engine.close()
 
 
 def test_a_row_that_got_no_turn_in_time_is_refused(model, tokenizer, monkeypatch):
     times = itertools.count()
     monkeypatch.setattr("headwater.page.serve.engine.MAX_SECONDS", 0)
-    engine = Engine(model, tokenizer, "small", clock=lambda: next(times))
+    engine = GenerationEngine(model, tokenizer, "small", clock=lambda: next(times))
     with pytest.raises(Refusal, match="no turn within 0 s"):
-        tokens_of(engine, Query([0], 60, GREEDY, frozenset()))
+        tokens_of(engine, GenerationQuery([0], 60, GREEDY, frozenset()))
     engine.close()
 
 
 def test_rows_that_nobody_listens_to_any_more_make_room(engine):
     async def leave_early() -> None:
-        answers = engine.ask([Query([0], 60, GREEDY, frozenset())] * 40)
+        answers = engine.ask([GenerationQuery([0], 60, GREEDY, frozenset())] * 40)
         async for _ in answers:
             break
         answers.drop_all()
@@ -145,10 +145,10 @@ def test_rows_that_nobody_listens_to_any_more_make_room(engine):
 
 
 def test_a_failure_loses_the_rows_at_hand_and_no_later_ones(model, tokenizer, monkeypatch):
-    engine = Engine(model, tokenizer, "small")
+    engine = GenerationEngine(model, tokenizer, "small")
     with monkeypatch.context() as patch:
         patch.setattr(Cache, "states_of", lambda self, rows: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(Refusal, match="MemoryError"):
-            tokens_of(engine, Query([0], 2, GREEDY, frozenset()))
-    assert len(tokens_of(engine, Query([0], 2, GREEDY, frozenset()))[0]) == 2
+            tokens_of(engine, GenerationQuery([0], 2, GREEDY, frozenset()))
+    assert len(tokens_of(engine, GenerationQuery([0], 2, GREEDY, frozenset()))[0]) == 2
     engine.close()

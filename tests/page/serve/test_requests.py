@@ -18,7 +18,7 @@ from headwater.evaluate.generate import Sampling
 from headwater.page.serve import completions
 from headwater.page.serve.app import make_app
 from headwater.page.serve.completions import chat_choices, completion_choices
-from headwater.page.serve.engine import Engine, Query
+from headwater.page.serve.engine import GenerationEngine, GenerationQuery
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody
 from headwater.page.serve.streaming import GrowingText, ReleasingStream
@@ -75,7 +75,7 @@ def test_few_errors_are_built_of_a_long_list():
 
 
 def test_a_model_that_was_not_tuned_answers_nobody(model, tokenizer, tmp_path):
-    engine = Engine(model, tokenizer, "base")
+    engine = GenerationEngine(model, tokenizer, "base")
     said = post(make_app(tmp_path, engine), "/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
     engine.close()
     assert said.status_code == 400 and "never tuned on conversations" in said.json()["error"]["message"]
@@ -155,7 +155,7 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
 
 def test_a_client_that_leaves_before_the_first_chunk_frees_its_rows(engine):
     async def leave() -> None:
-        answers = engine.ask([Query([0], 60, Sampling(), frozenset())] * 100)
+        answers = engine.ask([GenerationQuery([0], 60, Sampling(), frozenset())] * 100)
 
         async def send(message):
             raise OSError("the client has left")

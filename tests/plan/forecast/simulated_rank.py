@@ -37,7 +37,7 @@ from headwater.machine.ranks.place import Place
 from headwater.model.init import drawn
 from headwater.model.optim.update_rules import FusedUpdates
 from headwater.model.transformer import Attention, Transformer
-from headwater.plan.forecast.work import Work
+from headwater.plan.forecast.work import StepWork
 from headwater.tokens.batches.assemble import Batch
 from headwater.train.step import train_step
 
@@ -121,7 +121,7 @@ def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Te
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2)
 
 
-def simulate(work: Work, stage: int = 0) -> tuple[int, list[tuple[str, str, int]]]:
+def simulate(work: StepWork, stage: int = 0) -> tuple[int, list[tuple[str, str, int]]]:
     """Return the most bytes that a rank holds in a step, and kind, axis and bytes of its exchanges.
 
     It is the first rank of a mesh that has this stage of the pipeline. The process must not be a rank already.
@@ -141,7 +141,7 @@ def simulate(work: Work, stage: int = 0) -> tuple[int, list[tuple[str, str, int]
     return book.peak_bytes, [(*key, num_bytes) for key, num_bytes in book.exchanged_bytes.items()]
 
 
-def built(work: Work) -> Transformer:
+def built(work: StepWork) -> Transformer:
     """Return a model with a GPU's attention."""
     model = Transformer(work.model, DTYPES[work.dtype], work.recompute)
     for module in model.modules():
@@ -150,7 +150,7 @@ def built(work: Work) -> Transformer:
     return model
 
 
-def booked(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Bookkeeper:
+def booked(work: StepWork, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Bookkeeper:
     """Take two steps, of which the first makes what stays, and return what the second held and exchanged.
 
     Nothing is collected meanwhile, as in training (`host.memory`).

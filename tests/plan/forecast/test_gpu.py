@@ -8,9 +8,9 @@ from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
 from headwater.plan.forecast.device import find_device, read_devices
-from headwater.plan.forecast.exchange import Exchange, exchange_seconds, exchanges
+from headwater.plan.forecast.exchange import AxisExchange, exchange_seconds, exchanges
 from headwater.plan.forecast.rank_memory import gpu_memory
-from headwater.plan.forecast.work import Work, checkpoint_bytes
+from headwater.plan.forecast.work import StepWork, checkpoint_bytes
 from headwater.plan.sizes import DIAL, model_of
 from headwater.runfile.rules import rows_of_batch
 
@@ -31,11 +31,11 @@ def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak()
 
 def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
     """By hand: 4 bytes of a billion weights, twice 7/8 of them over links of 450 GB/s, of two nodes over 8 cards."""
-    assert exchanges(Work(MODEL, MUON)) == []
-    found = exchanges(Work(MODEL, MUON, Mesh(replicate=8)))
+    assert exchanges(StepWork(MODEL, MUON)) == []
+    found = exchanges(StepWork(MODEL, MUON, Mesh(replicate=8)))
     assert [each.kind for each in found] == ["all-reduce", "broadcast"]
     assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
-    gradients = Exchange("all-reduce", "replicate", 4 * 10**9)
+    gradients = AxisExchange("all-reduce", "replicate", 4 * 10**9)
     within = exchange_seconds(H100, gradients, Layout(Mesh(replicate=8), 8))
     assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
     over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
@@ -46,10 +46,10 @@ def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
 
 def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():
     """Eight ranks of four machines, two on each, share the cards of two."""
-    gradients, mesh = Exchange("all-reduce", "replicate", 4 * 10**9), Mesh(replicate=8)
+    gradients, mesh = AxisExchange("all-reduce", "replicate", 4 * 10**9), Mesh(replicate=8)
     spread = exchange_seconds(H100, gradients, Layout(mesh, 2))
     assert spread == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 2 * 50e9))
-    pairs = Exchange("all-gather", "tensor", 10**9)
+    pairs = AxisExchange("all-gather", "tensor", 10**9)
     assert exchange_seconds(H100, pairs, Layout(Mesh(replicate=4, tensor=2), 2)) == 10**9 / 2 / (0.8 * 450e9)
 
 
@@ -57,7 +57,7 @@ def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_fo
     """By hand: bf16 of blocks twice and of the rest once, fp32 of the gradients; gains of norms are sent in fp32."""
     rest = 65_536 * MODEL.d_model * (1 if MODEL.tied_embeddings else 2)
     total = count_parameters(MODEL).total
-    found = {each.kind: each.num_bytes for each in exchanges(Work(MODEL, ADAMW, Mesh(shard=8), num_microbatches=3))}
+    found = {each.kind: each.num_bytes for each in exchanges(StepWork(MODEL, ADAMW, Mesh(shard=8), num_microbatches=3))}
     assert found["reduce-scatter"] == 3 * 4 * total
     assert found["all-gather"] == pytest.approx(3 * 2 * (2 * (total - rest) + rest), rel=1e-3)
 
@@ -80,7 +80,7 @@ def test_compiled_blocks_keep_what_a_fused_layer_needs(optim):
         + 4 * tokens * d_model
     )
     state = checkpoint_bytes(MODEL, optim)  # of one microbatch no gradient is there yet
-    found = gpu_memory(Work(MODEL, optim), is_compiled=True)
+    found = gpu_memory(StepWork(MODEL, optim), is_compiled=True)
     assert found.total == pytest.approx(state + 1.05 * kept + 1.5e9)
 
 
@@ -88,7 +88,7 @@ def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
     whole = 8 * count_parameters(MODEL).total
     moments = checkpoint_bytes(MODEL, MUON) + 4 * count_parameters(MODEL).total - whole
     one, eight, shards = (
-        gpu_memory(Work(MODEL, MUON, mesh, num_microbatches=2), is_compiled=True).state
+        gpu_memory(StepWork(MODEL, MUON, mesh, num_microbatches=2), is_compiled=True).state
         for mesh in (Mesh(), Mesh(replicate=8), Mesh(shard=8))
     )
     assert one == pytest.approx(whole + moments)
@@ -99,7 +99,7 @@ def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
 @pytest.mark.parametrize("is_compiled", [True, False])
 def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
     def peak(recompute):
-        return gpu_memory(Work(MODEL, MUON, num_rows=16, recompute=recompute), is_compiled=is_compiled).total
+        return gpu_memory(StepWork(MODEL, MUON, num_rows=16, recompute=recompute), is_compiled=is_compiled).total
 
     assert peak(0) > peak(12) > peak(24)
     assert peak(0) > peak("selective") > peak(24)

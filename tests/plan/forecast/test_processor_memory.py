@@ -13,7 +13,7 @@ from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.processor import constants, memory
-from headwater.plan.forecast.work import PeakBytes, Work
+from headwater.plan.forecast.work import PeakBytes, StepWork
 
 MIB = 2**20
 RATES = {"matrix_lr": 0.01, "embedding_lr": 0.01, "head_lr": 0.01, "vector_lr": 0.01, "weight_decay": 0.1}
@@ -26,8 +26,8 @@ def model(num_layers=4, d_model=192, seq_len=256, vocab_size=6144) -> ModelSetti
     return ModelSettings(**sizes, **heads, d_ff=round(8 * d_model / 3 / 64) * 64, tied_embeddings=False)
 
 
-def work(shape, tokens, dtype, recompute=0, mesh=None, optim=ADAMW, num_microbatches=1, exact=False) -> Work:
-    return Work(shape, optim, mesh or Mesh(), tokens // shape.seq_len, num_microbatches, recompute, dtype, exact)
+def work(shape, tokens, dtype, recompute=0, mesh=None, optim=ADAMW, num_microbatches=1, exact=False) -> StepWork:
+    return StepWork(shape, optim, mesh or Mesh(), tokens // shape.seq_len, num_microbatches, recompute, dtype, exact)
 
 
 def peak(shape, tokens, dtype, text=0.0, **how) -> PeakBytes:

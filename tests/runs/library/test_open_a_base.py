@@ -18,7 +18,7 @@ from headwater.export.hf import export_hf
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.page.serve.app import make_app
-from headwater.page.serve.engine import Engine
+from headwater.page.serve.engine import GenerationEngine
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data
 from headwater.runs.tuned import answers_messages
@@ -88,7 +88,7 @@ def test_every_verb_that_asks_a_model_opens_a_base(tmp_path, kind):
     assert "step" not in call("generate", "The", "--run", base, "--max-tokens", "1", cwd=tmp_path).err
     assert asked["next"].json["next"] == [each._asdict() for each in model.next("The")]
     assert asked["chat"].json["answer"] == str(model.chat("Hello", 3)) and asked["chat"].err == ""
-    engine = Engine(model.transformer, model.tokenizer, model.name, model.is_tuned)
+    engine = GenerationEngine(model.transformer, model.tokenizer, model.name, model.is_tuned)
     try:
         body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3, "temperature": 0}
         client = TestClient(make_app(tmp_path, engine), base_url="http://localhost")

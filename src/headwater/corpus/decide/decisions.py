@@ -134,8 +134,10 @@ class Decisions:
         ).to_arrow_table()
         parts = self._work.plan.parts
 
-        def texts_of(_: int, table: pa.Table) -> list[str]:
-            return [parts[number].key for number in np.unique(table.column("earlier").to_numpy() >> np.uint64(32))]
+        def texts_of(number: int, table: pa.Table) -> list[Any]:
+            # pairs have numbers, the slice's own among them, which change with the slices before it
+            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(32))
+            return [number, *(parts[each].key for each in others)]
 
         dedup = self._settings.dedup.model_dump(mode="json")
         least = self._settings.rules.web.min_words

@@ -44,7 +44,7 @@ class BoilerplateRule:
         if document.kind != "web":
             return []
         site = self.site_of(document)
-        return [line_key(line, site) for line in {line.strip() for line in document.text.split("\n")} if line]
+        return sorted(line_key(line, site) for line in {line.strip() for line in document.text.split("\n")} if line)
 
     def site_key(self, document: Document) -> int:
         """Return the key of a page's site, among whose pages its lines are counted."""

@@ -74,7 +74,10 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
 def load_measure(name: str, own: MeasureSettings) -> Measure:
     """Return a measure of the user's own; raise ConfigError where its class can't be one."""
     setting = f"corpus.measures.{name}"
-    found = load_code(own.class_, Path(), GROUP)
+    try:
+        found = load_code(own.class_, Path(), GROUP)
+    except ConfigError as error:
+        raise ConfigError(f"{setting}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:
         raise ConfigError(
             f"{setting}: {own.class_} is not a measure: it must be a class derived from headwater.corpus.Measure "

@@ -36,6 +36,9 @@ _ABOUT = re.compile(
 )
 _ASKS = re.compile(r"[?？؟][\W_]*$")
 _ANSWER = re.compile("answer|target|gold|key|correct|solution|output|completion")
+_OPTION = re.compile(
+    r"choice|option|ending|candidate|alternative|distractor|incorrect|targets|scores|^(?:op|sol)?_?[\da-j]$"
+)
 _GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
 _HEADING = re.compile(
     r"^\s*[^\W\d][\w ]{0,24}[:：]\s|(?<=[\s?.!。？！])[^\W\d][\w ]{0,24}[:：]\s*$"
@@ -141,7 +144,7 @@ def _texts(record: Any, fields: FieldSettings | None) -> Iterator[Text]:
         found = " ".join(text for _, text in _strings(record))
         yield from (Text(found),) if found.strip() else ()
         return
-    questions, others, keys = list[str](), list[str](), list[str]()
+    questions, others, keys, options = list[str](), list[str](), list[str](), set[str]()
     for path, text in _strings(record):
         is_question = _is_question(path, fields)
         if is_question is None or not text.strip():
@@ -154,11 +157,13 @@ def _texts(record: Any, fields: FieldSettings | None) -> Iterator[Text]:
             keys.append(text)
         else:
             label = _LABEL.match(text)
-            others += listed or [text[label.end() :] if label else text]
+            each_option = listed or [text[label.end() :] if label else text]
+            others += each_option
+            options |= set(each_option if any(map(_OPTION.search, path)) or listed else ())
     if fields is None and not questions:
         questions = list(filter(_ASKS.search, others)) or sorted(others, key=len)[-1:]
     others = [each for each in others if each.strip() and each not in questions]
-    yield from (Text(each) for each in others if len(each) >= _LONG_CHARACTERS)
+    yield from (Text(each) for each in others if len(each) >= _LONG_CHARACTERS and each not in options)
     beside = list(dict.fromkeys([*(others or keys), *questions]))
     for question in dict.fromkeys(questions):
         longest = max(_GAP.split(_HEADING.sub("", question)), key=len)

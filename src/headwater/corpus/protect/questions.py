@@ -129,12 +129,12 @@ class _Question:
         """
         found: dict[bytes, tuple[int, int]] = {}
         start = max(int(place[0]) - beside, 0)
-        words, asked = text[start : int(place[-1]) + 1 + beside], {*place.tolist()}
+        words, own = text[start : int(place[-1]) + 1 + beside], {*place.tolist()}
         for length in self._lengths:
             for at in range(len(words) - length + 1):
                 if (answer := words[at : at + length].tobytes()) in self._sizes:
                     span = start + at, start + at + length
-                    if not asked.issuperset(range(*span)):
+                    if not own.issuperset(range(*span)):
                         found.setdefault(answer, span)
         return found
 

@@ -38,7 +38,7 @@ def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | 
     if source.fetched is not None:
         return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
     if source.paths_file is not None:
-        return listed_files(source.paths_file, source.prefix, f"corpus.sources.{name}.paths_file")
+        return listed_files(source.paths_file, source.prefix or "", f"corpus.sources.{name}.paths_file")
     if source.paths is None:
         return None
     return Splits(name, source).required(list_files(source.paths, setting_of(name)))

@@ -12,7 +12,8 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.sources.formats import COMPRESSIONS, Format
-from headwater.corpus.sources.settings import FORMATS_GROUP, FormatSettings
+from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
+from headwater.corpus.sources.own_code import FormatSettings
 
 _SUFFIX = re.compile(r"[a-z0-9_+-]{1,20}")
 

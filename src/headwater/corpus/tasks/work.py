@@ -47,7 +47,7 @@ class Task:
     number: int = 0
 
 
-class Output(outputs.Output):
+class Output(outputs.TaskOutput):
     """A task's folder before it is committed."""
 
     def add_digests(self, digests: dict[Path, str]) -> None:

@@ -14,7 +14,7 @@ from headwater.core.errors import ConfigError
 from headwater.export.base.folder import INDEX_FILE, weight_files, weight_map
 from headwater.model.count import Shape
 from headwater.model.init import WHOLE, Part
-from headwater.model.names import Place, places, rules, their_shapes
+from headwater.model.names import ForeignPlace, places, rules, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.train.checkpoint.tensor_file import TensorEntry, copy_box_, read_header
 
@@ -53,7 +53,7 @@ class _Found:
 class ForeignValues:
     """Our parameters from tensors of another program, each in its place, in parts where they are wanted."""
 
-    def __init__(self, path: Path, places: Mapping[str, Place]) -> None:
+    def __init__(self, path: Path, places: Mapping[str, ForeignPlace]) -> None:
         self._path, self._places = path, places
 
     def value(self, name: str, shape: Sequence[int], part: Part = WHOLE) -> Tensor:

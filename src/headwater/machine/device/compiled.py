@@ -21,7 +21,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from headwater.core.errors import ConfigError
 from headwater.model.loss import NextTokenLoss, chunk_loss
-from headwater.model.transformer import Block, Transformer, first_visible
+from headwater.model.transformer import Transformer, TransformerBlock, first_visible
 
 BLOCK = 128  # tokens: the kernel's own choice of a block of the mask
 MIN_HEAD_DIM = 16  # of the kernel's products
@@ -89,7 +89,7 @@ def compile_blocks_(model: Transformer, backend: str = "inductor") -> Transforme
     still runs uncompiled, for shapes that come once, as in the evaluation of prompts.
     """
     is_selective = model.blocks.recompute == "selective"
-    for block in cast(list[Block], model.blocks):
+    for block in cast(list[TransformerBlock], model.blocks):
         if not isinstance(block.forward, CompiledForward):
             block.attention.attend = FlexAttention(block.attention.attend)
             budget = SELECTIVE_BUDGET if is_selective else 1.0

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from headwater.machine.device.compiled import CompiledForward
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks
 from headwater.model.loss import CHUNK_TOKENS, NO_TARGET, NextTokenLoss, error_of, next_token_loss
-from headwater.model.transformer import Attention, Block, Transformer
+from headwater.model.transformer import Attention, Transformer, TransformerBlock
 
 
 def divide_layers_(model: Transformer, fast: Transformer, ranks: Ranks) -> None:
@@ -35,7 +35,7 @@ def divide_layers_(model: Transformer, fast: Transformer, ranks: Ranks) -> None:
         add_positions = model.positions.forward
         model.positions.forward = lambda ids: add_positions(cut(ids, dim=0))  # type: ignore[method-assign, assignment]
     for block in model.blocks:
-        assert isinstance(block, Block)
+        assert isinstance(block, TransformerBlock)
         _divide_attention_(block.attention, context, tensor, cut)
         block.mlp.forward = _divided(block.mlp.forward, tensor)  # type: ignore[method-assign]
         if isinstance(block.forward, CompiledForward):

@@ -82,7 +82,7 @@ class Pipeline:
         if self._scheduled[0] != key:  # one is kept: the length of rows changes once a run
             x_BTD = torch.empty(self._shape(num_rows, num_tokens), dtype=self._dtype, device="meta", requires_grad=True)
             stages: list[Any] = [
-                Stage(root, number, x_BTD, self._ranks, self._mesh.num_stages, self._device)
+                ModelStage(root, number, x_BTD, self._ranks, self._mesh.num_stages, self._device)
                 for number, root in self._roots.items()
             ]
             given: Any = {"n_microbatches": num_microbatches, "loss_fn": self._share_of_loss, "scale_grads": False}
@@ -131,7 +131,7 @@ class StageError(Exception):
         self.reason = cause if isinstance(cause, Exception) else error
 
 
-class Stage(PipelineStage):
+class ModelStage(PipelineStage):
     """A stage as schedules call it; all time outside of its passes is waiting for other ranks."""
 
     def __init__(

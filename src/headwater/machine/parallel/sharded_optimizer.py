@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headwater.machine.parallel.boxes import Box, box_of, whole_shape
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
 from headwater.machine.ranks.mesh import STATE_AXES
-from headwater.model.optim.groups import Exchange, Group, Part, owners_of
+from headwater.model.optim.groups import Exchange, ParameterGroup, ParameterPart, owners_of
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.optim.update_rules import Muon, PlainUpdates
@@ -47,7 +47,7 @@ class ShardedOptimizer(Optimizer):
     def _held(self, tensor: Tensor) -> Tensor:
         return local(tensor)
 
-    def _muon(self, group: Group, parts: Sequence[Part], by: Muon) -> None:
+    def _muon(self, group: ParameterGroup, parts: Sequence[ParameterPart], by: Muon) -> None:
         aheads = [
             self._updates.nesterov_(
                 self._gradients(group, part.names), self._slots(part.names, "momentum"), by.momentum, by.compute_dtype
@@ -58,7 +58,7 @@ class ShardedOptimizer(Optimizer):
             rate = by.rate(*group.shapes[part.names[0]])
             self._updates.descend_(self._parameters(group, part.names), direction_NRC, keep=by.keep, rate=rate)
 
-    def _directions(self, parts: Sequence[Part], aheads: Sequence[Tensor], by: Muon) -> list[Tensor]:
+    def _directions(self, parts: Sequence[ParameterPart], aheads: Sequence[Tensor], by: Muon) -> list[Tensor]:
         """Return this rank's boxes of all directions; each owner computes those of its stacks."""
         ranks = range(self._holders.world_size)
         owners = owners_of(parts, len(ranks))
@@ -77,7 +77,7 @@ class ShardedOptimizer(Optimizer):
         directions = dict(zip(chain(*owned), chain(*back), strict=True))
         return [directions[number] for number in range(len(parts))]
 
-    def _box(self, part: Part, rank: int) -> Box:
+    def _box(self, part: ParameterPart, rank: int) -> Box:
         """Return what one of the holders has of each matrix of a stack."""
         # the first ranks of the mesh are the holders of its first copy, and those of another have the same
         name = part.names[0]

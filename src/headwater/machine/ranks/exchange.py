@@ -23,7 +23,7 @@ from headwater.core.errors import HeadwaterError, LostRanksError
 from headwater.machine.ranks.heartbeat import Heartbeat, Slowest
 from headwater.machine.ranks.mesh import AXES, DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.machine.ranks.place import Place
-from headwater.machine.ranks.watchdog import RESUMES, Progress
+from headwater.machine.ranks.watchdog import RESUMES, RankProgress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
@@ -49,7 +49,7 @@ class Ranks:
         self.place = place or Place()
         self.rank, self.world_size = self.place.rank, self.place.world_size
         self.mesh = mesh or Mesh(replicate=self.world_size)
-        self.progress = Progress()
+        self.progress = RankProgress()
 
     def __enter__(self) -> Self:
         return self

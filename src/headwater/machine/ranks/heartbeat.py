@@ -29,7 +29,7 @@ import torch.distributed as dist
 
 from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
 from headwater.machine.ranks.place import Place, named
-from headwater.machine.ranks.watchdog import RESUMES, STDERR, Progress, place_in_run
+from headwater.machine.ranks.watchdog import RESUMES, STDERR, RankProgress, place_in_run
 
 BEAT_SECONDS = 0.5
 SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
@@ -70,7 +70,7 @@ class Slowest:
 class StoreWatch:
     """Ends the process when the launcher's store is silent as long as a rank may be: its calls then never return."""
 
-    def __init__(self, place: Place, progress: Progress, silence_seconds: float) -> None:
+    def __init__(self, place: Place, progress: RankProgress, silence_seconds: float) -> None:
         self._place, self._progress = place, progress
         self._max_unanswered = _num_beats(silence_seconds)
         self._unanswered = 0  # beats since the store's last answer
@@ -97,7 +97,7 @@ class StoreWatch:
 class Heartbeat:
     """The beats of one of several ranks."""
 
-    def __init__(self, store: dist.Store, place: Place, progress: Progress, silence_seconds: float) -> None:
+    def __init__(self, store: dist.Store, place: Place, progress: RankProgress, silence_seconds: float) -> None:
         """Write the first beat; call it before the ranks meet, so that each finds those of all others."""
         self._store = store.clone()  # type: ignore[attr-defined]  # a connection of its own: another thread may wait on the given one
         self.progress, self._place = progress, place
@@ -259,7 +259,7 @@ class Heartbeat:
             _end_process(self._place, f"lost others: {why}", self.progress)
 
 
-def _end_process(place: Place, why: str, where: Progress) -> None:
+def _end_process(place: Place, why: str, where: RankProgress) -> None:
     line = f"headwater: {named([place.rank], place.world_size)} {why}; this rank was {where}. {RESUMES}\n"
     os.write(STDERR, line.encode())
     os._exit(1)  # an exchange can't be interrupted; all that counts is on disk, or promised nothing

@@ -19,7 +19,7 @@ from headwater.machine.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
 from headwater.machine.ranks.heartbeat import Heartbeat, StoreWatch
 from headwater.machine.ranks.mesh import Mesh
 from headwater.machine.ranks.place import Place, gpu_of, named, shared_gpus
-from headwater.machine.ranks.watchdog import RESUMES, Progress
+from headwater.machine.ranks.watchdog import RESUMES, RankProgress
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
 CONNECT_TIMEOUT = timedelta(seconds=60)  # to a launcher's store, which is there before its ranks
@@ -59,7 +59,7 @@ def join_ranks(
     try:
         store = next(rendezvous("env://", timeout=CONNECT_TIMEOUT if place.has_store else PREPARATION_TIMEOUT))[0]
         store.set_timeout(PREPARATION_TIMEOUT)
-        progress = Progress()
+        progress = RankProgress()
         with _watched(place, progress, silence_seconds) as answered:
             start = Start(store, place, answered)
             fresh = dist.PrefixStore(start.name(), store)
@@ -158,7 +158,7 @@ class Start:
 
 
 @contextmanager
-def _watched(place: Place, progress: Progress, silence_seconds: float | None) -> Iterator[Callable[[], None]]:
+def _watched(place: Place, progress: RankProgress, silence_seconds: float | None) -> Iterator[Callable[[], None]]:
     """End the process where the store doesn't answer inside, which is said by calls of what this yields."""
     if silence_seconds is None:
         yield lambda: None

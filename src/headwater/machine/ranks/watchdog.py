@@ -30,7 +30,7 @@ TELLING_SECONDS = 1.2  # until a heartbeat has told the others
 Limit = float | Literal["auto"] | None
 
 
-class Progress:
+class RankProgress:
     """The step that is worked on, what is done for it, and the seconds spent in exchanges of steps so far."""
 
     def __init__(self) -> None:
@@ -92,13 +92,13 @@ class Watchdog:
     Time is counted in ticks of a thread: a process that was suspended as a whole has not hung.
     """
 
-    def __init__(self, limit: Limit, rank: int, world_size: int, progress: Progress | None = None) -> None:
+    def __init__(self, limit: Limit, rank: int, world_size: int, progress: RankProgress | None = None) -> None:
         """`limit`: the seconds a step may take. auto: by the steps before it, and where there is but one rank, which
         nobody waits for, as None: no limit.
         """
         self._limit = None if limit == "auto" and world_size == 1 else limit
         self._rank, self._world_size = rank, world_size
-        self._progress = progress or Progress()
+        self._progress = progress or RankProgress()
         self._tick_seconds = TICK_SECONDS if isinstance(limit, str | None) else min(TICK_SECONDS, limit / 10)
         self._ticks = 0
         self._since: int | None = None  # the tick from which it is watched; None: it isn't

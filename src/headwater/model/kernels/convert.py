@@ -22,13 +22,13 @@ from headwater.model.kernels.products import Products
 from headwater.model.loss import NextTokenLoss
 from headwater.model.transformer import (
     Attention,
-    Block,
     Blocks,
     GatedMlp,
     GeluMlp,
     Linear,
     RMSNorm,
     Transformer,
+    TransformerBlock,
     first_visible,
     recomputed,
 )
@@ -74,7 +74,7 @@ class FusedBlocks(Blocks):
     def __init__(self, plain: Blocks, products: Products) -> None:
         nn.ModuleList.__init__(self)
         for name, block in plain.named_children():
-            self.add_module(name, FusedBlock(cast(Block, block), products))
+            self.add_module(name, FusedBlock(cast(TransformerBlock, block), products))
         self.window, self.recompute, self.products = plain.window, plain.recompute, products
 
     def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
@@ -87,10 +87,10 @@ class FusedBlocks(Blocks):
         return added(stream)
 
 
-class FusedBlock(Block):
+class FusedBlock(TransformerBlock):
     """A block of a tensor is a tensor; inside `FusedBlocks` it takes and returns streams that are still to be added."""
 
-    def __init__(self, plain: Block, products: Products) -> None:
+    def __init__(self, plain: TransformerBlock, products: Products) -> None:
         nn.Module.__init__(self)
         self.attention_norm = fused_norm(plain.attention_norm, products.kernels)
         self.attention = fused_attention(plain.attention, products)

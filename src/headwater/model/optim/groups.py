@@ -20,7 +20,7 @@ UpdateRule = Literal["muon", "adamw"]
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters, by name, that share an update rule, a peak learning rate and a weight decay."""
 
     name: str
@@ -40,7 +40,7 @@ def group_parameters(
     named_parameters: Iterable[tuple[str, nn.Parameter]],
     optim: OptimSettings,
     whole_shape: Shape = lambda name, shape: tuple(shape),
-) -> list[Group]:
+) -> list[ParameterGroup]:
     """Return the groups matrices, embeddings, head and vectors; empty ones are dropped."""
     kinds: dict[str, dict[str, nn.Parameter]] = {"matrices": {}, "embeddings": {}, "head": {}, "vectors": {}}
     for name, parameter in named_parameters:
@@ -52,7 +52,9 @@ def group_parameters(
         "vectors": ("adamw", optim.vector_lr, 0.0),
     }
     return [
-        Group(kind, *rules[kind], members, {name: whole_shape(name, one.shape) for name, one in members.items()})
+        ParameterGroup(
+            kind, *rules[kind], members, {name: whole_shape(name, one.shape) for name, one in members.items()}
+        )
         for kind, members in kinds.items()
         if members
     ]
@@ -90,10 +92,10 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Part:
+class ParameterPart:
     """Parameters of a group that are updated together."""
 
-    group: Group
+    group: ParameterGroup
     names: list[str]
 
     @property
@@ -106,12 +108,12 @@ class Part:
         return sum(update_cost(shape, prod(shape), is_muon=self.group.rule == "muon") for shape in shapes)
 
 
-def parts_of(groups: Sequence[Group]) -> list[Part]:
+def parts_of(groups: Sequence[ParameterGroup]) -> list[ParameterPart]:
     """Return all parts: of Muon's matrices of one shape as many as are orthogonalised together, else single ones."""
-    return [Part(group, names) for group in groups for names in _names(group)]
+    return [ParameterPart(group, names) for group in groups for names in _names(group)]
 
 
-def _names(group: Group) -> list[list[str]]:
+def _names(group: ParameterGroup) -> list[list[str]]:
     if group.rule != "muon":
         return [[name] for name in group.parameters]
     by_shape: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
@@ -125,6 +127,6 @@ def _stacks(names: list[str], shape: tuple[int, ...]) -> list[list[str]]:
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def owners_of(parts: Sequence[Part], world_size: int) -> list[int]:
+def owners_of(parts: Sequence[ParameterPart], world_size: int) -> list[int]:
     """Return the rank of each part."""
     return owners_by_cost([part.cost for part in parts], world_size)

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import CheckpointError
-from headwater.model.optim.groups import Alone, Exchange, Group, Part, Shape, group_parameters, owners_of, parts_of
+from headwater.model.optim.groups import (
+    Alone,
+    Exchange,
+    ParameterGroup,
+    ParameterPart,
+    Shape,
+    group_parameters,
+    owners_of,
+    parts_of,
+)
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.optim.update_rules import AdamW, Muon, PlainUpdates
 
@@ -39,7 +48,7 @@ class Optimizer:
             for slot in part.slots
         }
 
-    def _parts_of(self, rank: int) -> list[Part]:
+    def _parts_of(self, rank: int) -> list[ParameterPart]:
         return [part for part, owner in zip(self._parts, self._owners, strict=True) if owner == rank]
 
     @torch.no_grad()
@@ -94,19 +103,19 @@ class Optimizer:
         for tensor in self._state.values():
             tensor.zero_()
 
-    def _muon(self, group: Group, parts: Sequence[Part], by: Muon) -> None:
+    def _muon(self, group: ParameterGroup, parts: Sequence[ParameterPart], by: Muon) -> None:
         for names in (part.names for part in parts):
             momenta = self._slots(names, "momentum")
             self._updates.muon_(self._parameters(group, names), self._gradients(group, names), momenta, by)
 
-    def _adamw(self, group: Group, names: list[str], by: AdamW) -> None:
+    def _adamw(self, group: ParameterGroup, names: list[str], by: AdamW) -> None:
         parameters, gradients = self._parameters(group, names), self._gradients(group, names)
         self._updates.adamw_(parameters, gradients, self._slots(names, "mean"), self._slots(names, "square"), by)
 
-    def _parameters(self, group: Group, names: Sequence[str]) -> list[Tensor]:
+    def _parameters(self, group: ParameterGroup, names: Sequence[str]) -> list[Tensor]:
         return [self._held(group.parameters[name]) for name in names]
 
-    def _gradients(self, group: Group, names: Sequence[str]) -> list[Tensor]:
+    def _gradients(self, group: ParameterGroup, names: Sequence[str]) -> list[Tensor]:
         return [self._held(_gradient(group.parameters[name])) for name in names]
 
     def _slots(self, names: Sequence[str], slot: str) -> list[Tensor]:

@@ -25,7 +25,7 @@ from headwater.page.serve.refusal import Refusal
 from headwater.runs.summary import NoRunError, RunsFolder
 
 if TYPE_CHECKING:
-    from headwater.page.serve.engine import Engine
+    from headwater.page.serve.engine import GenerationEngine
 
 ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.picture", "assets"), ("plotly", "package_data")]
 PAGES = {"/": "live.html", "/playground": "playground.html", "/documents": "documents.html"}
@@ -33,7 +33,7 @@ PAGES = {"/": "live.html", "/playground": "playground.html", "/documents": "docu
 
 def make_app(
     runs: Path,
-    engine: Engine | None = None,
+    engine: GenerationEngine | None = None,
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
     answering: Path | None = None,

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from headwater.core.conversations import SYSTEM, Message
 from headwater.evaluate.generate import Sampling
 from headwater.model.init import derived_seed
-from headwater.page.serve.engine import Answers, Engine, Prompt, Query, Scored
+from headwater.page.serve.engine import Answers, GenerationEngine, GenerationQuery, Prompt, Scored
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, GenerationBody
 from headwater.page.serve.streaming import GrowingText, ReleasingStream
@@ -45,7 +45,7 @@ class ShownToken(NamedTuple):
         return _name(self.data)
 
 
-class Piece(NamedTuple):
+class CompletionText(NamedTuple):
     """What is new of a choice; the last one says why it is."""
 
     text: str
@@ -54,18 +54,18 @@ class Piece(NamedTuple):
 
 
 @dataclass
-class Choice:
+class CompletionChoice:
     """One continuation that a request asks for; `prompt` are the ids that its client knows of, `echoed` their text."""
 
     prompt: list[int]
-    query: Query
+    query: GenerationQuery
     text: GrowingText
     echoed: str = ""
     num_written: int = 0
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[CompletionText] = field(default_factory=list)
 
 
-def completion_choices(engine: Engine, body: CompletionBody) -> list[Choice]:
+def completion_choices(engine: GenerationEngine, body: CompletionBody) -> list[CompletionChoice]:
     """Return the choices of a request; raise Refusal or TokenizerError for prompts that can't be read."""
     if body.best_of not in (None, body.n or 1):
         raise Refusal(400, "best_of is not supported here; leave it out", "best_of")
@@ -91,11 +91,11 @@ def completion_choices(engine: Engine, body: CompletionBody) -> list[Choice]:
         num_tokens += len(ids) * (body.n or 1)
         _require_few(num_tokens, (body.logprobs or 0) + 1 if scores_prompt else 0)
         for query in _queries(engine, body, ids, most, ends, body.logprobs, scores_prompt):
-            found.append(Choice(shown, query, GrowingText(body.stops), text if body.echo else ""))
+            found.append(CompletionChoice(shown, query, GrowingText(body.stops), text if body.echo else ""))
     return found
 
 
-def chat_choices(engine: Engine, body: ChatBody) -> list[Choice]:
+def chat_choices(engine: GenerationEngine, body: ChatBody) -> list[CompletionChoice]:
     """Return the choices of a request; raise Refusal where the model answers nobody, or not so much."""
     if not engine.is_tuned:
         raise Refusal(400, NOT_TUNED, "model")
@@ -108,10 +108,10 @@ def chat_choices(engine: Engine, body: ChatBody) -> list[Choice]:
     ends = {engine.tokenizer.end_id, turn_ids(engine.tokenizer)[1]}
     num_top = (body.top_logprobs or 0) if body.logprobs else None
     queries = _queries(engine, body, ids, min(limits, default=engine.max_tokens), ends, num_top)
-    return [Choice(ids, query, GrowingText(body.stops)) for query in queries]
+    return [CompletionChoice(ids, query, GrowingText(body.stops)) for query in queries]
 
 
-def _require_fit(engine: Engine, num_tokens: int, param: str) -> None:
+def _require_fit(engine: GenerationEngine, num_tokens: int, param: str) -> None:
     if num_tokens > engine.max_tokens:
         raise Refusal(
             400, f"{param}: this model sees {engine.max_tokens} tokens, and there are at least {num_tokens}", param
@@ -134,21 +134,21 @@ def _require_few(num_tokens: int, num_scores: int) -> None:
 
 
 def _queries(
-    engine: Engine,
+    engine: GenerationEngine,
     body: GenerationBody,
     ids: list[int],
     max_tokens: int,
     ends: set[int],
     num_top: int | None,
     scores_prompt: bool = False,
-) -> list[Query]:
+) -> list[GenerationQuery]:
     """Return a query for each of `n` choices: the first draws with the seed that is asked for, as `generate` does."""
     seed = secrets.randbelow(2**63) if body.seed is None else body.seed
     temperature, top_p = (1.0 if each is None else each for each in (body.temperature, body.top_p))
     seeds = [derived_seed(seed, "choice", number) if number else seed for number in range(body.n or 1)]
     most = min(max_tokens, engine.max_tokens + 1 - len(ids))  # the last token is drawn, and not read
     samplings = [Sampling(temperature, top_p, seed) for seed in seeds]
-    return [Query(ids, most, sampling, frozenset(ends), num_top, scores_prompt) for sampling in samplings]
+    return [GenerationQuery(ids, most, sampling, frozenset(ends), num_top, scores_prompt) for sampling in samplings]
 
 
 def _name(data: bytes) -> str:
@@ -158,7 +158,9 @@ def _name(data: bytes) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
-async def pieces(engine: Engine, choices: list[Choice], answers: Answers) -> AsyncIterator[tuple[int, Piece]]:
+async def pieces(
+    engine: GenerationEngine, choices: list[CompletionChoice], answers: Answers
+) -> AsyncIterator[tuple[int, CompletionText]]:
     """Yield (number of the choice, what is new of it), the text of a prompt that is to be echoed first."""
 
     def shown(scored: Scored, offset: int) -> ShownToken:
@@ -167,7 +169,7 @@ async def pieces(engine: Engine, choices: list[Choice], answers: Answers) -> Asy
 
     for number, choice in enumerate(choices):
         if choice.echoed and not choice.query.scores_prompt:
-            yield number, Piece(choice.echoed, [])
+            yield number, CompletionText(choice.echoed, [])
     async for number, event in answers:
         choice = choices[number]
         if isinstance(event, Prompt):
@@ -178,7 +180,7 @@ async def pieces(engine: Engine, choices: list[Choice], answers: Answers) -> Asy
                 known = Scored(token) if score is None else score._replace(token=token)
                 tokens.append(shown(known, decoded.num_characters))
                 decoded.add(tokens[-1].data)
-            yield number, Piece(choice.echoed, tokens)
+            yield number, CompletionText(choice.echoed, tokens)
         elif isinstance(event, Scored):
             choice.num_written += 1
             before = choice.text.num_characters
@@ -186,20 +188,20 @@ async def pieces(engine: Engine, choices: list[Choice], answers: Answers) -> Asy
             if choice.text.is_stopped:
                 answers.drop(number)
                 tokens = [shown(event, len(choice.echoed) + before)] if before < choice.text.num_characters else []
-                yield number, Piece(text, tokens, "stop")
+                yield number, CompletionText(text, tokens, "stop")
             else:
-                yield number, Piece(text, [shown(event, len(choice.echoed) + before)])
+                yield number, CompletionText(text, [shown(event, len(choice.echoed) + before)])
         else:
             text = choice.text.finish()
-            yield number, Piece(text, [], "stop" if choice.text.is_stopped else event.reason)
+            yield number, CompletionText(text, [], "stop" if choice.text.is_stopped else event.reason)
 
 
-Shape = Callable[[int, Piece], dict[str, Any]]
+Shape = Callable[[int, CompletionText], dict[str, Any]]
 "A choice of an answer, or of a chunk of one, with its number."
 
 
 def completion_shape(with_logprobs: bool) -> Shape:
-    def shape(number: int, piece: Piece) -> dict[str, Any]:
+    def shape(number: int, piece: CompletionText) -> dict[str, Any]:
         logprobs = None
         if with_logprobs:
             logprobs = {
@@ -225,7 +227,7 @@ def _top_by_name(token: ShownToken) -> dict[str, float] | None:
 def chat_shape(field_name: str, with_logprobs: bool) -> Shape:
     """Return the shape of an answer, whose `field_name` is message, or of a chunk, whose is delta."""
 
-    def shape(number: int, piece: Piece) -> dict[str, Any]:
+    def shape(number: int, piece: CompletionText) -> dict[str, Any]:
         role = {"role": "assistant"} if field_name == "message" else {}
         logprobs = None
         if with_logprobs:
@@ -245,28 +247,28 @@ def _chat_token(data: bytes, log_p: float | None) -> dict[str, Any]:
     return {"token": _name(data), "logprob": log_p, "bytes": list(data)}
 
 
-def _usage(choices: list[Choice], num_choices: int) -> dict[str, int]:
+def _usage(choices: list[CompletionChoice], num_choices: int) -> dict[str, int]:
     read = sum(len(choice.prompt) for choice in choices[::num_choices])
     written = sum(choice.num_written for choice in choices)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _whole(choice: Choice) -> Piece:
+def _whole(choice: CompletionChoice) -> CompletionText:
     """Return all pieces as one, without the tokens of a text that a stop string has cut off."""
     text = "".join(piece.text for piece in choice.pieces)
     tokens = [token for piece in choice.pieces for token in piece.tokens]
     if choice.text.is_stopped:
         tokens = [token for token in tokens if token.offset < len(text)]
-    return Piece(text, tokens, choice.pieces[-1].finish_reason)
+    return CompletionText(text, tokens, choice.pieces[-1].finish_reason)
 
 
-async def answer_completion(engine: Engine, request: Request, body: CompletionBody) -> Response:
+async def answer_completion(engine: GenerationEngine, request: Request, body: CompletionBody) -> Response:
     choices = await asyncio.to_thread(completion_choices, engine, body)
     shape = completion_shape(body.logprobs is not None)
     return await _answer(engine, request, body, choices, "cmpl", ("text_completion",) * 2, (shape, shape))
 
 
-async def answer_chat(engine: Engine, request: Request, body: ChatBody) -> Response:
+async def answer_chat(engine: GenerationEngine, request: Request, body: ChatBody) -> Response:
     choices = await asyncio.to_thread(chat_choices, engine, body)
     shapes = chat_shape("message", bool(body.logprobs)), chat_shape("delta", bool(body.logprobs))
     kinds = ("chat.completion", "chat.completion.chunk")
@@ -274,10 +276,10 @@ async def answer_chat(engine: Engine, request: Request, body: ChatBody) -> Respo
 
 
 async def _answer(
-    engine: Engine,
+    engine: GenerationEngine,
     request: Request,
     body: GenerationBody,
-    choices: list[Choice],
+    choices: list[CompletionChoice],
     prefix: str,
     kinds: tuple[str, str],
     shapes: tuple[Shape, Shape],
@@ -321,7 +323,12 @@ async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) ->
 
 
 async def _chunks(
-    engine: Engine, body: GenerationBody, choices: list[Choice], answers: Answers, about: dict[str, Any], shape: Shape
+    engine: GenerationEngine,
+    body: GenerationBody,
+    choices: list[CompletionChoice],
+    answers: Answers,
+    about: dict[str, Any],
+    shape: Shape,
 ) -> AsyncIterator[str]:
     """Yield server-sent events, in ASCII: a line of theirs must not end where Unicode has a line end."""
 

@@ -29,7 +29,7 @@ def make_server(app: Starlette) -> Server:
     """Return the server of an application; `run(sockets=[listener])` serves until it is told to end."""
     config = Config(
         app,
-        http=cast(Any, partial(Connection, waiting=Waiting())),
+        http=cast(Any, partial(Connection, waiting=WaitingConnection())),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -42,7 +42,7 @@ def make_server(app: Starlette) -> Server:
     return Server(config)
 
 
-class Waiting:
+class WaitingConnection:
     """The connections of a server that wait for their clients.
 
     Where there are too many, the one that has waited longest is closed: a client that is at work always finds a place,
@@ -79,7 +79,7 @@ class Waiting:
 class Connection(H11Protocol):
     """One connection, which waits for its client while no whole request is there or an answer isn't read."""
 
-    def __init__(self, *given: Any, waiting: Waiting, **more: Any) -> None:
+    def __init__(self, *given: Any, waiting: WaitingConnection, **more: Any) -> None:
         super().__init__(*given, **more)
         self._waiting, self._is_admitted = waiting, False
         self._waits_for: Literal["head", "body", "reading"] | None = None

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from headwater.core.manifests import is_unmade
 from headwater.core.printable import printable
-from headwater.page.serve.playground import Question
+from headwater.page.serve.playground import RunQuestion
 from headwater.page.serve.requests import read_body
 from headwater.runfile.paths import Folders
 from headwater.runs.summary import RunsFolder
@@ -27,7 +27,7 @@ MAX_CHARACTERS = 20_000  # of a document that is shown
 MAX_TOKENS = 2_000
 
 
-class ListQuestion(Question):
+class ListQuestion(RunQuestion):
     """Which documents of a source: of a decision ("kept" or a reason), with this in their names."""
 
     source: str = Field(max_length=255)
@@ -36,7 +36,7 @@ class ListQuestion(Question):
     start: int = Field(default=0, ge=0)
 
 
-class DocumentQuestion(Question):
+class DocumentQuestion(RunQuestion):
     """One document, by its source, its slice and its place there."""
 
     source: str = Field(max_length=255)
@@ -111,10 +111,10 @@ class DocumentPage:
 
         return JSONResponse(await self._compute(work))
 
-    def _corpus(self, question: Question) -> Path:
+    def _corpus(self, question: RunQuestion) -> Path:
         return Folders(self._runs.run_dir(question.run)).corpus
 
-    def _tokens(self, question: Question, text: str) -> list[str] | None:
+    def _tokens(self, question: RunQuestion, text: str) -> list[str] | None:
         """Return the tokens of a text; None where the run has no tokenizer yet."""
         folder = Folders(self._runs.run_dir(question.run)).tokenizer
         if is_unmade(folder):

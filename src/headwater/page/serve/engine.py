@@ -32,7 +32,7 @@ MAX_ROWS, MAX_WAITING_ROWS, MAX_SECONDS = 32, 512, 120.0
 
 
 @dataclass(frozen=True)
-class Query:
+class GenerationQuery:
     """A row of ids to continue by at most `max_tokens`, up to one of `ends`.
 
     num_top         of how many likeliest tokens log-probabilities are wanted beside each token's; None: of none
@@ -70,7 +70,7 @@ Event = Prompt | Scored | End
 
 @dataclass(eq=False)
 class _Row:
-    query: Query
+    query: GenerationQuery
     deliver: Callable[[Event | Refusal], None]
     until: float
     ids: list[int] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Answers:
             self.drop_all()
 
 
-class Engine:
+class GenerationEngine:
     """One model, its tokenizer and the thread that computes.
 
     A row's tokens depend on its query alone: draws on seed and position, scores on the row (see `Cache`).
@@ -144,7 +144,7 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    def ask(self, queries: Sequence[Query]) -> Answers:
+    def ask(self, queries: Sequence[GenerationQuery]) -> Answers:
         """Return what will come of the queries, of the running loop's; raise Refusal where too many wait already."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event | Refusal]]()
 
@@ -250,7 +250,7 @@ class Engine:
         row.deliver(End(reason))
         row.is_dropped = True
 
-    def _scored_prompt(self, query: Query, states_TD: Tensor) -> list[Scored]:
+    def _scored_prompt(self, query: GenerationQuery, states_TD: Tensor) -> list[Scored]:
         found: list[Scored] = []
         for start in range(0, len(query.ids) - 1, SCORED_TOKENS):
             targets = query.ids[start + 1 : start + 1 + SCORED_TOKENS]

@@ -110,6 +110,7 @@ class LivePage:
                     "last_step": run.step,
                     "version": run.version,
                     "cells": run.cells,
+                    "damage": run.damage,
                 }
                 for run in found
             ]

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from headwater.page.serve.completions import answer_chat, answer_completion
-from headwater.page.serve.engine import Engine
+from headwater.page.serve.engine import GenerationEngine
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, ModelBody, TokenizeBody, read_body
 
@@ -20,7 +20,7 @@ AnyModelBody = TypeVar("AnyModelBody", bound=ModelBody)
 class OpenAI:
     """The routes behind which a model answers."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: GenerationEngine) -> None:
         self._engine, self._tokenizer = engine, engine.tokenizer
 
     def routes(self) -> list[BaseRoute]:

@@ -55,7 +55,7 @@ MAX_WORKERS = 2  # requests that compute at the same time; others wait
 MAX_STREAMS = 8  # texts that are written at once: each has a cache of its own
 
 
-class Question(Body):
+class RunQuestion(Body):
     """What is asked about a run; a field of another name is a mistake."""
 
     model_config = ConfigDict(extra="forbid")
@@ -63,7 +63,7 @@ class Question(Body):
     run: str = Field(max_length=255)
 
 
-class ModelQuestion(Question):
+class ModelQuestion(RunQuestion):
     """A question to the model of one checkpoint."""
 
     step: int
@@ -74,7 +74,7 @@ class ModelQuestion(Question):
     max_tokens: int = Field(default=60, ge=1, le=500)
 
 
-class TextQuestion(Question):
+class TextQuestion(RunQuestion):
     """A question to the corpus of a run: what holds this text?"""
 
     text: str = Field(min_length=1, max_length=MAX_FOUND_CHARACTERS)

@@ -20,7 +20,7 @@ from headwater.runs.summary import RUNS, folder_of_runs
 from headwater.train.checkpoint.layout import step_of
 
 if TYPE_CHECKING:
-    from headwater.page.serve.engine import Engine
+    from headwater.page.serve.engine import GenerationEngine
 
 MIN_TOKEN_CHARACTERS = 16  # of one that others than this machine's users may try to guess
 
@@ -113,16 +113,16 @@ def _token(given: str | None, is_loopback: bool) -> str | None:
     return given
 
 
-def engine_of(run: str, stack: ExitStack) -> tuple[Engine, Path]:
+def engine_of(run: str, stack: ExitStack) -> tuple[GenerationEngine, Path]:
     """Return what answers with the named model until the end of `stack`, and the folder or file of that model."""
     from headwater.machine.host.waiting import sleep_under_load
-    from headwater.page.serve.engine import Engine
+    from headwater.page.serve.engine import GenerationEngine
     from headwater.runs.library.model import Model
 
     stack.enter_context(sleep_under_load())
     model = Model.load(run)
     name = f"{model.name}/{Path(run).name}" if step_of(Path(run)) is not None else model.name
-    engine = Engine(model.transformer, model.tokenizer, name, model.is_tuned)
+    engine = GenerationEngine(model.transformer, model.tokenizer, name, model.is_tuned)
     return stack.enter_context(closing(engine)), model.folder
 
 

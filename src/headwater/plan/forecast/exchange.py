@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from headwater.machine.ranks.mesh import AXES, STATE_AXES, WEIGHT_AXES, Layout, Mesh
 from headwater.plan.forecast.device import Accelerator
 from headwater.plan.forecast.rank_memory import Division, division_of
-from headwater.plan.forecast.work import Work
+from headwater.plan.forecast.work import StepWork
 
 WIRE_UTILISATION = 0.8
 "Of the data sheet's bandwidth; as it was fitted on published layouts."
 
 
 @dataclass(frozen=True)
-class Exchange:
+class AxisExchange:
     """Exchanges of one kind along one axis: the bytes of all their whole tensors.
 
     `axis` is that of the mesh, several with " × " between them, or "all ranks". Whole are an all-gather's result and a
@@ -28,7 +28,7 @@ class Exchange:
     num_bytes: int
 
 
-def exchanges(work: Work) -> list[Exchange]:
+def exchanges(work: StepWork) -> list[AxisExchange]:
     """Return a step's exchanges of the first rank, but for the few numbers that all ranks add up.
 
     Copies of the weights add their gradients once a step and give one another the updated weights. Weights that are
@@ -54,10 +54,10 @@ def exchanges(work: Work) -> list[Exchange]:
         for kind in ("all-reduce", "broadcast"):
             found[kind, "replicate"] += 4 * of_rank.total // shards
     _add_layers_(found, work, of_rank)
-    return [Exchange(*key, num_bytes) for key, num_bytes in found.items()]
+    return [AxisExchange(*key, num_bytes) for key, num_bytes in found.items()]
 
 
-def _add_layers_(found: Counter[tuple[str, str]], work: Work, of_rank: Division) -> None:
+def _add_layers_(found: Counter[tuple[str, str]], work: StepWork, of_rank: Division) -> None:
     """Add what layers exchange that ranks compute together.
 
     Along `tensor` each of attention and MLP gathers its input and scatters its sum, forward, and the other way round
@@ -91,7 +91,7 @@ def _named(mesh: Mesh, axes: Iterable[str]) -> str:
     return "all ranks" if len(several) > 1 and mesh.size(*several) == mesh.world_size else " × ".join(several)
 
 
-def exchange_seconds(device: Accelerator, exchange: Exchange, layout: Layout) -> float:
+def exchange_seconds(device: Accelerator, exchange: AxisExchange, layout: Layout) -> float:
     """Return what a ring takes for one step's exchanges: (n - 1) / n of the bytes pass each device, of sums twice.
 
     Over several machines a ring passes through the network cards of all its ranks in a machine together.

@@ -23,14 +23,14 @@ import numpy as np
 from headwater.model.count import block_shapes, flops_per_token
 from headwater.model.optim.settings import orthogonalisation_flops, rows_of_block
 from headwater.model.settings import ModelSettings
-from headwater.plan.forecast.rank_memory import Kernels, fullest_peak
-from headwater.plan.forecast.work import PeakBytes, Work, checkpoint_bytes
+from headwater.plan.forecast.rank_memory import BlockKernels, fullest_peak
+from headwater.plan.forecast.work import PeakBytes, StepWork, checkpoint_bytes
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20
 """Of a run's process, libraries and what it loads as it goes; of the almanac's probes, their items. By runs of 4
 million parameters (docs/log.md, 2026-11-30). Those of a run's own text took 25 to 29 MB more, which the first has."""
-FUSED = Kernels(are_fused=True, loss_tokens=256)
+FUSED = BlockKernels(are_fused=True, loss_tokens=256)
 KEPT_SLACK, EXCHANGED_SLACK = 0.1, 0.5
 "Of activations and of what is exchanged: allocated again while the last is still held (docs/log.md)."
 INDEX_FRACTION = 0.16
@@ -106,7 +106,7 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
     return math.exp(float(np.interp(math.log(d_model), widths, rates)))
 
 
-def memory(work: Work, text_bytes: float, *, probes_almanac: bool = False) -> PeakBytes:
+def memory(work: StepWork, text_bytes: float, *, probes_almanac: bool = False) -> PeakBytes:
     """Return the peak of a rank on a processor, whose part of the token store has so many bytes.
 
     It is the account of a GPU's rank, and the copy of its part of a save, which is still being written in the first

@@ -19,7 +19,7 @@ from headwater.machine.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.optim.settings import owners_by_cost, stack_size, update_cost
 from headwater.model.settings import ModelSettings
-from headwater.plan.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work
+from headwater.plan.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, StepWork
 
 CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
@@ -33,7 +33,7 @@ FEW_LOGIT_BYTES, FEW_ALONG_TENSOR = 10, 6
 
 
 @dataclass(frozen=True)
-class Kernels:
+class BlockKernels:
     """How a block is computed. A chunk of the loss has `loss_tokens` (`model.loss`).
 
     With train.recompute selective the compiler may keep a part of a layer's bytes (`model.compiled`); None: products.
@@ -44,10 +44,10 @@ class Kernels:
     selective_budget: float | None = None
 
 
-EAGER, COMPILED = Kernels(are_fused=False), Kernels(are_fused=True, selective_budget=0.5)
+EAGER, COMPILED = BlockKernels(are_fused=False), BlockKernels(are_fused=True, selective_budget=0.5)
 
 
-class Part(NamedTuple):
+class MemoryPart(NamedTuple):
     """Matrices of one shape that are updated together: their numbers, whole and on a rank along `tensor`."""
 
     whole: int
@@ -104,12 +104,12 @@ class Division:
         sizes = [(len(shape), ceil(shape[0] / self._shards) * self._shards * prod(shape[1:])) for shape in found]
         return sum(size for _, size in sizes), sum(size for num_axes, size in sizes if num_axes == 1)
 
-    def _parts(self, outside: dict[str, Shape], *, is_muon: bool) -> list[Part]:
+    def _parts(self, outside: dict[str, Shape], *, is_muon: bool) -> list[MemoryPart]:
         """Return all matrices: those of Muon of one shape as many as are made orthogonal together, else single ones."""
         matrices, alone = self._matrices(block_shapes(self._model)), self._matrices(outside)
         if not is_muon:
             return [_part(*each, 1, False) for each in matrices * self.layers + alone]
-        found = list[Part]()
+        found = list[MemoryPart]()
         for shape, along_tensor in dict.fromkeys(matrices):
             left, size = matrices.count((shape, along_tensor)) * self.layers, stack_size(*shape)
             found += [_part(shape, along_tensor, min(size, left - first), True) for first in range(0, left, size)]
@@ -121,12 +121,12 @@ class Division:
         return [(shape, shape_along_tensor(name, shape, self._mesh)) for name, shape in matrices]
 
 
-def _part(shape: Shape, along_tensor: Shape, count: int, is_muon: bool) -> Part:
+def _part(shape: Shape, along_tensor: Shape, count: int, is_muon: bool) -> MemoryPart:
     cost = count * update_cost(shape, prod(shape), is_muon=is_muon)
-    return Part(count * prod(shape), count * prod(along_tensor), cost, is_muon)
+    return MemoryPart(count * prod(shape), count * prod(along_tensor), cost, is_muon)
 
 
-def _of_first(parts: list[Part], num_ranks: int) -> list[Part]:
+def _of_first(parts: list[MemoryPart], num_ranks: int) -> list[MemoryPart]:
     """Return what the first of so many ranks updates."""
     owners = owners_by_cost([part.cost for part in parts], num_ranks)
     return [part for part, owner in zip(parts, owners, strict=True) if owner == 0]
@@ -138,12 +138,12 @@ def division_of(model: ModelSettings, rule: str, mesh: Mesh, place: int = 0) -> 
     return Division(model, rule, mesh, place)
 
 
-def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
+def gpu_memory(work: StepWork, *, is_compiled: bool) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
     return fullest_peak(work, COMPILED if is_compiled else EAGER)
 
 
-def fullest_peak(work: Work, kernels: Kernels) -> PeakBytes:
+def fullest_peak(work: StepWork, kernels: BlockKernels) -> PeakBytes:
     """Return the most that a rank holds, of a pipeline the fullest one."""
     make, places = Moments if work.mesh.pipeline == 1 else StageMoments, work.mesh.differing_places
     of_ranks = [division_of(work.model, work.optim.name, work.mesh, place) for place in places]
@@ -154,7 +154,7 @@ def fullest_peak(work: Work, kernels: Kernels) -> PeakBytes:
 class Moments:
     """The moments of a step at which a rank may hold most."""
 
-    def __init__(self, work: Work, of_rank: Division, kernels: Kernels) -> None:
+    def __init__(self, work: StepWork, of_rank: Division, kernels: BlockKernels) -> None:
         self.work, self.model, self.of_rank, self.kernels = work, work.model, of_rank, kernels
         mesh = work.mesh
         self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
@@ -309,7 +309,7 @@ class StageMoments(Moments):
         return (ahead / stages - 1) * self._kept(self.layers) + (received + sent) * self.part
 
 
-def kept_by_norm(work: Work, is_compiled: bool) -> float:
+def kept_by_norm(work: StepWork, is_compiled: bool) -> float:
     """Return what a norm keeps of a token: its input in fp32, that over its scale, and its result, gathered."""
     of_input = work.value_bytes
     if not is_compiled:
@@ -317,7 +317,7 @@ def kept_by_norm(work: Work, is_compiled: bool) -> float:
     return (of_input / work.mesh.tensor + work.value_bytes) * work.model.d_model
 
 
-def kept_by_block(work: Work, is_compiled: bool) -> float:
+def kept_by_block(work: StepWork, is_compiled: bool) -> float:
     """Return what a block's forward pass keeps of a token that this rank's layers compute with."""
     model, value_bytes, mesh = work.model, work.value_bytes, work.mesh
     query, num_keys = model.num_heads * model.head_dim // mesh.tensor, model.num_kv_heads // mesh.tensor
@@ -339,7 +339,7 @@ def kept_by_block(work: Work, is_compiled: bool) -> float:
     return 2 * kept_by_norm(work, False) + attention + head_norms + middle * value_bytes * d_ff
 
 
-def products(work: Work) -> int:
+def products(work: StepWork) -> int:
     """Return what a block keeps of a token whose products alone are kept: their outputs."""
     model, outputs = work.model, 1 if work.model.family == "gpt2" else 2
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim

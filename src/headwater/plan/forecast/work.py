@@ -16,7 +16,7 @@ EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exa
 
 
 @dataclass(frozen=True)
-class Work:
+class StepWork:
     """A model, its optimizer, and so many microbatches of so many rows on each rank of a mesh.
 
     `recompute` are blocks, or "selective"; `dtype` is that of a run (machine.dtype); `exact`: gradients are summed as

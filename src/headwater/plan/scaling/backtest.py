@@ -23,7 +23,7 @@ _SAME_COMPUTE = 0.01  # decades
 
 
 @dataclass(frozen=True)
-class Origin:
+class TableCut:
     """One cut of a table: the runs that are fitted, and those beyond that are forecast."""
 
     fitted: Runs
@@ -44,7 +44,7 @@ def span(runs: Runs) -> float:
     return float(np.log10(runs.flops.max() / runs.flops.min()))
 
 
-def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
+def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[TableCut]:
     """Yield every cut that leaves enough runs of enough sizes to fit, and a run of a plausible shape beyond.
 
     A target further beyond than the fitted runs themselves reach is not asked for: the forecaster calls that too far.
@@ -62,17 +62,17 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
         largest = np.log10(fitted.flops.max())
         beyond = (log_flops > largest + _SAME_COMPUTE) & (log_flops <= largest + min(MAX_DECADES, span(fitted)))
         if (beyond & plausible).any():
-            yield Origin(fitted, runs.where(beyond & plausible))
+            yield TableCut(fitted, runs.where(beyond & plausible))
 
 
-def past_cuts(runs: Runs) -> list[Origin]:
+def past_cuts(runs: Runs) -> list[TableCut]:
     """Return the cuts that a table is held against itself by: a small ladder's larger rows, one by one."""
     found = list(origins(runs, MIN_FITTED_INSIDE))
     if found or len(runs) > MIN_FITTED_INSIDE + 2:
         return found
     order = np.argsort(runs.flops, kind="stable")
     return [
-        Origin(runs.where(order[:count]), runs.where(order[count : count + 1]))
+        TableCut(runs.where(order[:count]), runs.where(order[count : count + 1]))
         for count in range(LEAST_FITTED, len(runs))
     ]
 

@@ -32,7 +32,7 @@ Split = Annotated[Literal["train", "validation"], one_of("train", "validation")]
 
 
 @dataclass(frozen=True)
-class Count:
+class DocumentCount:
     """What became of some of a source's text: `kept`, or the reason for which it was dropped. Bytes are as read."""
 
     source: str
@@ -64,12 +64,12 @@ class Corpus:
         for name in self.sources if source is None else [source]:
             yield from read_documents(self.folder, split, name)
 
-    def counts(self) -> list[Count]:
+    def counts(self) -> list[DocumentCount]:
         """Return for each source what was kept and what was dropped for each reason; together it is what was read."""
         found = []
         for source, sheet in balance_of(self.folder)["sources"].items():
             for decision, amount in {KEPT: sheet["kept"], **sheet["dropped"]}.items():
-                found.append(Count(source, decision, amount["documents"], amount["bytes"]))
+                found.append(DocumentCount(source, decision, amount["documents"], amount["bytes"]))
         return found
 
     @checked

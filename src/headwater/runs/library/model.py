@@ -13,7 +13,7 @@ from pydantic import PlainValidator
 from headwater.core.conversations import ASSISTANT, ROLES, SYSTEM, USER, Message
 from headwater.core.errors import ConfigError, EvaluationError
 from headwater.evaluate import generate as generation
-from headwater.evaluate.generate import NextToken, Piece, Sampling, TextSurprise
+from headwater.evaluate.generate import GeneratedText, NextToken, Sampling, TextSurprise
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.facts import facts_of, is_foreign
 from headwater.export.base.tokenizer import has_chat_form, tokenizer_of
@@ -149,7 +149,7 @@ class Model:
     @checked
     def stream(
         self, text: Text, max_tokens: Count = 100, temperature: Number = 0.8, top_p: Number = 0.95, seed: Seed = 0
-    ) -> Iterator[Piece]:
+    ) -> Iterator[GeneratedText]:
         """Yield the same as it is written, a piece a token; the last piece says what ended it."""
         return generation.stream(self.scorer, self.tokenizer, text, max_tokens, temperature, top_p, seed)
 
@@ -185,7 +185,7 @@ class Model:
         temperature: Number = 0.0,
         top_p: Number = 0.95,
         seed: Seed = 0,
-    ) -> Iterator[Piece]:
+    ) -> Iterator[GeneratedText]:
         """Yield the same as it is written, a piece a token."""
         if isinstance(messages, str):
             messages = [Message(USER, messages)]
@@ -232,7 +232,7 @@ def export(run: AnyRun, /, to: Format = "hf", type: GgufType | None = None, say:
     return export_stage(config, say)
 
 
-def joined(pieces: Iterable[Piece]) -> Generated:
+def joined(pieces: Iterable[GeneratedText]) -> Generated:
     """Return what a stream has yielded at its end."""
     whole = list(pieces)
     return Generated("".join(piece.text for piece in whole), whole[-1].num_tokens, str(whole[-1].end))

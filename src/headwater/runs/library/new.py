@@ -38,7 +38,7 @@ MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 
 @dataclass(frozen=True)
-class Sizes:
+class RunSizes:
     """What fits an amount of text, and of time where `num_steps` is set for it; `why` are sentences."""
 
     vocab_size: int
@@ -56,7 +56,7 @@ class Draft:
 
     name: str
     tables: Table
-    sizes: Sizes
+    sizes: RunSizes
     found: TextFound
     num_tokens: float
     why: Sequence[str] = ()
@@ -151,15 +151,15 @@ def choose_vocabulary(sample: list[str], num_bytes: float) -> tuple[int, float]:
     return wanted, bytes_per_token
 
 
-def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
+def choose_sizes(num_tokens: float, vocab_size: int) -> RunSizes:
     """Return sizes of a model and of its steps for a text of so many tokens."""
     num_layers = 4 if num_tokens > 3e5 else 3 if num_tokens > 5e4 else 2
     seq_len = 256 if num_tokens > 1e5 else 128
     rows = 32 if num_tokens > 1e6 else 16 if num_tokens > 5e4 else 8
-    return Sizes(vocab_size, num_layers, 64 * min(num_layers, 3), seq_len, rows * seq_len)
+    return RunSizes(vocab_size, num_layers, 64 * min(num_layers, 3), seq_len, rows * seq_len)
 
 
-def _with_time(draft: Draft, minutes: float, say: Say) -> Sizes:
+def _with_time(draft: Draft, minutes: float, say: Say) -> RunSizes:
     """Return the sizes with as many steps as the time allows, by an estimate for this machine."""
     try:
         hardware, here = None, None
@@ -175,7 +175,7 @@ def _with_time(draft: Draft, minutes: float, say: Say) -> Sizes:
         return with_steps(draft.sizes, draft.num_tokens, minutes, None)
 
 
-def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> Sizes:
+def with_steps(sizes: RunSizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> RunSizes:
     """Return the sizes with as many steps as the time allows, and no more epochs than still teach something.
 
     `here` has the seconds of a step and of all else; None where they aren't known.
@@ -250,7 +250,7 @@ def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     corpus |= {"sources": _source(name, texts, num_tokens)}
     tables = {"init": {"from": base_path}} | tables | {"corpus": corpus, "train": train}
     batch_tokens = base.trained.get("train", {}).get("batch_tokens", ROWS * min(seq_len, MAX_SEQ_LEN))
-    sizes = Sizes(base.vocab_size, model.num_layers, model.d_model, seq_len, batch_tokens)
+    sizes = RunSizes(base.vocab_size, model.num_layers, model.d_model, seq_len, batch_tokens)
     return Draft(name, tables, sizes, found, num_tokens, why)
 
 

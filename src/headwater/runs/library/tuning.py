@@ -75,7 +75,7 @@ class FoundConversations:
         return "; ".join([f"{plural(self.num_kept, 'conversation')}, {tokens}", *self.reasons])
 
 
-class Sizes(NamedTuple):
+class TuningSizes(NamedTuple):
     """Tokens of a row, steps, and how often the conversations are read in them."""
 
     seq_len: int
@@ -83,14 +83,14 @@ class Sizes(NamedTuple):
     epochs: float
 
 
-def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes:
+def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> TuningSizes:
     """Return sizes for a base that reads `seq_len` tokens; `share` of the loss is text of before."""
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
         seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
     of_rows = (1 - share) / (1 - share + share * found.learned)
     tokens_of_step = ROWS_OF_BATCH * seq_len * of_rows
     num_steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / tokens_of_step))
-    return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
+    return TuningSizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
 
 
 def write_tuning_file(
@@ -123,7 +123,7 @@ def write_tuning_file(
     why, tables = _run_file(
         name, facts, paths, found, sizes, {"run": str(replayed), "share": share} if replayed else {}
     )
-    text = run_file(why, reduce(Given.with_override, overrides, Given(tables)).table)
+    text = run_file(why, dict(reduce(Given.with_override, overrides, Given(tables)).table))
     if path.exists() and not _says(path, text):
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"

@@ -29,7 +29,7 @@ MAX_ROWS = 1 << 42  # row number × weight sum stays below 2^63
 
 
 @dataclass(frozen=True)
-class Stage:
+class MixtureStage:
     """From row `first_row` on: integer weights by source, heaviest first, and the rows each has given before."""
 
     first_row: int
@@ -56,7 +56,7 @@ class MixturePlan:
     """
 
     rows: dict[str, int]
-    stages: tuple[Stage, ...]
+    stages: tuple[MixtureStage, ...]
     of_rows: dict[str, int] | None = None
 
     @property
@@ -101,7 +101,7 @@ class MixturePlan:
         kept = tuple(stage for stage in self.stages if stage.first_row < first_row)
         before = replace(self, stages=kept) if kept else None
         drawn = before.counts(first_row) if before else dict.fromkeys(self.sources, 0)
-        return replace(self, stages=(*kept, Stage(first_row, _integer_weights(weights), drawn)))
+        return replace(self, stages=(*kept, MixtureStage(first_row, _integer_weights(weights), drawn)))
 
     def as_json(self) -> dict[str, Any]:
         stages = [
@@ -117,7 +117,7 @@ class MixturePlan:
         return digest_json(self.as_json())
 
 
-def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def _locate(stage: MixtureStage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     names, sums = list(stage.weights), np.cumsum(list(stage.weights.values())).tolist()
     source = np.full(x.shape, number_of[names[0]])
     draw = x.copy()
@@ -191,7 +191,7 @@ def _cap(rows: int, epochs: float | None) -> int:
     return MAX_ROWS if epochs is None else max(int(rows * epochs), 1)
 
 
-def _end_of_stage(stage: Stage, caps: dict[str, int]) -> int:
+def _end_of_stage(stage: MixtureStage, caps: dict[str, int]) -> int:
     """Return the first row after which some source of the stage has given all it may."""
     end = MAX_ROWS
     for name in stage.weights:

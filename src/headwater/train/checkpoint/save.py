@@ -50,7 +50,7 @@ from headwater.train.checkpoint.layout import (
     tensor_file,
 )
 from headwater.train.checkpoint.load import put_aside
-from headwater.train.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
+from headwater.train.checkpoint.shards import TensorChunk, merged_tables, pieces_to_write, state_digest, table_of
 from headwater.train.checkpoint.tensor_file import SummedFile, write_tensors
 from headwater.train.checkpoint.verify import is_whole, require_whole
 
@@ -186,7 +186,7 @@ class Saver:
             self._given_up.set()
 
     def _write(
-        self, work: _Work, pieces: list[Piece], state: dict[str, Any], pinned: Callable[[], Collection[int]]
+        self, work: _Work, pieces: list[TensorChunk], state: dict[str, Any], pinned: Callable[[], Collection[int]]
     ) -> Saved | None:
         """Write this rank's pieces; on the first rank, gather what the others wrote and commit."""
         started_at = time.perf_counter()
@@ -250,7 +250,7 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _write_pieces(folder: Path, pieces: list[Piece], ranks: Ranks) -> dict[str, Any]:
+def _write_pieces(folder: Path, pieces: list[TensorChunk], ranks: Ranks) -> dict[str, Any]:
     """Write one rank's pieces, a file a kind, and return what the manifest must say of them."""
     files: dict[str, Any] = {}
     placed = []
@@ -270,7 +270,7 @@ def _note_name(rank: int) -> str:
     return f"note-{rank:05d}.json"
 
 
-def _leave_note(work: _Work, pieces: list[Piece], ranks: Ranks) -> None:
+def _leave_note(work: _Work, pieces: list[TensorChunk], ranks: Ranks) -> None:
     path = work.folder / _note_name(ranks.rank)
     try:
         with storage_errors(work.target, work.need_bytes):

@@ -28,7 +28,7 @@ Table = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorChunk:
     """A box of a tensor, as one rank writes it; a whole tensor is one piece at offset 0."""
 
     name: str
@@ -55,7 +55,7 @@ def key_of(name: str, offsets: Iterable[int], *, is_whole: bool) -> str:
     return key if is_whole else f"{key}@{','.join(map(str, offsets))}"
 
 
-def pieces_to_write(model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ranks: Ranks) -> list[Piece]:
+def pieces_to_write(model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ranks: Ranks) -> list[TensorChunk]:
     """Return what this rank writes: its share of the weights, which all copies hold, and its own optimizer state.
 
     Of the ranks that hold the same box of a weight, the one writes it that has the fewest bytes to write so far.
@@ -74,9 +74,9 @@ def pieces_to_write(model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ra
     return [piece for piece in pieces if piece.tensor.numel() or piece.is_whole]
 
 
-def _piece(name: str, tensor: Tensor, ranks: Ranks) -> Piece:
+def _piece(name: str, tensor: Tensor, ranks: Ranks) -> TensorChunk:
     own, offsets, shape = _own_box(name, tensor, ranks)
-    return Piece(name, offsets, shape, own.detach())
+    return TensorChunk(name, offsets, shape, own.detach())
 
 
 def _own_box(name: str, tensor: Tensor, ranks: Ranks) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
@@ -87,7 +87,7 @@ def _own_box(name: str, tensor: Tensor, ranks: Ranks) -> tuple[Tensor, tuple[int
     return own, box.offsets, shape
 
 
-def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
+def table_of(pieces: Iterable[tuple[TensorChunk, str]]) -> Table:
     """Return the table of one rank's pieces and the files that they lie in."""
     return merged_tables(
         {

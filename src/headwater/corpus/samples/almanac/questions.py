@@ -43,7 +43,7 @@ _OF_CITIES = ("berg", "burg", "dale", "ford", "grad", "haven", "mouth", "polis",
 
 
 @dataclass(frozen=True)
-class Split:
+class QuestionSplit:
     """Countries by what a model is to know of them: real or made up, named in conversations for tuning or never."""
 
     known_tuned: tuple[Country, ...]
@@ -52,7 +52,7 @@ class Split:
     unknown_held_out: tuple[Country, ...]
 
 
-def split_countries(seed: int = 0) -> Split:
+def split_countries(seed: int = 0) -> QuestionSplit:
     """Return the almanac's countries and as many made-up ones, each half named in tuning and half held out, at random.
 
     Raises DataError when the World Factbook is not installed.
@@ -61,15 +61,15 @@ def split_countries(seed: int = 0) -> Split:
     for kind, all_of_them in (("known", countries()), ("unknown", made_up_countries(seed))):
         shuffled = random.Random(f"{kind} {seed}").sample(all_of_them, len(all_of_them))
         halves += [tuple(shuffled[: len(shuffled) // 2]), tuple(shuffled[len(shuffled) // 2 :])]
-    return Split(*halves)
+    return QuestionSplit(*halves)
 
 
-def for_examples(split: Split) -> Split:
+def for_examples(split: QuestionSplit) -> QuestionSplit:
     """Return a split of which tuning by examples names half of the countries; rewards ask for the others."""
     return replace(split, known_tuned=split.known_tuned[: len(split.known_tuned) // 2])
 
 
-def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def rewarded(split: QuestionSplit) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return questions with their answers: those to reinforce, and others of countries that are held out."""
     reinforced = [
         (country, phrasing)
@@ -108,7 +108,7 @@ def filled(phrasing: str, country: Country) -> str:
 
 
 def capital_conversations(
-    split: Split, seed: int = 0, phrasings: tuple[str, ...] = TRAINING_PHRASINGS
+    split: QuestionSplit, seed: int = 0, phrasings: tuple[str, ...] = TRAINING_PHRASINGS
 ) -> list[list[Message]]:
     """Return a conversation for each known country that tuning names and each phrasing."""
     conversations = [

@@ -31,7 +31,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOF
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class FetchedMember:
     """A regular file of an archive; its blocks are read, at most once, before the next member is asked for."""
 
     name: str
@@ -46,7 +46,7 @@ class Member:
                 yield block
 
 
-def read_archive(path: Path) -> Iterator[Member]:
+def read_archive(path: Path) -> Iterator[FetchedMember]:
     """Yield the files of an archive; of a .deb those of the package's licence files (control) first.
 
     Raises DataError for one that is damaged, of no known kind, or holds more than anything of its size can.
@@ -73,14 +73,14 @@ def _damage_reported(archive: str) -> Iterator[None]:
         ) from None
 
 
-def read_installed(distribution: importlib.metadata.Distribution) -> Iterator[Member]:
+def read_installed(distribution: importlib.metadata.Distribution) -> Iterator[FetchedMember]:
     """Yield the files of an installed Python package that lie where its own list says, below the packages' folder."""
     for file in distribution.files or []:
         name, path = safe_name(str(file)), Path(str(file.locate()))
         if name is not None and path.is_file() and not name.endswith(".pyc"):
             with open(path, "rb") as content:
                 changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
-                yield Member(name, changed, distribution.name, content)
+                yield FetchedMember(name, changed, distribution.name, content)
 
 
 def safe_name(name: str) -> str | None:
@@ -95,7 +95,7 @@ def safe_name(name: str) -> str | None:
         return None
 
 
-def _members(file: IO[bytes], name: str) -> Iterator[tuple[Member, int]]:
+def _members(file: IO[bytes], name: str) -> Iterator[tuple[FetchedMember, int]]:
     if name.endswith(".deb"):
         for part in ("control", "data"):
             yield from _tar_members(_deb_part(file, part), name)
@@ -105,24 +105,24 @@ def _members(file: IO[bytes], name: str) -> Iterator[tuple[Member, int]]:
         yield from _tar_members(file, name)
 
 
-def _tar_members(stream: Any, archive_name: str) -> Iterator[tuple[Member, int]]:
+def _tar_members(stream: Any, archive_name: str) -> Iterator[tuple[FetchedMember, int]]:
     with tarfile.open(fileobj=stream, mode="r|*") as archive:
         for entry in archive:
             name = safe_name(entry.name)
             content = archive.extractfile(entry) if name is not None and entry.isreg() else None
             if name is not None and content is not None:
                 changed = datetime.fromtimestamp(min(max(entry.mtime, 0), _LAST_SECOND), UTC).date()
-                yield Member(name, changed, archive_name, content), entry.size
+                yield FetchedMember(name, changed, archive_name, content), entry.size
 
 
-def _zip_members(file: IO[bytes], archive_name: str) -> Iterator[tuple[Member, int]]:
+def _zip_members(file: IO[bytes], archive_name: str) -> Iterator[tuple[FetchedMember, int]]:
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             name = safe_name(entry.filename)
             kind = entry.external_attr >> 28  # of a Unix file: 0 where it isn't said, 8 for a regular one
             if name is not None and not entry.is_dir() and kind in (0, 8):
                 with archive.open(entry) as content:
-                    yield Member(name, _date_of(entry), archive_name, content), entry.file_size
+                    yield FetchedMember(name, _date_of(entry), archive_name, content), entry.file_size
 
 
 def _date_of(entry: zipfile.ZipInfo) -> date:

@@ -18,7 +18,7 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, write_json, write_text
-from headwater.corpus.samples.fetch.archives import Member
+from headwater.corpus.samples.fetch.archives import FetchedMember
 from headwater.corpus.samples.fetch.known import Contents, contents_of
 from headwater.corpus.sources.settings import PackageName
 from headwater.corpus.sources.spdx import UNKNOWN
@@ -38,7 +38,7 @@ def package_key(package: PackageName) -> str:
 
 
 def unpack(
-    package: PackageName, members: Iterable[Member], folder: Path, facts: dict[str, Any], licence_of: LicenceOf
+    package: PackageName, members: Iterable[FetchedMember], folder: Path, facts: dict[str, Any], licence_of: LicenceOf
 ) -> dict[str, Any]:
     """Write a package's text to `folder`, its manifest last, and return the manifest; `facts` go into it, too.
 
@@ -81,7 +81,7 @@ class _Unpacked:
     licence_from: str = NOTHING_SAYS_IT
     copyright: str | None = None
 
-    def note_(self, member: Member) -> None:
+    def note_(self, member: FetchedMember) -> None:
         """Note what a file says of the package, by its beginning: licences are long, and none is longer."""
         name, text = member.name, b"".join(islice(member.blocks(), _MAX_METADATA_BLOCKS)).decode("utf-8", "replace")
         if name.endswith("/copyright"):
@@ -95,7 +95,7 @@ class _Unpacked:
         """Return whether a file is there in place of this one or of a folder on its way, or a folder in its place."""
         return name in self.folders or not {name, *_folders_of(name)}.isdisjoint(self.digests)
 
-    def write_(self, member: Member, folder: Path) -> None:
+    def write_(self, member: FetchedMember, folder: Path) -> None:
         with DigestedFile(folder / member.name) as file:
             for block in member.blocks():
                 file.write(block)

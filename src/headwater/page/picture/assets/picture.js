@@ -121,7 +121,7 @@ const headwater = (() => {
     }
   }
 
-  // all charts again: in the colours of the moment, and of the width of paper where the page is printed
+  // all charts again: in the colours of the moment, and of the width of paper if the page is printed
   const redraw = () => document.querySelectorAll("figure.chart").forEach(({ figure }) => { if (figure?.isDrawn) figure.drawNow(); });
   const begin = (load) => {
     loadPlotly = load;

@@ -60,7 +60,7 @@ const showList = (runs) => {
   askAgain(comparison, [...state.checked].map((name) => `${name} ${versions.get(name)}`).join());
 };
 
-// ask for charts again where their records are others by now
+// ask for charts again if their records are others by now
 const askAgain = async (shown, version) => {
   if (shown.version === version || performance.now() < (shown.restsUntil ?? 0)) return;
   shown.version = version;
@@ -74,7 +74,7 @@ const askAgain = async (shown, version) => {
 const showStatus = (run) => {
   showNewest(run);
   const parts = state.heads.slice(2).flatMap((head, index) => run.cells[index + 2] ? [`${head} ${run.cells[index + 2]}`] : []);
-  one("#run > .lead").textContent = [run.state, ...parts].join(" · ");
+  one("#run > .lead").textContent = [run.state, ...parts, ...(run.damage ? [run.damage] : [])].join(" · ");
 };
 
 // ---- one run

@@ -206,9 +206,9 @@ const marked = (excerpt, wanted) => {
 };
 
 const hit = ({ split, source, id, count, excerpt }, wanted) => {
-  const where = split === "train" ? "training text" : "held-out text";
+  const text = split === "train" ? "training text" : "held-out text";
   const times = count === 1 ? "once" : `${count} times`;
-  return element("li", {}, element("p", { class: "under token" }, `${where} · ${source} · ${id} · ${times}`),
+  return element("li", {}, element("p", { class: "under token" }, `${text} · ${source} · ${id} · ${times}`),
     element("p", { class: "excerpt" }, ...marked(excerpt, wanted)));
 };
 
