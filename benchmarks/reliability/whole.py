@@ -22,6 +22,7 @@ JSON_FILES = ("epoch", "config.json", "stages.json", "evaluation.json", "forecas
 # fields that say how long something took, and when: never the same twice
 TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds", "bytes"}
 TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead"}
+_CORPUS_WORK = ".corpus-work/"
 MEASURED = ("step", "validation", "probes", "samples")
 
 
@@ -90,14 +91,15 @@ def _torn_lines(path: Path) -> Iterator[str]:
 
 
 def temporary_names(run_dir: Path) -> list[str]:
-    """Return what lies about under temporary names."""
-    return sorted(str(path.relative_to(run_dir)) for path in run_dir.rglob(".tmp-*"))
+    """Return what lies about under temporary names, but for a corpus's work, which the next build cleans."""
+    names = sorted(str(path.relative_to(run_dir)) for path in run_dir.rglob(".tmp-*"))
+    return [name for name in names if _CORPUS_WORK not in name]
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Return the digest of every file in a folder, but for those that lie about under temporary names."""
+    """Return the digest of every file in a folder, but for temporary names and a corpus's work, which isn't flushed."""
     found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: digest_file(path) for name, path in found.items() if ".tmp-" not in name}
+    return {name: digest_file(path) for name, path in found.items() if ".tmp-" not in name and _CORPUS_WORK not in name}
 
 
 def losses(run_dir: Path) -> list[str]:

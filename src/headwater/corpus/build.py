@@ -33,7 +33,7 @@ from headwater.corpus.balance import (
     stage_of,
     sum_of,
 )
-from headwater.corpus.contents import FILES, Content, Contents
+from headwater.corpus.contents import FILES, Content, FileContents
 from headwater.corpus.decide.columns import open_columns
 from headwater.corpus.decide.decisions import Decisions
 from headwater.corpus.decide.limits import rules_name
@@ -95,7 +95,7 @@ def build_corpus(
     for stage in (TEXTS, WRITE):
         _merged(balance, work, stage, "balance")
     balance.check()
-    contents = Contents(
+    contents = FileContents(
         Content(*each) for part in work.plan.parts for each in work.facts_of(TEXTS, part.number)["contents"]
     )
     inputs = corpus_inputs(settings, contents)

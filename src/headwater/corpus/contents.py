@@ -27,14 +27,14 @@ class Content(NamedTuple):
     content: str
 
 
-class Contents:
+class FileContents:
     """The contents of files by source and name."""
 
     def __init__(self, found: Iterable[Content] = ()) -> None:
         self._known = {(each.source, each.origin): each for each in found}
 
     @classmethod
-    def of_corpus(cls, corpus_dir: Path) -> Contents:
+    def of_corpus(cls, corpus_dir: Path) -> FileContents:
         """Return those that a corpus keeps; none where it isn't there, or damaged: its files are then read again."""
         try:
             table = pq.read_table(corpus_dir / FILES, page_checksum_verification=True)

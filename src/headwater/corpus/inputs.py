@@ -13,7 +13,7 @@ import xxhash
 from headwater.core.code import digest_code
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
-from headwater.corpus.contents import Contents, content_of
+from headwater.corpus.contents import FileContents, content_of
 from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.walk import find_files
@@ -42,7 +42,7 @@ def deciding(settings: CorpusSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=excluded | dict.fromkeys(_BY_DIGEST, True))
 
 
-def corpus_inputs(settings: CorpusSettings, contents: Contents | None = None) -> dict[str, str]:
+def corpus_inputs(settings: CorpusSettings, contents: FileContents | None = None) -> dict[str, str]:
     """Return the digest of every source's raw inputs, the names and the content of its files, and of models used on it.
 
     No file is read of which `contents` has no digest: size and time stand for what is in it, until a build has read it.
@@ -50,7 +50,7 @@ def corpus_inputs(settings: CorpusSettings, contents: Contents | None = None) ->
     Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
     require_packages(settings)
-    contents = contents or Contents()
+    contents = contents or FileContents()
     digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:
@@ -82,7 +82,7 @@ def _is_newer(path: Path, moment: float) -> bool:
         return False
 
 
-def _source_digest(name: str, settings: CorpusSettings, contents: Contents) -> str:
+def _source_digest(name: str, settings: CorpusSettings, contents: FileContents) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
         # what is skipped by its name decides nothing: an editor may leave a hidden file at any time

@@ -24,7 +24,7 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner, table
-from headwater.corpus.contents import Contents
+from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import remove_failed_build
 from headwater.export.base.facts import copied_key
@@ -74,7 +74,7 @@ def prepare_data(
     tidy(here)
     if (base := base_of(config.base, here)) is not None:
         write_kept(here.base, base, require_owner)
-    made, inputs = [], corpus_inputs(config.corpus, Contents.of_corpus(here.corpus))
+    made, inputs = [], corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
     for folder, key in _data_stages(config, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
             remove_failed_build(folder)  # what an earlier try of other settings left
@@ -99,7 +99,7 @@ def data_due(config: RunConfig, here: RunFolder) -> list[Decision]:
 
     Raises CheckpointError and DataError as it does.
     """
-    found, inputs = list[Decision](), corpus_inputs(config.corpus, Contents.of_corpus(here.corpus))
+    found, inputs = list[Decision](), corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
     for folder, key in _data_stages(config, inputs, here):
         if found and found[-1].action == "do":
             why = f"{found[-1].stage} is made before it; skipped if that comes out as it was"

@@ -153,6 +153,7 @@ def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(tex
         driver.wait()
     assert driver.returncode == 0
     assert is_as_expected(out)
+    assert not list(work_folder(out).rglob(".tmp-*"))
     remove_leftovers(tmp_path)  # as a run does
     assert sorted(os.listdir(tmp_path)) == [".corpus-work", "corpus"]
 

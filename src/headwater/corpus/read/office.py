@@ -26,7 +26,7 @@ _ON_NOTES = {"body": "p"}
 _MAX_LEVELS = 9
 
 
-class Blocks:
+class TextBlocks:
     """Paragraphs with what they are, as blocks of text."""
 
     def __init__(self) -> None:
@@ -130,7 +130,9 @@ class _Styles:
 class _Paragraphs:
     """Hands the text of a part to blocks. `shapes` says what those of a slide hold; of a DOCX its styles do."""
 
-    def __init__(self, blocks: Blocks, styles: _Styles | None = None, shapes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, blocks: TextBlocks, styles: _Styles | None = None, shapes: Mapping[str, str] | None = None
+    ) -> None:
         self._blocks, self._styles, self._shapes = blocks, styles, shapes or {}
         self._silent = self._cells = 0
         self._is_text = False
@@ -210,7 +212,7 @@ def read_docx(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         for kind, _, name in package.related(main):
             parts.setdefault(kind, name)
         styles = _Styles(*(package.read(parts.get(kind, "")) for kind in ("styles", "numbering")))
-        blocks = Blocks()
+        blocks = TextBlocks()
         _Paragraphs(blocks, styles).parse(package.read(main, is_needed=True))
         for kind in ("footnotes", "endnotes"):
             if notes := package.read(parts.get(kind, "")):
@@ -233,7 +235,7 @@ def read_pptx(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
         parse_xml(package.read(main, is_needed=True), start, lambda name: None, lambda text: None)
         slides = {number: name for kind, number, name in package.related(main) if kind == "slide"}
-        blocks = Blocks()
+        blocks = TextBlocks()
         for slide in (slides[number] for number in dict.fromkeys(order) if number in slides):
             _Paragraphs(blocks, shapes=_ON_SLIDES).parse(package.read(slide, is_needed=True))
             for name in (name for kind, _, name in package.related(slide) if kind == "notesSlide"):
@@ -246,7 +248,7 @@ def _main_part(package: Package) -> str:
     return next((name for kind, _, name in package.related("") if kind == "officeDocument"), "")
 
 
-def _document(file: InputFile, package: Package, blocks: Blocks) -> Document:
+def _document(file: InputFile, package: Package, blocks: TextBlocks) -> Document:
     text = blocks.rendered()
     if not text:
         raise Unusable("no_text")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.office import Blocks
+from headwater.corpus.read.office import TextBlocks
 from headwater.corpus.read.office_zip import opened, properties
 from headwater.corpus.read.xml import parse_xml
 
@@ -42,7 +42,7 @@ class _Text:
     """Hands the text of a document's body to blocks, and keeps its notes for the end."""
 
     def __init__(self) -> None:
-        self._blocks = Blocks()
+        self._blocks = TextBlocks()
         self._numbered: set[tuple[str, str]] = set()  # names of styles of lists, and the levels that have numbers
         self._style = ""
         self._lists: list[str] = []  # the styles of those that are open
