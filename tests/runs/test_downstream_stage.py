@@ -61,7 +61,8 @@ def little_is_asked():
 def made(folder: Path, name: str) -> dict[str, object]:
     """Return what both runs of a folder hold, without the clock: names of files, weights, measurements, findings."""
     run, aligned = folder / "runs" / name, folder / "runs" / f"{name}-rl"
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    names = {str(path) for path in files if ".corpus-work" not in path.parts}  # named by where the text lies, and when
     of_runs = [(final_weights(each), measured(run)) for each in (run, aligned)]
     return {
         "names": names,
