@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from headwater.core.config import is_file
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json_or_none
 from headwater.core.records import table
@@ -15,7 +15,7 @@ from headwater.train.checkpoint.lock import is_owned
 
 def find_recipe(name: str) -> Path | None:
     path = RECIPES / f"{name}.toml"
-    return path if is_file(path) else None
+    return path if os.path.isfile(path) else None
 
 
 def without_config(folder: Path) -> str:
@@ -48,7 +48,7 @@ def require_whole_config(folder: Path) -> None:
 
 def _is_damaged(folder: Path) -> bool:
     config = folder / "config.json"
-    return is_file(config) and not table(read_json_or_none(config), "settings")
+    return os.path.isfile(config) and not table(read_json_or_none(config), "settings")
 
 
 def damage_of(folder: Path, num_steps: float | None) -> str | None:
@@ -69,5 +69,5 @@ def damage_of(folder: Path, num_steps: float | None) -> str | None:
 def remedy(folder: Path) -> str:
     """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
     name = folder.resolve().name
-    known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
+    known = f"{name}.toml" if os.path.isfile(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
     return f"`headwater run {known}`"
