@@ -177,7 +177,7 @@ def test_whoever_asks_a_model_loads_nothing_that_builds_a_corpus():
         [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}, timeout=120
     )
     assert set(done.stdout.split()) <= {"headwater.corpus", "headwater.corpus.sources"} | {
-        f"headwater.corpus.sources.{name}" for name in ("engines", "own_code", "rules", "settings", "spdx")
+        f"headwater.corpus.sources.{name}" for name in ("settings", "engine_settings", "own_code", "rules", "spdx")
     }, done.stderr
 
 

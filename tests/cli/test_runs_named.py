@@ -22,6 +22,7 @@ OF_A_FOLDER = {
     "surprise": "The --run {}",
     "corpus show": "{}",
     "corpus where": "{} --step 1",
+    "corpus tune": "{}",
     "corpus trace": "{} The",
     "corpus tokenizer show": "{}",
 }

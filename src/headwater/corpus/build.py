@@ -92,9 +92,7 @@ def build_corpus(
     for stage in (TEXTS, WRITE):
         _merged(balance, work, stage, "balance")
     balance.check()
-    contents = FileContents(
-        Content(*each) for part in work.plan.parts for each in work.facts_of(TEXTS, part.number)["contents"]
-    )
+    contents = _contents_of(work)
     inputs = corpus_inputs(settings, contents)
     manifest = {
         "format": FORMAT,
@@ -166,6 +164,12 @@ class _Build:
         missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]
         progress = Progress(self._work, stage, len(numbers), missing, self._say)
         self._engine.run(missing, progress)
+
+
+def _contents_of(work: Work) -> FileContents:
+    """Return the digests that the tasks took of the files that they read."""
+    numbers = range(len(work.plan.parts))
+    return FileContents(Content(*each) for number in numbers for each in work.facts_of(TEXTS, number)["contents"])
 
 
 Merging = TypeVar("Merging", Balance, Notes, KeptBy)

@@ -8,12 +8,13 @@ from pathlib import Path
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json_or_none
 from headwater.core.records import table
-from headwater.runfile.resolve import RECIPES
 from headwater.train.checkpoint.layout import DERIVED, list_checkpoints
 from headwater.train.checkpoint.lock import is_owned
 
 
 def find_recipe(name: str) -> Path | None:
+    from headwater.runfile.resolve import RECIPES  # which loads what checks settings
+
     path = RECIPES / f"{name}.toml"
     return path if os.path.isfile(path) else None
 

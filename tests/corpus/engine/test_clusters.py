@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
-from headwater.corpus.sources.engines import EngineSettings
+from headwater.corpus.sources.engine_settings import EngineSettings
 
 
 def refuse(*arguments, **options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import date, datetime
 
@@ -67,8 +66,8 @@ def test_what_is_empty_or_of_another_kind_says_nothing(fields):
 )
 def test_a_date_is_kept_as_the_balance_counts_it(given, day):
     assert record_meta({"created": given}) == {"date": day}
-    counted, line = KeptBy(), {"text": "words", "metadata": {"date": day}}
-    counted.add_("s", json.dumps(line, separators=(",", ":")).encode(), 1)
+    counted = KeptBy()
+    counted.add_("s", {"date": day}, "text", 1)
     assert counted.as_dict()["dates"]["s"]["first"] == day
 
 

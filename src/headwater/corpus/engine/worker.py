@@ -38,6 +38,7 @@ def main() -> None:
     from headwater.corpus.tasks.worker_context import WorkerContext
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte immediately
+    pa.set_cpu_count(1)  # a worker is a core; each thread more takes address space, which is limited
     limit_memory_(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
     context = WorkerContext(Path(place["folder"]))

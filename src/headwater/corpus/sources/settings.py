@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from headwater.core.config import Settings
-from headwater.corpus.sources.engines import EngineSettings
+from headwater.corpus.sources.engine_settings import EngineSettings
 from headwater.corpus.sources.own_code import MeasureSettings, OwnFormats, RangeSettings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 

@@ -1,4 +1,4 @@
-"""Settings of the engine that does the work of a corpus."""
+"""Settings of who does the work of a corpus: nothing here changes what is in it."""
 
 from __future__ import annotations
 
