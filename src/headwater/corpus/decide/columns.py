@@ -6,11 +6,11 @@ a view are listed in the order of the slices, so that views join by position.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 import numpy as np
@@ -34,17 +34,17 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises DataError where a file isn't as it was written.
     """
     numbers = range(len(work.plan.parts))
+    temporary = work.folder / f"temporary-{uuid4().hex}"  # two commands at once must not share what they spill
     connection = duckdb.connect()
     try:
         connection.execute("set preserve_insertion_order = true")
-        connection.execute(f"set threads = {os.cpu_count() or 1}")
         connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
-        connection.execute(f"set temp_directory = {_quoted(str(work.folder / 'temporary'))}")
+        connection.execute(f"set temp_directory = {quoted_text(str(temporary))}")
         files = [work.path_of(TEXTS, number) / TEXTS_FILE for number in numbers]
-        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {_read(files, _NUMBERED)}")
+        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {read_files(files, _NUMBERED)}")
         for name in work.measures:
             files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
-            connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
+            connection.execute(f'create view "measure_{name}" as select * from {read_files(files)}')
         yield connection
     except duckdb.Error as error:  # of any kind, where a file was damaged
         raise DataError(
@@ -81,9 +81,11 @@ def numbered(tables: Sequence[tuple[int, pa.Table]], schema: pa.Schema) -> pa.Ta
     return pa.concat_tables(found, promote_options="default")
 
 
-def _read(files: Sequence[Path], more: str = "") -> str:
-    return f"read_parquet([{', '.join(_quoted(str(file)) for file in files)}]{more})"
+def read_files(files: Sequence[Path], more: str = "") -> str:
+    """Return what `from` needs for the rows of files; folders named as `kind=web` are no columns."""
+    return f"read_parquet([{', '.join(quoted_text(str(file)) for file in files)}], hive_partitioning = false{more})"
 
 
-def _quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
+    """Return a text as SQL writes it; limits.quoted is for names."""
     return "'" + text.replace("'", "''") + "'"
