@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,8 @@ from headwater.corpus.measures.keys import Keys
 from headwater.corpus.measures.measure import Measure
 from headwater.corpus.measures.models import Language, Quality
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
-from headwater.corpus.sources.settings import KINDS, CorpusSettings, MeasureSettings
+from headwater.corpus.sources.own_code import MeasureSettings
+from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
 STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
 OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
@@ -34,7 +36,12 @@ class ChosenMeasure:
 
     def key(self, texts_key: str) -> str:
         """Return the key of its values of the texts of this key."""
-        return digest_json({"texts": texts_key, **self.depends_on})
+        return values_key(texts_key, self.depends_on)
+
+
+def values_key(texts_key: str, depends_on: Mapping[str, Any]) -> str:
+    """Return the key of a measure's values of the texts of a key, without the measure."""
+    return digest_json({"texts": texts_key, **depends_on})
 
 
 def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list[ChosenMeasure]:
@@ -59,6 +66,8 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
         found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
     columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
     for name, own in settings.measures.items():
+        if name in OURS:
+            raise ConfigError(f"corpus.measures.{name}: {name} is one of headwater's; give it another name")
         load = partial(load_measure, name, own)
         kind = type(load())
         if known := columns.intersection(kind.columns):
@@ -83,6 +92,8 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
             f"{setting}: {own.class_} is not a measure: it must be a class derived from headwater.corpus.Measure "
             "with `columns` and a method `measure`"
         )
+    if odd := [column for column in found.columns if not re.fullmatch(r"[a-z][a-z0-9_]*", column)]:
+        raise ConfigError(f"{setting}: {own.class_} has a column {odd[0]!r}: use small letters, digits and _")
     if unknown := set(found.kinds or ()) - set(KINDS):
         raise ConfigError(f"{setting}: {own.class_}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
     try:

@@ -37,6 +37,16 @@ class MeasureSettings(CodeSettings):
     """A measure of your own: a class derived from headwater.corpus.Measure."""
 
 
+def _fit_for_files(measures: dict[str, MeasureSettings]) -> dict[str, MeasureSettings]:
+    for name in measures:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+            raise ValueError(f"measure name {name!r}: use small letters, digits and _; choose another")
+    return measures
+
+
+OwnMeasures = Annotated[dict[str, MeasureSettings], AfterValidator(_fit_for_files)]
+
+
 class RangeSettings(Settings):
     """The values of a column that a document may have; one without a value has none that is wrong."""
 
