@@ -29,6 +29,7 @@ from headwater.corpus.decide.limits import (
     Limit,
     because_of,
     broken_limit,
+    limit_column,
     limits_of,
     quoted,
     register_limits,
@@ -49,13 +50,19 @@ EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
 _VERSION = 1  # raise it when the same question gets another answer
 _ROWS_AT_ONCE = 100_000
+_NUMBERS = {
+    "BOOLEAN",
+    "FLOAT",
+    "DOUBLE",
+    *(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")),
+}
+_NUMBERS |= {"INTEGER", "UINTEGER"}
 
 
 def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: CorpusSettings) -> list[Limit]:
     """Make the table `documents`: each with the number of the limit that it breaks, if any; return the limits."""
     measures = measures_of_limits(work)
-    names = [name for measure in measures for name, _ in describe_columns(connection, measure)]
-    require_columns(settings, names)
+    require_columns(settings, number_columns(work, connection))
     limits = limits_of(settings)
     licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
     register_limits(connection, settings, (licence for (licence,) in licences))
@@ -63,7 +70,7 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
         f"""create or replace table documents as
             select number, kind, left_bytes, text_bytes, {broken_limit(limits)} as broken
             from ({beside_texts(work, *measures)}) m left join limits l
-            on of_family is not distinct from family and of_usual is not distinct from usual"""
+            on l.of_family is not distinct from m.family and l.of_usual is not distinct from m.usual"""
     )
     return limits
 
@@ -76,6 +83,12 @@ def measures_of_limits(work: Work) -> list[str]:
 def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
     """Return the columns of a measure, and their types in SQL."""
     return [(row[0], row[1]) for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
+
+
+def number_columns(work: Work, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the columns that may have limits: those that hold numbers, or what is true or not."""
+    found = [each for measure in measures_of_limits(work) for each in describe_columns(connection, measure)]
+    return [name for name, kind in found if kind in _NUMBERS]
 
 
 class Decisions:
@@ -96,7 +109,8 @@ class Decisions:
         dedup = self._settings.dedup
         find_copies(self._connection, dedup.exact)
         run("create table compared as select number from passed anti join copies using (number)")
-        find_common_lines(self._connection, self._boilerplate if dedup.near else None, "compared")
+        compares_pages = dedup.near and "web" not in dedup.near_exempt_kinds
+        find_common_lines(self._connection, self._boilerplate if compares_pages else None, "compared")
         self._ask(OWN, self._lines_by_part(), dedup=dedup.model_dump(mode="json"))
 
     def _ask(
@@ -313,10 +327,10 @@ def broken_rows(source: str, limits: list[Limit], is_known: bool = False) -> str
     return f"""select *, {value_and_limit(limits)} from (
         select m.*{"" if is_known else f", {broken}"}, {_limit_columns(limits)}
         from {source} m left join limits l
-        on of_family is not distinct from family and of_usual is not distinct from usual) l
+        on l.of_family is not distinct from m.family and l.of_usual is not distinct from m.usual) l
         where broken is not null order by number"""
 
 
 def _limit_columns(limits: list[Limit]) -> str:
     settings = dict.fromkeys(limit.setting for limit in limits if limit.setting)
-    return ", ".join(f"l.{quoted(name)}" for name in settings) or "null as no_limit"
+    return ", ".join(f"l.{quoted(name)} as {limit_column(name)}" for name in settings) or "null as no_limit"

@@ -17,7 +17,7 @@ import pyarrow as pa
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
 from headwater.corpus.decide.columns import beside_texts, open_columns
-from headwater.corpus.decide.decisions import describe_columns, make_documents, measures_of_limits
+from headwater.corpus.decide.decisions import make_documents, measures_of_limits, number_columns
 from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
 from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
@@ -138,18 +138,15 @@ def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
     ]
 
 
-def _numbers(connection: duckdb.DuckDBPyConnection, work: Work) -> list[tuple[str, str]]:
-    found = [each for measure in measures_of_limits(work) for each in describe_columns(connection, measure)]
-    return [(name, kind) for name, kind in found if kind not in ("VARCHAR",)]
-
-
 def _shape(
     connection: duckdb.DuckDBPyConnection, work: Work, column: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Return the histogram of a column, equal bins between its 1st and 99th hundredth, and its quantiles."""
-    known = [name for name, _ in _numbers(connection, work)]
+    known = number_columns(work, connection)
     if column not in known:
-        raise ConfigError(f"no measure has the column {column!r}; known here: {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"no measure has the column {column!r}; known here: {', '.join(sorted(known))} (columns of numbers)"
+        )
     values = f"(select number, {quoted(column)}::double as value from {beside_texts(work, *measures_of_limits(work))})"
     quantiles = connection.execute(
         f"select quantile_cont(value, {list(_QUANTILES)}), min(value), max(value) from {values}"
