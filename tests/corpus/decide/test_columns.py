@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headwater.corpus.decide.columns import read_files
+from headwater.corpus.decide.columns import rows_of_files
 
 
 @pytest.mark.parametrize("folder", ["kind=web", "seed=1", "it's", "a[1]*?", 'of "words"'])
@@ -16,4 +16,4 @@ def test_a_folder_of_any_name_adds_and_changes_no_column(tmp_path, folder):
     file.parent.mkdir()
     pq.write_table(pa.table({"kind": ["code"]}), file)
     with duckdb.connect() as connection:
-        assert connection.sql(f"from {read_files([file])}").to_arrow_table().to_pylist() == [{"kind": "code"}]
+        assert connection.sql(f"from {rows_of_files([file])}").to_arrow_table().to_pylist() == [{"kind": "code"}]

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.corpus.decide.columns import read_files
+from headwater.corpus.decide.columns import rows_of_files
 from headwater.corpus.decide.tune import work_of
 from headwater.corpus.document import plain_text
 from headwater.corpus.load import list_sources
@@ -80,4 +80,4 @@ def _decisions(corpus_dir: Path, source: str) -> str:
     files = sorted((corpus_dir / DECISIONS / source).glob("*.parquet"))
     if not files:
         raise DataError(f"{corpus_dir} says nothing of its documents; `headwater corpus build RUN` builds it again")
-    return read_files(files, ", file_row_number = true")
+    return rows_of_files(files, ", file_row_number = true")

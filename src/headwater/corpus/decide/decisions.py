@@ -44,7 +44,7 @@ from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
-from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
+from headwater.corpus.tasks.work import OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
 
 EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
@@ -150,7 +150,7 @@ class Decisions:
 
         def texts_of(number: int, table: pa.Table) -> list[Any]:
             # pairs have numbers, the slice's own among them, which change with the slices before it
-            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(32))
+            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(RECORD_BITS))
             return [number, *(parts[each].key for each in others)]
 
         dedup = self._settings.dedup.model_dump(mode="json")
@@ -201,7 +201,7 @@ class Decisions:
         tables = dict(by_part(table))
         empty = table.slice(0, 0)
         empty = empty.drop_columns(["number"]).add_column(0, "record", pa.array([], pa.int64()))
-        shortened = work.numbers_in_question(SHORTENED)
+        shortened = set(work.numbers_in_question(SHORTENED))
 
         def place_of(number: int, _: pa.Table) -> list[Any]:
             pages = work.path_of(SHORTENED, number).name if number in shortened else ""
@@ -257,7 +257,7 @@ class Decisions:
         }
         self._connection.register("parts", pa.table(table))
         run(
-            f"""create table decisions as select d.number, p.source,
+            f"""create table decisions as select d.number,
                 coalesce(b.reason, if(c.first is not null, '{EXACT_DUPLICATE}', null),
                          if(n.first is not null, '{NEAR_DUPLICATE}', null), r.reason) as reason,
                 coalesce(b.because, if(s.broken is not null, s.because, null), '') as because,
@@ -267,16 +267,16 @@ class Decisions:
                      when k.split_hash < hashes_below and d.number not in (select number from sharing)
                      then '{_SIDES[1]}' else '{_SIDES[0]}' end as side,
                 if(tail_of = d.number, tail, 0) as tail_bytes, s.number is not null as is_short
-                from documents d join parts p on p.part = d.number >> 32
+                from documents d join parts p on p.part = d.number >> {RECORD_BITS}
                 left join broken_limits b using (number) left join copies c using (number)
                 left join near n using (number) left join kept k using (number)
                 left join shortened s using (number) left join short_reasons r on r.broken = s.broken
                 order by d.number"""
         )
         run(
-            """update decisions set duplicate_of = names.name from (
+            f"""update decisions set duplicate_of = names.name from (
                  select f.first, p.source || ' ' || t.id as name from (select distinct first from decisions) f
-                 join texts t on t.number = f.first join parts p on p.part = f.first >> 32) names
+                 join texts t on t.number = f.first join parts p on p.part = f.first >> {RECORD_BITS}) names
                where decisions.first = names.first"""
         )
         run("update decisions set side = null where reason is not null")
@@ -306,7 +306,7 @@ class Decisions:
             path = self._work.path_of(TEXTS, part.number) / TEXTS_FILE
             for record, meta in enumerate(read_table(path, ["meta"]).column("meta").to_pylist()):
                 if '"licence_named"' in meta and (name := json.loads(meta).get("licence_named")):
-                    found[(part.number << 32) + record] = name
+                    found[(part.number << RECORD_BITS) + record] = name
         return found
 
     def noted(self) -> dict[str, dict[str, int]]:

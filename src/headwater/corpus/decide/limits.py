@@ -18,6 +18,7 @@ from headwater.corpus.decide.columns import quoted_text
 from headwater.corpus.licences.step import REASON as NOT_ALLOWED
 from headwater.corpus.licences.step import allowed_licences
 from headwater.corpus.measures.by_language import Limits, read_limits
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.rules import CodeRules, ProseRules
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import too_little, too_much
@@ -286,9 +287,7 @@ _WRITTEN |= {f"max_top_{n}gram_fraction": "max_top_ngram_fractions" for n in (2,
 
 def rules_name(kind: str) -> str:
     """Return the settings that hold for a kind."""
-    if kind in ("articles", "documentation"):
-        return "corpus.rules.reference"
-    return f"corpus.rules.{kind if kind in ('code', 'text', 'web') else 'prose'}"
+    return f"corpus.rules.{family_of(kind) or 'prose'}"
 
 
 def require_columns(settings: CorpusSettings, known: list[str]) -> None:

@@ -25,7 +25,7 @@ from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import how_read
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import Work, part_of, plan_folder, record_of
+from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, plan_folder, record_of
 
 NUM_BINS = 10
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -128,7 +128,7 @@ def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
         f"""select source, coalesce({language}, '') as language, count(*), sum(b.left_bytes),
             count(*) filter (b.reason is null), sum(b.left_bytes) filter (b.reason is null),
             count(*) filter (a.reason is null), sum(b.left_bytes) filter (a.reason is null)
-            from before b join after a using (number) join parts on part = number >> 32
+            from before b join after a using (number) join parts on part = number >> {RECORD_BITS}
             join (select number, {language} from {texts}) using (number)
             group by source, 2 order by min(part), count(*) desc"""
     ).fetchall()
@@ -147,7 +147,8 @@ def _shape(
         raise ConfigError(
             f"no measure has the column {column!r}; known here: {', '.join(sorted(known))} (columns of numbers)"
         )
-    values = f"(select number, {quoted(column)}::double as value from {beside_texts(work, *measures_of_limits(work))})"
+    texts = beside_texts(work, *measures_of_limits(work))
+    values = f"(select number, {quoted(column)}::double as value from {texts} where isfinite({quoted(column)}::double))"
     quantiles = connection.execute(
         f"select quantile_cont(value, {list(_QUANTILES)}), min(value), max(value) from {values}"
     ).fetchone()
@@ -160,7 +161,7 @@ def _shape(
     rows = connection.execute(
         f"""select least(greatest(floor((value - {low!r}) / {width!r}), 0), {NUM_BINS - 1})::int as bin, count(*),
             count(*) filter (b.reason is null), count(*) filter (a.reason is null)
-            from {values} join before b using (number) join after a using (number) where value is not null
+            from {values} join before b using (number) join after a using (number)
             group by bin order by bin"""
     ).fetchall()
     bins = [

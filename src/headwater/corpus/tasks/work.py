@@ -165,7 +165,7 @@ class Work:
     def columns_of_build(self, number: int) -> dict[str, Path]:
         """Return where the columns of a slice are, by measure, as a build that is done noted it.
 
-        No measure is loaded: whoever looks at a corpus must not run the code that its settings name.
+        No measure is loaded: a page that shows a corpus must not run the code that its settings name.
         """
         noted = read_output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
         texts_key = self.plan.parts[number].key
