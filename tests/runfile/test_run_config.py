@@ -122,7 +122,7 @@ def test_a_text_that_is_no_file_yet_is_a_run_of_its_name():
 NO_RUNS = [
     ("first-lihgt", "; did you mean first-light[?] .*recipes: .*first-light"),
     ("min", "; did you mean mine.toml[?]"),
-    ("texts", "texts is a folder, and no run folder: .*--text texts"),
+    ("texts", "texts is a folder, and not a run's: .*--text texts"),
     ("train.num_steps", "is a setting, and no run; .*explain mine.toml train.num_steps"),
     ("traim.num_steps", "is no recipe, run file or run folder"),
     ("train.toml", "is no recipe, run file or run folder"),
@@ -197,7 +197,7 @@ def test_a_run_folder_has_its_own_settings_and_rules_follow_what_is_set_beside_t
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "is no run folder: it has no config.json"),
+        (None, "is a folder, and not a run's: it has no config.json"),
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ('{"settings": {}}', "is damaged"),

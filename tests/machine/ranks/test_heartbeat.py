@@ -64,7 +64,7 @@ def test_all_learn_of_a_killed_rank_with_its_step_and_process(tmp_path):
 
 
 def test_a_rank_whose_store_never_answers_ends_before_it_has_joined():
-    program = "from headwater.machine.ranks.heartbeat import *; StoreWatch(Place(1, 2), Progress(), 0.5).start(); time.sleep(600)"
+    program = "from headwater.machine.ranks.heartbeat import *; StoreWatch(Place(1, 2), RankProgress(), 0.5).start(); time.sleep(600)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert said.returncode == 1
     assert (

@@ -22,6 +22,7 @@ from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
 from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
 from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import how_read
 from headwater.corpus.tasks.texts import Texts
@@ -44,13 +45,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The answer: a row a source and language, what each reason drops before and after, a column, samples."""
+    """The answer: a row a source and language, what each reason drops before and after, a column, samples.
+
+    `notes` name limits that no document is held to.
+    """
 
     changes: list[Change]
     reasons: dict[str, dict[str, int]]
     histogram: list[dict[str, Any]]
     quantiles: dict[str, float]
     samples: dict[str, list[dict[str, Any]]]
+    notes: list[str]
 
 
 def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num_samples: int = 3) -> Tuned:
@@ -79,7 +84,8 @@ def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num
                 ("kept by both", "b.reason is null and a.reason is null"),
             )
         }
-        return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples)
+        notes = _without_documents(connection, work, other)
+        return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples, notes)
 
 
 def work_of(corpus_dir: Path) -> Work:
@@ -89,8 +95,8 @@ def work_of(corpus_dir: Path) -> Work:
     folder = plan_folder(corpus_dir, str(manifest.get("plan")))
     if not folder.is_dir():
         raise DataError(
-            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; `headwater corpus build RUN` makes "
-            "it again when its corpus isn't there"
+            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; remove {corpus_dir}, and "
+            "`headwater corpus build RUN` makes both again"
         )
     return Work(folder)
 
@@ -119,6 +125,20 @@ def _reasons(connection: duckdb.DuckDBPyConnection, limits: Sequence[Any], name:
     )
     found = f"select reason, count(*) from {name} where reason is not null group by reason order by 2 desc"
     return dict(connection.execute(found).fetchall())
+
+
+def _without_documents(connection: duckdb.DuckDBPyConnection, work: Work, other: CorpusSettings) -> list[str]:
+    """Say which limits that differ are for kinds of text that the corpus hasn't."""
+    settings = work.plan.settings
+    kinds = {kind for (kind,) in connection.execute("select distinct kind from texts").fetchall()}
+    limits = [f"corpus.limits.{kind}" for kind in other.limits if kind not in kinds]
+    families = {family_of(kind) for kind in kinds}
+    rules = [
+        f"corpus.rules.{family}"
+        for family in type(settings.rules).model_fields
+        if getattr(settings.rules, family) != getattr(other.rules, family) and family not in families
+    ]
+    return [f"{name} is for no document: the kinds here are {', '.join(sorted(kinds))}" for name in limits + rules]
 
 
 def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
