@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import ConfigError
+from headwater.runfile.damage import require_run_dir
 from headwater.runfile.paths import (
     CLOCK_TICK_SECONDS,
     Folders,
     RunFolder,
     of_split,
     read_kept,
-    require_run_dir,
     write_kept,
 )
 
@@ -100,11 +100,11 @@ def test_what_was_kept_comes_back_as_its_kind_or_not_at_all(tmp_path):
 
 @pytest.mark.parametrize("name", ["config.json", "records.jsonl", "other.json"])
 def test_a_run_folder_has_settings_or_records(tmp_path, name):
-    with pytest.raises(ConfigError, match="is no run folder"):
+    with pytest.raises(ConfigError, match="not a run's"):
         require_run_dir(tmp_path)
-    (tmp_path / name).touch()
+    (tmp_path / name).write_text('{"settings": {"name": "mine"}}')
     if name == "other.json":
-        with pytest.raises(ConfigError, match="is no run folder"):
+        with pytest.raises(ConfigError, match="not a run's"):
             require_run_dir(tmp_path)
     else:
         require_run_dir(tmp_path)

@@ -43,13 +43,13 @@ def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
     assert said == ["training is up to date: runs/mine has step 8"]
 
 
-def test_the_lines_of_the_readme_for_a_notebook_run(finished_run, capsys, monkeypatch):
+def test_the_line_of_the_readme_for_a_notebook_runs(finished_run, capsys, monkeypatch):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    imported, called = re.search(r"In a notebook[^`]*`(.*?)`, then `(.*?)`", readme).groups()
+    (called,) = re.search(r"In a notebook[^`]*`(.*?)`", readme).groups()
     monkeypatch.chdir(finished_run)
     cell: dict[str, Any] = {}
     with quick():
-        exec(f"{imported}\n{called}", cell)
+        exec(f"import headwater\nresult = {called}", cell)
     assert cell["result"].status == "finished"
     assert capsys.readouterr().out == "training is up to date: runs/mine has step 8\n"
 
