@@ -43,6 +43,13 @@ def test_a_measure_of_nine_lines_drops_what_its_limit_says(build_with, tmp_path)
     assert all(each["because"].endswith("0.5 at most (corpus.limits.text.exclamations)") for each in found["examples"])
 
 
+def test_a_change_of_the_measures_file_makes_another_corpus_wherever_the_file_is(build_with, tmp_path):
+    before = build_with(SHOUTING)
+    assert build_with(SHOUTING)["key"] == before["key"]
+    after = build_with(SHOUTING.replace('text.count("!")', '0 * text.count("!")'))
+    assert after["key"] != before["key"] and not after["sources"]["mine"]["dropped"]
+
+
 def test_a_column_may_have_the_name_of_a_setting(build_with, tmp_path):
     manifest = build_with(SHOUTING.replace("exclamations", "min_words"), column="min_words")
     assert manifest["sources"]["mine"]["dropped"]["min_words_too_high"]["documents"] == 8
@@ -83,7 +90,7 @@ def test_a_measure_is_named_so_that_a_folder_can_be(build_with):
         (('"exclamations": Column', '"number": Column'), {"column": "number"}, ConfigError, "there is a column 'number' already"),
         (("", ""), {"column": "usual"}, ConfigError, "limits.text.usual: no measure has that column; known .*of numbers"),
         (('"exclamations": Column', '"Words": Column'), {"column": "Words"}, ConfigError, "a column 'Words': use small letters"),
-        (("", ""), {"measures": {"keys": {"class": "elsewhere.py:Shouting"}}}, ConfigError, "keys is one of headwater's"),
+        (("", ""), {"measures": {"keys": {"class": "elsewhere.py:Shouting"}}}, ValueError, "'keys' is one of headwater's"),
         (("(Measure):", "(Measure):\n    def __init__(self, more): pass"), {}, ConfigError, "can't be made without"),
     ],
     ids=["class", "no columns", "name", "import", "file", "entry point", "unknown column", "kinds", "too few", "not returned",

@@ -24,7 +24,7 @@ from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_m
 from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
 from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.plan import how_read
+from headwater.corpus.tasks.plan import for_workers, how_read
 from headwater.corpus.tasks.texts import Texts
 from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, plan_folder, record_of
 
@@ -104,6 +104,7 @@ def work_of(corpus_dir: Path) -> Work:
 def _require_limits_alone(work: Work, other: CorpusSettings) -> None:
     """Raise ConfigError for settings under which other texts would be read, or other values measured."""
     settings, inputs = work.plan.settings, dict(work.plan.inputs)
+    other = for_workers(other)  # as the plan's are
     is_same = all(how_read(settings, name, inputs) == how_read(other, name, inputs) for name in settings.sources)
     with suppress(KeyError):  # a classifier that the corpus wasn't built with
         measures = {each.name: each.key("") for each in chosen_measures(other, inputs)}
@@ -161,7 +162,7 @@ def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
 def _shape(
     connection: duckdb.DuckDBPyConnection, work: Work, column: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Return the histogram of a column, equal bins between its 1st and 99th hundredth, and its quantiles."""
+    """Return the histogram of a column, equal bins but for the first and last hundredth, and its quantiles."""
     known = number_columns(work, connection)
     if column not in known:
         raise ConfigError(
@@ -184,11 +185,13 @@ def _shape(
             from {values} join before b using (number) join after a using (number)
             group by bin order by bin"""
     ).fetchall()
+    counts = {row[0]: row[1:] for row in rows}
+    edges = [found["min"], *(low + width * number for number in range(1, NUM_BINS)), found["max"]]
+    names = ("documents", "kept", "would_keep")
     bins = [
-        {"from": low + width * row[0], "to": low + width * (row[0] + 1), "documents": row[1], "kept": row[2],
-         "would_keep": row[3]}
-        for row in rows
-    ]  # fmt: skip
+        {"from": edges[number], "to": edges[number + 1], **dict(zip(names, counts.get(number, (0, 0, 0))))}
+        for number in range(NUM_BINS)
+    ]
     return bins, found
 
 

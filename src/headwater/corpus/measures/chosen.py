@@ -16,13 +16,11 @@ from headwater.corpus.measures.keys import Keys
 from headwater.corpus.measures.measure import Measure
 from headwater.corpus.measures.models import Language, Quality
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
-from headwater.corpus.sources.own_code import MeasureSettings
+from headwater.corpus.sources.own_code import MEASURES_GROUP, OUR_MEASURES, MeasureSettings
 from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
-STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
-OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
+OURS = STATISTICS, KEYS, LANGUAGE, QUALITY = OUR_MEASURES
 _OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
-GROUP = "headwater.measures"  # of entry points, for measures that come with a package
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,6 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
         found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
     columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
     for name, own in settings.measures.items():
-        if name in OURS:
-            raise ConfigError(f"corpus.measures.{name}: {name} is one of headwater's; give it another name")
         load = partial(load_measure, name, own)
         kind = type(load())
         if known := columns.intersection(kind.columns):
@@ -75,7 +71,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
                 f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
             )
         columns.update(kind.columns)
-        facts = {"code": digest_code(own.class_, Path(), GROUP), "version": kind.version}
+        facts = {"code": digest_code(own.class_, Path(), MEASURES_GROUP), "version": kind.version}
         found.append(ChosenMeasure(name, facts, load, kind.gpus))
     return found
 
@@ -84,7 +80,7 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
     """Return a measure of the user's own; raise ConfigError where its class can't be one."""
     setting = f"corpus.measures.{name}"
     try:
-        found = load_code(own.class_, Path(), GROUP)
+        found = load_code(own.class_, Path(), MEASURES_GROUP)
     except ConfigError as error:
         raise ConfigError(f"{setting}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:

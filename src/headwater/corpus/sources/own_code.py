@@ -11,8 +11,9 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from headwater.core.code import find_code
 from headwater.core.config import Settings
 
-GROUP = "headwater.formats"
-"Entry points by which an installed package adds formats."
+FORMATS_GROUP, MEASURES_GROUP = "headwater.formats", "headwater.measures"
+"Entry points by which an installed package adds formats, and measures."
+OUR_MEASURES = ("statistics", "keys", "language", "quality")
 
 
 class CodeSettings(Settings):
@@ -41,6 +42,8 @@ def _fit_for_files(measures: dict[str, MeasureSettings]) -> dict[str, MeasureSet
     for name in measures:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
             raise ValueError(f"measure name {name!r}: use small letters, digits and _; choose another")
+        if name in OUR_MEASURES:
+            raise ValueError(f"measure name {name!r} is one of headwater's; choose another")
     return measures
 
 
