@@ -35,7 +35,10 @@ def show(place, *words: str):
 SHOWN = {  # the words, and of which lines which end
     "--dropped": ("repeated_ngrams: 1 document, ", ""),
     "--reason exact_duplicate": ("a duplicate of", "long-2.txt"),
-    "--reason repeated_ngrams": ("the most frequent run of 2 words covers: ", "0.9 at most (corpus.rules.text)"),
+    "--reason repeated_ngrams": (
+        "the most frequent run of 2 words covers: ",
+        "0.9 at most (corpus.rules.text.max_top_ngram_fractions)",
+    ),
 }
 
 

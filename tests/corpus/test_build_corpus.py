@@ -17,6 +17,7 @@ from headwater.core.errors import ConfigError, DataError, StorageError
 from headwater.core.files import read_json
 from headwater.corpus import inputs
 from headwater.corpus.build import _few_held_out, build_corpus
+from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
@@ -58,7 +59,8 @@ def require_manifest_true(corpus, manifest):
         assert manifest["splits"][split]["mine"] == {"documents": len(each), "bytes": num_bytes}
     train, validation = ({document.text for document in each} for each in found.values())
     assert validation and not train & validation
-    shards = {path.relative_to(corpus).as_posix() for path in corpus.rglob("*.zst")}
+    shards = {path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.parent != corpus}
+    shards = {name for name in shards if (corpus / name).is_file()}
     assert set(manifest["shards"]) == shards
 
 
@@ -67,7 +69,9 @@ def test_what_changed_after_a_corpus_was_built_is_named_to_the_file(build, make_
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "in")]}}})
 
     def changed():
-        return changed_inputs(settings, tmp_path / "corpus", corpus_inputs(settings))
+        return changed_inputs(
+            settings, tmp_path / "corpus", corpus_inputs(settings, FileContents.of_corpus(tmp_path / "corpus"))
+        )
 
     assert changed() == {}
     (tmp_path / "in/7.txt").write_text("other")
@@ -111,7 +115,7 @@ class TestFolder:
         build({f"{number}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
         build(shard_bytes=64_000_000)
         assert len(list((tmp_path / "corpus" / "train" / "mine").iterdir())) == 1
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "in"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".corpus-work", "corpus", "in"]
 
 
 class TestSmall:
@@ -148,7 +152,7 @@ class TestSmall:
             build()
         assert tree_bytes(tmp_path / "corpus") == before
         left = sorted(path.name for path in tmp_path.iterdir())
-        assert left == [".corpus-failed-build", "corpus", "in"], "what was dropped, for a person to see"
+        assert left == [".corpus-failed-build", ".corpus-work", "corpus", "in"], "what was dropped, for a person to see"
 
 
 class TestDuplicates:
@@ -197,7 +201,7 @@ class TestProbes:
 class TestInputs:
     def key(self, tmp_path, **table):
         settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "in")]}}, **table})
-        return corpus_key(settings, corpus_inputs(settings))
+        return corpus_key(settings, corpus_inputs(settings, FileContents.of_corpus(tmp_path / "corpus")))
 
     def test_the_key_changes_with_content_names_and_settings_and_with_nothing_else(self, build, make_prose, tmp_path):
         manifest = build({"a.txt": make_prose(50, 1), "b.txt": make_prose(50, 2)})

@@ -37,6 +37,13 @@ def test_the_file_says_what_the_overrides_said_and_all_that_it_said_before(tmp_p
     assert "# mine\n" in path.read_text() and "# a recipe" in path.read_text()
 
 
+def test_ends_of_lines_stay(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"seed = 1\r\n# mine\r\n")
+    write_overrides(path, ["train.num_steps=3"])
+    assert path.read_bytes().startswith(b"seed = 1\r\n# mine\r\n")
+
+
 @pytest.mark.parametrize("text", [None, "a = ", 'corpus = "text"\n'])
 def test_what_is_not_a_run_file_of_ones_own_is_refused_and_left_alone(tmp_path, text):
     path = tmp_path / "mine.toml"

@@ -197,7 +197,7 @@ def test_a_run_folder_has_its_own_settings_and_rules_follow_what_is_set_beside_t
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "not a run's: it has no config.json"),
+        (None, "is a folder, and not a run's: it has no config.json"),
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ('{"settings": {}}', "is damaged"),

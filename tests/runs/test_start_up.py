@@ -141,7 +141,7 @@ def test_tokens_are_not_built_again_from_a_corpus_that_is_damaged_too(run):
     (path,) = (data / "tokens" / "train" / "mine").glob("*.bin")
     path.write_bytes(path.read_bytes()[:-2])
     for shard in (data / "corpus").rglob("*"):
-        if shard.is_file() and shard.name != "manifest.json":
+        if shard.is_file() and shard.suffix == ".zst":
             shard.write_bytes(shard.read_bytes()[:-3])
     said = call("train", "mine.toml", cwd=run)
     assert said.status == 1 and "Traceback" not in said.err, said

@@ -110,7 +110,9 @@ def print_tuned(found: Tuned, column: str | None) -> None:
             numbers = [f"{bin_[name]:,}" for name in ("documents", "kept", "would_keep")]
             rows.append([f"{bin_['from']:.4g} to {bin_['to']:.4g}", *numbers])
         table(rows)
-        print(", ".join(f"{name} {value:.4g}" for name, value in found.quantiles.items()))
+        print("quantiles: " + ", ".join(f"{name} {value:.4g}" for name, value in found.quantiles.items()))
+    for note in found.notes:
+        say(note)
     for name, examples in found.samples.items():
         for example in examples:
             reason = example["after"] or example["before"]

@@ -106,10 +106,13 @@ def tune(
     from dataclasses import asdict
 
     from headwater.cli.balance import print_tuned
+    from headwater.corpus.decide.tune import tune as tune_by_columns
     from headwater.runfile.edit import write_overrides
+    from headwater.runfile.run_config import load_run
     from headwater.runs.library.corpus import Corpus
 
-    found = Corpus(folder_of(run)).tune(overrides or [], column=column, count=count)
+    corpus = Corpus(folder_of(run)).folder
+    found = tune_by_columns(corpus, load_run(run, overrides or [])[0].corpus, column, count)
     if as_json:
         print_json(asdict(found))
     else:

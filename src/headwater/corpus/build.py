@@ -62,7 +62,7 @@ from headwater.corpus.tasks.work import (
 )
 from headwater.corpus.toml_tables import toml_table
 
-KEPT = ("train/", "validation/")  # what a corpus is told by
+KEPT = ("train/", "validation/")  # what a corpus' digest is of
 MIN_FAILED = 10  # documents of a source on which steps fail: fewer never end a build
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
@@ -193,7 +193,7 @@ def _require_few_failures(work: Work, max_fraction: float) -> None:
             raise DataError(
                 f"source {name}: steps failed on {failed:,} of {read:,} documents ({which}), more than the share "
                 f"corpus.engine.max_failed_fraction={max_fraction:g}; "
-                "leave out the setting of a step that fails, or raise the limit: the same command then goes on"
+                "leave out the setting of a step that fails, or raise the limit: the same command then resumes"
             )
 
 

@@ -67,7 +67,8 @@ def identity_of(path: Path, origin: str) -> str:
         status = path.stat()
     except (OSError, ValueError):  # its reader says what is wrong with it
         return "unreadable"
-    return f"{status.st_size} {status.st_mtime_ns}"
+    # of a file of the system's (/proc) the time is that of asking, and its size is 0
+    return f"{status.st_size} {status.st_mtime_ns if status.st_size else 0}"
 
 
 def content_of(path: Path, origin: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import xxhash
 
 from headwater.core.code import digest_code
-from headwater.core.errors import DataError
+from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
 from headwater.corpus.contents import FileContents, content_of
 from headwater.corpus.measures.language import model_file, model_is_installed
@@ -21,12 +21,12 @@ from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
 from headwater.corpus.samples.packages.installed import package_folder, package_version
 from headwater.corpus.samples.packages.python import library_files
-from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
+from headwater.corpus.sources.own_code import FORMATS_GROUP, MEASURES_GROUP
 from headwater.corpus.sources.settings import CorpusSettings
 
 CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
-_BY_DIGEST = ("formats", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
+_BY_DIGEST = ("formats", "measures", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
 
 
 def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
@@ -101,8 +101,14 @@ def _source_digest(name: str, settings: CorpusSettings, contents: FileContents) 
 
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
-    code = {name: digest_code(each.class_, Path(), FORMATS_GROUP) for name, each in settings.formats.items()}
-    inputs = {f"(format {name})": digest for name, digest in code.items()}
+    own = (("format", settings.formats, FORMATS_GROUP), ("measure", settings.measures, MEASURES_GROUP))
+    inputs = dict[str, str]()
+    for what, chosen, group in own:
+        for name, each in chosen.items():
+            try:
+                inputs[f"({what} {name})"] = digest_code(each.class_, Path(), group)
+            except ConfigError as error:
+                raise ConfigError(f"corpus.{what}s.{name}: {error}") from error
     for name in ("blocked_hosts", "blocked_urls"):
         files = [(Path(path), Path(path).name) for path in getattr(settings, name) or ()]
         if missing := [path for path, _ in files if not path.is_file()]:

@@ -20,7 +20,6 @@ from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
-from headwater.corpus.sources.settings import CorpusSettings
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
@@ -89,14 +88,6 @@ def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) 
     if outside := [name for name in manifest["sources"] if Path(name).name != name or name in ("", "..")]:
         raise DataError(f"{corpus_dir} names the source {outside[0]!a}, which isn't a folder in it; build it again")
     return manifest
-
-
-def settings_of_corpus(corpus_dir: Path) -> CorpusSettings:
-    """Return the settings that a corpus was built with, or its last build that kept too little."""
-    failed = failed_build_folder(corpus_dir)
-    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
-    table = dict(manifest["settings"])
-    return CorpusSettings.model_validate({**table, "sources": {n: table["sources"][n] for n in manifest["sources"]}})
 
 
 def list_sources(corpus_dir: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import re
 import sys
@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from headwater.core.code import load_code
 from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.downstream.lines import read_lines
 
@@ -78,11 +79,7 @@ def reward_at(place: str) -> Reward:
             if (here := str(Path.cwd())) not in sys.path:
                 sys.path.append(here)  # last: a file here hides no installed module
             return getattr(importlib.import_module(module), function)
-        spec = importlib.util.spec_from_file_location(Path(module).stem, module)
-        assert spec is not None and spec.loader is not None, "its name ends with .py"
-        loaded = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded)
-        return getattr(loaded, function)
+        return load_code(place, Path())
 
     return _called(place, load)
 

@@ -20,13 +20,14 @@ def write_overrides(path: Path, overrides: Sequence[str]) -> None:
     Raises ConfigError where the file isn't there, isn't TOML, is one of the recipes that come with headwater, or has a
     value where a table is needed.
     """
-    if not path.is_file() or path == find_recipe(path.stem):
+    recipe = find_recipe(path.stem)
+    if not path.is_file() or (recipe is not None and path.samefile(recipe)):
         raise ConfigError(
             f"{path} is not a run file of yours, so nothing is written into it; name one (NAME.toml), which may say "
             '`extends = "RECIPE"`'
         )
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8"))
+        document = tomlkit.parse(path.read_bytes().decode())  # as bytes: ends of lines stay, too
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     for override in overrides:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,18 @@ def test_without_the_work_of_the_build_it_says_what_makes_it(folder, tmp_path):
     remove_folder(work_folder(tmp_path / "corpus"))
     with pytest.raises(DataError, match="headwater corpus build"):
         tune(tmp_path / "corpus", settings_with(folder))
+
+
+def test_evaluation_sets_may_be_named_from_the_folder_that_a_command_is_given_in(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set.txt").write_text(prose(40, 999))
+    settings = settings_with(folder, decontaminate={"sets": {"mine": ["set.txt"]}})
+    build_corpus(settings, tmp_path / "corpus", print)
+    assert tune(tmp_path / "corpus", settings).changes
+
+
+def test_the_bars_of_a_histogram_touch_and_hold_every_document(folder):
+    found = tune(folder / "corpus", settings_with(folder), "words")
+    assert all(one["to"] == other["from"] for one, other in pairwise(found.histogram))
+    assert (found.histogram[0]["from"], found.histogram[-1]["to"]) == (found.quantiles["min"], found.quantiles["max"])
+    assert sum(each["documents"] for each in found.histogram) == sum(each.read["documents"] for each in found.changes)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
+from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.sources.engine_settings import EngineSettings
 
 
@@ -29,6 +30,23 @@ def test_ray_that_is_not_there_or_does_not_answer_is_reported(build_of, tmp_path
     monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(ConfigError, match=message):
         build_of(tmp_path / "corpus", name=name)
+
+
+@pytest.mark.parametrize("num_broken", range(4))
+def test_a_connection_that_ray_breaks_off_is_tried_two_times_again(monkeypatch, num_broken):
+    results = iter([*[ConnectionAbortedError("starting the server failed")] * num_broken, None])
+
+    def init(address, **options):
+        if (error := next(results)) is not None:
+            raise error
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    cluster = RayCluster(SimpleNamespace(), EngineSettings(name="ray://h:1"), sleep=lambda seconds: None)
+    if num_broken < 3:
+        assert cluster.__enter__() is cluster
+    else:
+        with pytest.raises(ConfigError, match="starting the server failed"):
+            cluster.__enter__()
 
 
 # a cluster of one machine: jobs one after another; those named in $KILLED, by the number of the array, never start

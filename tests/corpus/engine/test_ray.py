@@ -101,7 +101,7 @@ def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MEASURES)
-    measures = {name: {"class": f"mine.py:{name}"} for name in ("Length", "OnGpu")}
+    measures = {name: {"class": f"mine.py:{kind}"} for name, kind in (("length", "Length"), ("on_gpu", "OnGpu"))}
     port = str(free_port())
     engine = {"name": f"ray://127.0.0.1:{port}", "task_seconds": 30, "task_memory_bytes": 1_500_000_000}
     said = run(THREE_NODES, table_of(texts, **engine) | {"measures": measures}, tmp_path / "corpus", port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.core.errors import ConfigError, DataError
+from headwater.corpus.decide.browse import document
 from headwater.corpus.load import dropped_sample
 
 SHOUTING = """
@@ -42,6 +43,31 @@ def test_a_measure_of_nine_lines_drops_what_its_limit_says(build_with, tmp_path)
     assert all(each["because"].endswith("0.5 at most (corpus.limits.text.exclamations)") for each in found["examples"])
 
 
+def test_a_change_of_the_measures_file_makes_another_corpus_wherever_the_file_is(build_with, tmp_path):
+    before = build_with(SHOUTING)
+    assert build_with(SHOUTING)["key"] == before["key"]
+    after = build_with(SHOUTING.replace('text.count("!")', '0 * text.count("!")'))
+    assert after["key"] != before["key"] and not after["sources"]["mine"]["dropped"]
+
+
+def test_a_column_may_have_the_name_of_a_setting(build_with, tmp_path):
+    manifest = build_with(SHOUTING.replace("exclamations", "min_words"), column="min_words")
+    assert manifest["sources"]["mine"]["dropped"]["min_words_too_high"]["documents"] == 8
+    (found,) = dropped_sample(tmp_path / "corpus", None, None, 9).values()
+    assert all(each["because"].endswith("0.5 at most (corpus.limits.text.min_words)") for each in found["examples"])
+
+
+def test_a_document_is_shown_with_its_columns_and_without_running_the_measure(build_with, tmp_path):
+    build_with(SHOUTING)
+    (tmp_path / "mine.py").write_text("raise RuntimeError('code of a stranger')")
+    assert document(tmp_path / "corpus", "mine", 0, 9)["columns"]["exclamations"] > 0.5
+
+
+def test_a_measure_is_named_so_that_a_folder_can_be(build_with):
+    with pytest.raises(ValueError, match="use small letters"):
+        build_with(SHOUTING, measures={'../x" (': {"class": "elsewhere.py:Shouting"}})
+
+
 @pytest.mark.parametrize(
     ("change", "more", "error", "said"),
     [
@@ -62,10 +88,13 @@ def test_a_measure_of_nine_lines_drops_what_its_limit_says(build_with, tmp_path)
         (("Column(float", "Column(dict"), {}, ConfigError, "corpus.measures.shouting: a column of .*use float, int, bool"),
         (('"exclamations": Column', '"words": Column'), {"column": "words"}, ConfigError, "there is a column 'words' already"),
         (('"exclamations": Column', '"number": Column'), {"column": "number"}, ConfigError, "there is a column 'number' already"),
+        (("", ""), {"column": "usual"}, ConfigError, "limits.text.usual: no measure has that column; known .*of numbers"),
+        (('"exclamations": Column', '"Words": Column'), {"column": "Words"}, ConfigError, "a column 'Words': use small letters"),
+        (("", ""), {"measures": {"keys": {"class": "elsewhere.py:Shouting"}}}, ValueError, "'keys' is one of headwater's"),
         (("(Measure):", "(Measure):\n    def __init__(self, more): pass"), {}, ConfigError, "can't be made without"),
     ],
     ids=["class", "no columns", "name", "import", "file", "entry point", "unknown column", "kinds", "too few", "not returned",
-         "other type", "raises", "type", "a column of ours", "a column of the texts", "constructor"],
+         "other type", "raises", "type", "a column of ours", "a column of the texts", "a column of words", "capitals", "a measure of ours", "constructor"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_measure_is_said(build_with, change, more, error, said):
     with pytest.raises(error, match=said):

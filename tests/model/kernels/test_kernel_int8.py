@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from exact import DTYPES, random
 from operations import OfInt8, OfKernels
-from test_kernel_ops import maps_of
 
 from headwater.model.kernels import int8
 from headwater.model.kernels.calls import Kernels
@@ -18,6 +19,11 @@ from headwater.model.optim.muon import orthogonalise
 SIZES = [(1, 1), (3, 17), (40, 33), (130, 64), (257, 100)]
 WEIGHT_ERROR = 0.003  # of the gradient of the weights, in bf16 whose sums are fp32
 RANDOM_ERROR = 0.02  # of the norm: two factors with a rounding of 1/254 of their largest numbers, three times the rest
+
+
+def _maps_of(weights, biases):
+    """What `project` needs of each nn.Linear, with tensors of the test."""
+    return [SimpleNamespace(weight=weight, bias=biases[i] if biases else None) for i, weight in enumerate(weights)]
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def whole_numbers(height: int, width: int, seed: int) -> torch.Tensor:
 
 def outputs_and_gradients(ops: OfKernels, x, weights, slopes, biases=()) -> list[torch.Tensor]:
     leaves = [tensor.clone().requires_grad_() for tensor in (x, *weights, *biases)]
-    maps = maps_of(leaves[1 : 1 + len(weights)], leaves[1 + len(weights) :])
+    maps = _maps_of(leaves[1 : 1 + len(weights)], leaves[1 + len(weights) :])
     out = ops.project(leaves[0], maps)
     return [out.detach(), *torch.autograd.grad(out, leaves, slopes)]
 
@@ -136,7 +142,7 @@ def test_what_is_not_finite_stays_so_where_it_goes(int8_ops, bad):
 
 
 def test_weights_are_rounded_again_after_an_update(int8_ops):
-    maps = maps_of([random(6, 20).requires_grad_()], [])
+    maps = _maps_of([random(6, 20).requires_grad_()], [])
     x = random(9, 20)
     first = int8_ops.project(x, maps)
     with torch.no_grad():
@@ -146,7 +152,7 @@ def test_weights_are_rounded_again_after_an_update(int8_ops):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_without_a_gradient_it_is_what_an_export_computes(library, dtype):
-    x, maps = random(2, 9, 20, dtype=dtype), maps_of([random(6, 20).requires_grad_()], [])
+    x, maps = random(2, 9, 20, dtype=dtype), _maps_of([random(6, 20).requires_grad_()], [])
     with torch.no_grad():
         assert torch.equal(OfInt8(library, 2).project(x, maps), OfKernels(library, 2).project(x, maps))
     assert not torch.equal(OfInt8(library, 2).project(x, maps), OfKernels(library, 2).project(x, maps))

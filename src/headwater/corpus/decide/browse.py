@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from headwater.core.errors import ConfigError, DataError
+from headwater.corpus.decide.columns import rows_of_files
 from headwater.corpus.decide.tune import work_of
 from headwater.corpus.document import plain_text
 from headwater.corpus.load import list_sources
@@ -56,9 +56,9 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
         raise ConfigError(f"source {source!r} has no document {record} in slice {index}")
     found = texts.document(record)
     columns: dict[str, Any] = {}
-    for name in work.measures:
+    for name, folder in work.columns_of_build(part.number).items():
         if name != KEYS:
-            row = pq.read_table(work.columns_of(name, part.number) / COLUMNS_FILE).slice(record, 1)
+            row = read_table(folder / COLUMNS_FILE).slice(record, 1)
             columns |= {key: value for key, value in row.to_pylist()[0].items() if value is not None}
     shortened = None
     if part.number in work.numbers_in_question(SHORTENED):
@@ -80,5 +80,4 @@ def _decisions(corpus_dir: Path, source: str) -> str:
     files = sorted((corpus_dir / DECISIONS / source).glob("*.parquet"))
     if not files:
         raise DataError(f"{corpus_dir} says nothing of its documents; `headwater corpus build RUN` builds it again")
-    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{listed}], file_row_number = true)"
+    return rows_of_files(files, ", file_row_number = true")

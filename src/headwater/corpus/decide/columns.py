@@ -6,17 +6,17 @@ a view are listed in the order of the slices, so that views join by position.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from headwater.core.errors import DataError
+from headwater.core.errors import DataError, StorageError
 from headwater.corpus.tasks.columns import COLUMNS_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work
@@ -31,21 +31,26 @@ _MEMORY_BYTES = 2_000_000_000  # more is spilled
 def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection with the view `texts` and one for each measure, by its name.
 
-    Raises DataError where a file isn't as it was written.
+    Raises DataError where a file isn't as it was written, StorageError where there is no room for what is spilled.
     """
     numbers = range(len(work.plan.parts))
+    temporary = work.folder / f"temporary-{uuid4().hex}"  # two commands at once must not share what they spill
     connection = duckdb.connect()
     try:
         connection.execute("set preserve_insertion_order = true")
-        connection.execute(f"set threads = {os.cpu_count() or 1}")
         connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
-        connection.execute(f"set temp_directory = {_quoted(str(work.folder / 'temporary'))}")
+        connection.execute(f"set temp_directory = {quoted_text(str(temporary))}")
         files = [work.path_of(TEXTS, number) / TEXTS_FILE for number in numbers]
-        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {_read(files, _NUMBERED)}")
+        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {rows_of_files(files, _NUMBERED)}")
         for name in work.measures:
             files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
-            connection.execute(f'create view "measure_{name}" as select * from {_read(files)}')
+            connection.execute(f'create view "measure_{name}" as select * from {rows_of_files(files)}')
         yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise StorageError(
+            f"deciding takes more memory than there is, or more of the disk of {work.folder} ({error}); "
+            "free some and give the same command again"
+        ) from error
     except duckdb.Error as error:  # of any kind, where a file was damaged
         raise DataError(
             f"the columns of the corpus can't be read ({error}); remove {work.folder.parent.parent}"
@@ -59,13 +64,13 @@ def beside_texts(work: Work, *names: str) -> str:
     return " positional join ".join(["texts", *(f'"measure_{name}"' for name in names if name in work.measures)])
 
 
-def by_part(table: pa.Table, column: str = "number") -> Iterator[tuple[int, pa.Table]]:
+def by_part(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
     """Yield the rows of each slice, with the place of each document there as `record`; the table is in its order."""
     if not len(table):
         return
-    numbers = table.column(column).to_numpy()
+    numbers = table.column("number").to_numpy()
     parts, records = numbers >> np.uint64(RECORD_BITS), numbers & np.uint64((1 << RECORD_BITS) - 1)
-    rest = table.drop_columns([column]).add_column(0, "record", pa.array(records.astype(np.int64)))
+    rest = table.drop_columns(["number"]).add_column(0, "record", pa.array(records.astype(np.int64)))
     bounds = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(parts)]
     for start, end in pairwise(bounds):
         yield int(parts[start]), rest.slice(start, end - start).combine_chunks()
@@ -81,9 +86,11 @@ def numbered(tables: Sequence[tuple[int, pa.Table]], schema: pa.Schema) -> pa.Ta
     return pa.concat_tables(found, promote_options="default")
 
 
-def _read(files: Sequence[Path], more: str = "") -> str:
-    return f"read_parquet([{', '.join(_quoted(str(file)) for file in files)}]{more})"
+def rows_of_files(files: Sequence[Path], more: str = "") -> str:
+    """Return what `from` needs for the rows of files; folders named as `kind=web` are no columns."""
+    return f"read_parquet([{', '.join(quoted_text(str(file)) for file in files)}], hive_partitioning = false{more})"
 
 
-def _quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
+    """Return a text as SQL writes it; limits.quoted is for names."""
     return "'" + text.replace("'", "''") + "'"

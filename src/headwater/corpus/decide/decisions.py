@@ -29,6 +29,7 @@ from headwater.corpus.decide.limits import (
     Limit,
     because_of,
     broken_limit,
+    limit_column,
     limits_of,
     quoted,
     register_limits,
@@ -43,19 +44,25 @@ from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
-from headwater.corpus.tasks.work import OWN, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
+from headwater.corpus.tasks.work import OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
 
 EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
 _VERSION = 1  # raise it when the same question gets another answer
 _ROWS_AT_ONCE = 100_000
+_NUMBERS = {
+    "BOOLEAN",
+    "FLOAT",
+    "DOUBLE",
+    *(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")),
+}
+_NUMBERS |= {"INTEGER", "UINTEGER"}
 
 
 def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: CorpusSettings) -> list[Limit]:
     """Make the table `documents`: each with the number of the limit that it breaks, if any; return the limits."""
     measures = measures_of_limits(work)
-    names = [name for measure in measures for name, _ in describe_columns(connection, measure)]
-    require_columns(settings, names)
+    require_columns(settings, number_columns(work, connection))
     limits = limits_of(settings)
     licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
     register_limits(connection, settings, (licence for (licence,) in licences))
@@ -63,7 +70,7 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
         f"""create or replace table documents as
             select number, kind, left_bytes, text_bytes, {broken_limit(limits)} as broken
             from ({beside_texts(work, *measures)}) m left join limits l
-            on of_family is not distinct from family and of_usual is not distinct from usual"""
+            on l.of_family is not distinct from m.family and l.of_usual is not distinct from m.usual"""
     )
     return limits
 
@@ -76,6 +83,12 @@ def measures_of_limits(work: Work) -> list[str]:
 def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
     """Return the columns of a measure, and their types in SQL."""
     return [(row[0], row[1]) for row in connection.execute(f'describe "measure_{measure}"').fetchall()]
+
+
+def number_columns(work: Work, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the columns that may have limits: those that hold numbers, or what is true or not."""
+    found = [each for measure in measures_of_limits(work) for each in describe_columns(connection, measure)]
+    return [name for name, kind in found if kind in _NUMBERS]
 
 
 class Decisions:
@@ -96,7 +109,8 @@ class Decisions:
         dedup = self._settings.dedup
         find_copies(self._connection, dedup.exact)
         run("create table compared as select number from passed anti join copies using (number)")
-        find_common_lines(self._connection, self._boilerplate if dedup.near else None, "compared")
+        compares_pages = dedup.near and "web" not in dedup.near_exempt_kinds
+        find_common_lines(self._connection, self._boilerplate if compares_pages else None, "compared")
         self._ask(OWN, self._lines_by_part(), dedup=dedup.model_dump(mode="json"))
 
     def _ask(
@@ -136,7 +150,7 @@ class Decisions:
 
         def texts_of(number: int, table: pa.Table) -> list[Any]:
             # pairs have numbers, the slice's own among them, which change with the slices before it
-            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(32))
+            others = np.unique(table.column("earlier").to_numpy() >> np.uint64(RECORD_BITS))
             return [number, *(parts[each].key for each in others)]
 
         dedup = self._settings.dedup.model_dump(mode="json")
@@ -187,7 +201,7 @@ class Decisions:
         tables = dict(by_part(table))
         empty = table.slice(0, 0)
         empty = empty.drop_columns(["number"]).add_column(0, "record", pa.array([], pa.int64()))
-        shortened = work.numbers_in_question(SHORTENED)
+        shortened = set(work.numbers_in_question(SHORTENED))
 
         def place_of(number: int, _: pa.Table) -> list[Any]:
             pages = work.path_of(SHORTENED, number).name if number in shortened else ""
@@ -243,7 +257,7 @@ class Decisions:
         }
         self._connection.register("parts", pa.table(table))
         run(
-            f"""create table decisions as select d.number, p.source,
+            f"""create table decisions as select d.number,
                 coalesce(b.reason, if(c.first is not null, '{EXACT_DUPLICATE}', null),
                          if(n.first is not null, '{NEAR_DUPLICATE}', null), r.reason) as reason,
                 coalesce(b.because, if(s.broken is not null, s.because, null), '') as because,
@@ -253,16 +267,16 @@ class Decisions:
                      when k.split_hash < hashes_below and d.number not in (select number from sharing)
                      then '{_SIDES[1]}' else '{_SIDES[0]}' end as side,
                 if(tail_of = d.number, tail, 0) as tail_bytes, s.number is not null as is_short
-                from documents d join parts p on p.part = d.number >> 32
+                from documents d join parts p on p.part = d.number >> {RECORD_BITS}
                 left join broken_limits b using (number) left join copies c using (number)
                 left join near n using (number) left join kept k using (number)
                 left join shortened s using (number) left join short_reasons r on r.broken = s.broken
                 order by d.number"""
         )
         run(
-            """update decisions set duplicate_of = names.name from (
+            f"""update decisions set duplicate_of = names.name from (
                  select f.first, p.source || ' ' || t.id as name from (select distinct first from decisions) f
-                 join texts t on t.number = f.first join parts p on p.part = f.first >> 32) names
+                 join texts t on t.number = f.first join parts p on p.part = f.first >> {RECORD_BITS}) names
                where decisions.first = names.first"""
         )
         run("update decisions set side = null where reason is not null")
@@ -292,7 +306,7 @@ class Decisions:
             path = self._work.path_of(TEXTS, part.number) / TEXTS_FILE
             for record, meta in enumerate(read_table(path, ["meta"]).column("meta").to_pylist()):
                 if '"licence_named"' in meta and (name := json.loads(meta).get("licence_named")):
-                    found[(part.number << 32) + record] = name
+                    found[(part.number << RECORD_BITS) + record] = name
         return found
 
     def noted(self) -> dict[str, dict[str, int]]:
@@ -313,10 +327,10 @@ def broken_rows(source: str, limits: list[Limit], is_known: bool = False) -> str
     return f"""select *, {value_and_limit(limits)} from (
         select m.*{"" if is_known else f", {broken}"}, {_limit_columns(limits)}
         from {source} m left join limits l
-        on of_family is not distinct from family and of_usual is not distinct from usual) l
+        on l.of_family is not distinct from m.family and l.of_usual is not distinct from m.usual) l
         where broken is not null order by number"""
 
 
 def _limit_columns(limits: list[Limit]) -> str:
     settings = dict.fromkeys(limit.setting for limit in limits if limit.setting)
-    return ", ".join(f"l.{quoted(name)}" for name in settings) or "null as no_limit"
+    return ", ".join(f"l.{quoted(name)} as {limit_column(name)}" for name in settings) or "null as no_limit"

@@ -14,9 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from headwater.core.errors import ConfigError
+from headwater.corpus.decide.columns import quoted_text
 from headwater.corpus.licences.step import REASON as NOT_ALLOWED
 from headwater.corpus.licences.step import allowed_licences
 from headwater.corpus.measures.by_language import Limits, read_limits
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.rules import CodeRules, ProseRules
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import too_little, too_much
@@ -59,6 +61,11 @@ class Limit:
 
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def limit_column(setting: str) -> str:
+    """Return what the limit of a setting is called beside the columns of measures, one of which may have its name."""
+    return quoted(f"limit {setting}")
 
 
 def least(reason: str, column: str, setting: str, what: str, unless: str = "", plus: str = "") -> Limit:
@@ -131,7 +138,7 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
     if settings.licences is not None and settings.licences.allow is not None:
         before.append(Limit(NOT_ALLOWED, test="licence not in (select licence from allowed_licences)"))
     if settings.languages is not None:
-        wanted = ", ".join("'" + each.replace("'", "''") + "'" for each in settings.languages)
+        wanted = ", ".join(map(quoted_text, settings.languages))
         other = "{language_or_none} with probability {language_confidence:.2f}, not " + " or ".join(settings.languages)
         before.append(Limit("other_language", test=f"language not in ({wanted})", because=other))
         unsure = least(
@@ -147,7 +154,7 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
                 if value is not None:
                     reason = f"{name}_too_{'low' if is_least else 'high'}"
                     sign, number = "<" if is_least else ">", repr(float(value))
-                    test = f"kind = '{kind}' and {quoted(name)}::double {sign} {number}"
+                    test = f"kind = '{kind}' and m.{quoted(name)}::double {sign} {number}"
                     behind.append(Limit(reason, name, "", is_least, name, test=test, plus=number))
     return [*before, *rules, *behind]
 
@@ -210,7 +217,8 @@ def value_and_limit(limits: list[Limit]) -> str:
         return "null::double as value, null::double as held_to"
     values = " ".join(f"when {number} then {quoted(limit.column)}::double" for number, limit in numbered)
     held_to = " ".join(
-        f"when {number} then {limit.limit if limit.setting else limit.plus}" for number, limit in numbered
+        f"when {number} then ({limit_column(limit.setting) if limit.setting else ''}{limit.plus})"
+        for number, limit in numbered
     )
     return f"case broken {values} end as value, case broken {held_to} end as held_to"
 
@@ -228,7 +236,7 @@ def because_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings, l
     if limit.reason == NOT_ALLOWED:
         return f"licence not understood: {licence_named}" if licence_named else f"licence {row['licence']}"
     if not limit.column:
-        found = limit.because.format(**row, language_or_none=row.get("language") or "no language")
+        found = limit.because.format(**{**row, "language_or_none": row.get("language") or "no language"})
     else:
         found = _compared(limit, row, settings)
     setting = _setting_of(limit, row["kind"])
@@ -279,16 +287,15 @@ _WRITTEN |= {f"max_top_{n}gram_fraction": "max_top_ngram_fractions" for n in (2,
 
 def rules_name(kind: str) -> str:
     """Return the settings that hold for a kind."""
-    if kind in ("articles", "documentation"):
-        return "corpus.rules.reference"
-    return f"corpus.rules.{kind if kind in ('code', 'text', 'web') else 'prose'}"
+    return f"corpus.rules.{family_of(kind) or 'prose'}"
 
 
 def require_columns(settings: CorpusSettings, known: list[str]) -> None:
-    """Raise ConfigError for a limit of a column that no measure of the corpus has."""
+    """Raise ConfigError for a limit of a column that no measure of the corpus has as a number; `known` are those."""
     for kind, columns in settings.limits.items():
         for name in columns:
             if name not in known:
                 raise ConfigError(
-                    f"corpus.limits.{kind}.{name}: no measure has that column; known here: {', '.join(sorted(known))}"
+                    f"corpus.limits.{kind}.{name}: no measure has that column; known here: "
+                    f"{', '.join(sorted(known))} (columns of numbers)"
                 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.split import NEVER_HELD_OUT, Split, SplitTally
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import RECORD_BITS, Work
 
 _ROWS_AT_ONCE = 1 << 20
 
@@ -31,7 +31,7 @@ def splits_of(work: Work, connection: duckdb.DuckDBPyConnection) -> dict[str, Sp
     ).to_arrow_reader(_ROWS_AT_ONCE)
     for batch in reader:
         numbers, hashes, sizes, is_cut = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
-        of_source = sources[numbers >> np.uint64(32)]
+        of_source = sources[numbers >> np.uint64(RECORD_BITS)]
         for source in np.unique(of_source).tolist():
             for chosen, tally in zip((of_source == source, (of_source == source) & ~is_cut.astype(bool)), tallies):
                 tally[source].add_(numbers[chosen].astype(np.int64), hashes[chosen], sizes[chosen].astype(np.uint64))

@@ -17,15 +17,16 @@ import pyarrow as pa
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
 from headwater.corpus.decide.columns import beside_texts, open_columns
-from headwater.corpus.decide.decisions import describe_columns, make_documents, measures_of_limits
+from headwater.corpus.decide.decisions import make_documents, measures_of_limits, number_columns
 from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
 from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
 from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.plan import how_read
+from headwater.corpus.tasks.plan import for_workers, how_read
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import Work, part_of, plan_folder, record_of
+from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, plan_folder, record_of
 
 NUM_BINS = 10
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -44,13 +45,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The answer: a row a source and language, what each reason drops before and after, a column, samples."""
+    """The answer: a row a source and language, what each reason drops before and after, a column, samples.
+
+    `notes` name limits that no document is held to.
+    """
 
     changes: list[Change]
     reasons: dict[str, dict[str, int]]
     histogram: list[dict[str, Any]]
     quantiles: dict[str, float]
     samples: dict[str, list[dict[str, Any]]]
+    notes: list[str]
 
 
 def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num_samples: int = 3) -> Tuned:
@@ -79,7 +84,8 @@ def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num
                 ("kept by both", "b.reason is null and a.reason is null"),
             )
         }
-        return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples)
+        notes = _without_documents(connection, work, other)
+        return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples, notes)
 
 
 def work_of(corpus_dir: Path) -> Work:
@@ -89,8 +95,8 @@ def work_of(corpus_dir: Path) -> Work:
     folder = plan_folder(corpus_dir, str(manifest.get("plan")))
     if not folder.is_dir():
         raise DataError(
-            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; `headwater corpus build RUN` makes "
-            "it again when its corpus isn't there"
+            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; remove {corpus_dir}, and "
+            "`headwater corpus build RUN` makes both again"
         )
     return Work(folder)
 
@@ -98,6 +104,7 @@ def work_of(corpus_dir: Path) -> Work:
 def _require_limits_alone(work: Work, other: CorpusSettings) -> None:
     """Raise ConfigError for settings under which other texts would be read, or other values measured."""
     settings, inputs = work.plan.settings, dict(work.plan.inputs)
+    other = for_workers(other)  # as the plan's are
     is_same = all(how_read(settings, name, inputs) == how_read(other, name, inputs) for name in settings.sources)
     with suppress(KeyError):  # a classifier that the corpus wasn't built with
         measures = {each.name: each.key("") for each in chosen_measures(other, inputs)}
@@ -121,6 +128,20 @@ def _reasons(connection: duckdb.DuckDBPyConnection, limits: Sequence[Any], name:
     return dict(connection.execute(found).fetchall())
 
 
+def _without_documents(connection: duckdb.DuckDBPyConnection, work: Work, other: CorpusSettings) -> list[str]:
+    """Say which limits that differ are for kinds of text that the corpus hasn't."""
+    settings = work.plan.settings
+    kinds = {kind for (kind,) in connection.execute("select distinct kind from texts").fetchall()}
+    limits = [f"corpus.limits.{kind}" for kind in other.limits if kind not in kinds]
+    families = {family_of(kind) for kind in kinds}
+    rules = [
+        f"corpus.rules.{family}"
+        for family in type(settings.rules).model_fields
+        if getattr(settings.rules, family) != getattr(other.rules, family) and family not in families
+    ]
+    return [f"{name} is for no document: the kinds here are {', '.join(sorted(kinds))}" for name in limits + rules]
+
+
 def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
     language = "language" if "language" in work.measures else "usual"
     texts = beside_texts(work, STATISTICS, "language")
@@ -128,7 +149,7 @@ def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
         f"""select source, coalesce({language}, '') as language, count(*), sum(b.left_bytes),
             count(*) filter (b.reason is null), sum(b.left_bytes) filter (b.reason is null),
             count(*) filter (a.reason is null), sum(b.left_bytes) filter (a.reason is null)
-            from before b join after a using (number) join parts on part = number >> 32
+            from before b join after a using (number) join parts on part = number >> {RECORD_BITS}
             join (select number, {language} from {texts}) using (number)
             group by source, 2 order by min(part), count(*) desc"""
     ).fetchall()
@@ -138,19 +159,17 @@ def _changes(connection: duckdb.DuckDBPyConnection, work: Work) -> list[Change]:
     ]
 
 
-def _numbers(connection: duckdb.DuckDBPyConnection, work: Work) -> list[tuple[str, str]]:
-    found = [each for measure in measures_of_limits(work) for each in describe_columns(connection, measure)]
-    return [(name, kind) for name, kind in found if kind not in ("VARCHAR",)]
-
-
 def _shape(
     connection: duckdb.DuckDBPyConnection, work: Work, column: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Return the histogram of a column, equal bins between its 1st and 99th hundredth, and its quantiles."""
-    known = [name for name, _ in _numbers(connection, work)]
+    """Return the histogram of a column, equal bins but for the first and last hundredth, and its quantiles."""
+    known = number_columns(work, connection)
     if column not in known:
-        raise ConfigError(f"no measure has the column {column!r}; known here: {', '.join(sorted(known))}")
-    values = f"(select number, {quoted(column)}::double as value from {beside_texts(work, *measures_of_limits(work))})"
+        raise ConfigError(
+            f"no measure has the column {column!r}; known here: {', '.join(sorted(known))} (columns of numbers)"
+        )
+    texts = beside_texts(work, *measures_of_limits(work))
+    values = f"(select number, {quoted(column)}::double as value from {texts} where isfinite({quoted(column)}::double))"
     quantiles = connection.execute(
         f"select quantile_cont(value, {list(_QUANTILES)}), min(value), max(value) from {values}"
     ).fetchone()
@@ -163,14 +182,16 @@ def _shape(
     rows = connection.execute(
         f"""select least(greatest(floor((value - {low!r}) / {width!r}), 0), {NUM_BINS - 1})::int as bin, count(*),
             count(*) filter (b.reason is null), count(*) filter (a.reason is null)
-            from {values} join before b using (number) join after a using (number) where value is not null
+            from {values} join before b using (number) join after a using (number)
             group by bin order by bin"""
     ).fetchall()
+    counts = {row[0]: row[1:] for row in rows}
+    edges = [found["min"], *(low + width * number for number in range(1, NUM_BINS)), found["max"]]
+    names = ("documents", "kept", "would_keep")
     bins = [
-        {"from": low + width * row[0], "to": low + width * (row[0] + 1), "documents": row[1], "kept": row[2],
-         "would_keep": row[3]}
-        for row in rows
-    ]  # fmt: skip
+        {"from": edges[number], "to": edges[number + 1], **dict(zip(names, counts.get(number, (0, 0, 0))))}
+        for number in range(NUM_BINS)
+    ]
     return bins, found
 
 

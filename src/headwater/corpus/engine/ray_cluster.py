@@ -23,6 +23,8 @@ from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import GPU_COLUMNS, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 
+_MAX_TRIES, _SECONDS_BETWEEN_TRIES = 3, 3.0  # of a connection that the cluster accepts and then breaks off
+
 
 class RayCluster(Workers["_ActorWorker"]):
     """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
@@ -40,7 +42,14 @@ class RayCluster(Workers["_ActorWorker"]):
             ray.init("local", num_cpus=self._settings.workers, include_dashboard=False, **options)
             return self
         try:
-            ray.init(address, **options)
+            for tries_left in reversed(range(_MAX_TRIES)):
+                try:
+                    ray.init(address, **options)
+                    break
+                except ConnectionAbortedError:  # what Ray starts for a client dies now and then (gRPC, in a fork)
+                    if not tries_left:
+                        raise
+                    self._sleep(_SECONDS_BETWEEN_TRIES)
         except (ConnectionError, ImportError) as error:  # ImportError: its client needs what `ray[client]` installs
             raise ConfigError(
                 f"no Ray cluster answers at {address} ({error}); start its client server, give its address as "

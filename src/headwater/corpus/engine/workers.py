@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from headwater.core.errors import HeadwaterError, PassingError
 from headwater.corpus.engine.engine import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.sources.engine_settings import EngineSettings
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import Task
 
 _POLL_SECONDS = 1.0
 
@@ -88,15 +88,9 @@ WorkerKind = TypeVar("WorkerKind", bound=Worker)
 class Workers(Engine, Generic[WorkerKind]):
     """An engine of workers. One that is lost is replaced, and what it did is done again."""
 
-    def __init__(
-        self,
-        work: Work,
-        settings: EngineSettings,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(work, settings, clock, sleep)
-        self._workers: list[WorkerKind] = []
+    @cached_property
+    def _workers(self) -> list[WorkerKind]:
+        return []
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         waiting = Waiting(tasks, self._clock)

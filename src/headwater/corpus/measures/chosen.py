@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +16,11 @@ from headwater.corpus.measures.keys import Keys
 from headwater.corpus.measures.measure import Measure
 from headwater.corpus.measures.models import Language, Quality
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
-from headwater.corpus.sources.settings import KINDS, CorpusSettings, MeasureSettings
+from headwater.corpus.sources.own_code import MEASURES_GROUP, OUR_MEASURES, MeasureSettings
+from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
-STATISTICS, KEYS, LANGUAGE, QUALITY = "statistics", "keys", "language", "quality"
-OURS = (STATISTICS, KEYS, LANGUAGE, QUALITY)
+OURS = STATISTICS, KEYS, LANGUAGE, QUALITY = OUR_MEASURES
 _OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
-GROUP = "headwater.measures"  # of entry points, for measures that come with a package
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,12 @@ class ChosenMeasure:
 
     def key(self, texts_key: str) -> str:
         """Return the key of its values of the texts of this key."""
-        return digest_json({"texts": texts_key, **self.depends_on})
+        return values_key(texts_key, self.depends_on)
+
+
+def values_key(texts_key: str, depends_on: Mapping[str, Any]) -> str:
+    """Return the key of a measure's values of the texts of a key, without the measure."""
+    return digest_json({"texts": texts_key, **depends_on})
 
 
 def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list[ChosenMeasure]:
@@ -66,7 +71,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
                 f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
             )
         columns.update(kind.columns)
-        facts = {"code": digest_code(own.class_, Path(), GROUP), "version": kind.version}
+        facts = {"code": digest_code(own.class_, Path(), MEASURES_GROUP), "version": kind.version}
         found.append(ChosenMeasure(name, facts, load, kind.gpus))
     return found
 
@@ -75,7 +80,7 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
     """Return a measure of the user's own; raise ConfigError where its class can't be one."""
     setting = f"corpus.measures.{name}"
     try:
-        found = load_code(own.class_, Path(), GROUP)
+        found = load_code(own.class_, Path(), MEASURES_GROUP)
     except ConfigError as error:
         raise ConfigError(f"{setting}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Measure)) or not found.columns:
@@ -83,6 +88,8 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
             f"{setting}: {own.class_} is not a measure: it must be a class derived from headwater.corpus.Measure "
             "with `columns` and a method `measure`"
         )
+    if odd := [column for column in found.columns if not re.fullmatch(r"[a-z][a-z0-9_]*", column)]:
+        raise ConfigError(f"{setting}: {own.class_} has a column {odd[0]!r}: use small letters, digits and _")
     if unknown := set(found.kinds or ()) - set(KINDS):
         raise ConfigError(f"{setting}: {own.class_}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
     try:

@@ -17,7 +17,7 @@ from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limited_meta
 from headwater.corpus.sources.formats import Format, compression_of, conversion_hint, format_of
-from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
+from headwater.corpus.sources.own_code import FORMATS_GROUP
 from headwater.corpus.sources.settings import CONVERSATIONS
 
 BLOCK_BYTES = 1 << 20

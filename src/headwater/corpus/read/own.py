@@ -12,8 +12,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.sources.formats import COMPRESSIONS, Format
-from headwater.corpus.sources.own_code import GROUP as FORMATS_GROUP
-from headwater.corpus.sources.own_code import FormatSettings
+from headwater.corpus.sources.own_code import FORMATS_GROUP, FormatSettings
 
 _SUFFIX = re.compile(r"[a-z0-9_+-]{1,20}")
 

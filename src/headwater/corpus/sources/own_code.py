@@ -11,8 +11,9 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from headwater.core.code import find_code
 from headwater.core.config import Settings
 
-GROUP = "headwater.formats"
-"Entry points by which an installed package adds formats."
+FORMATS_GROUP, MEASURES_GROUP = "headwater.formats", "headwater.measures"
+"Entry points by which an installed package adds formats, and measures."
+OUR_MEASURES = ("statistics", "keys", "language", "quality")
 
 
 class CodeSettings(Settings):
@@ -35,6 +36,18 @@ class FormatSettings(CodeSettings):
 
 class MeasureSettings(CodeSettings):
     """A measure of your own: a class derived from headwater.corpus.Measure."""
+
+
+def _fit_for_files(measures: dict[str, MeasureSettings]) -> dict[str, MeasureSettings]:
+    for name in measures:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+            raise ValueError(f"measure name {name!r}: use small letters, digits and _; choose another")
+        if name in OUR_MEASURES:
+            raise ValueError(f"measure name {name!r} is one of headwater's; choose another")
+    return measures
+
+
+OwnMeasures = Annotated[dict[str, MeasureSettings], AfterValidator(_fit_for_files)]
 
 
 class RangeSettings(Settings):

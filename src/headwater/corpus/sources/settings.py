@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.core.config import Settings
 from headwater.corpus.sources.engine_settings import EngineSettings
-from headwater.corpus.sources.own_code import MeasureSettings, OwnFormats, RangeSettings
+from headwater.corpus.sources.own_code import OwnFormats, OwnMeasures, RangeSettings
 from headwater.corpus.sources.rules import BoilerplateSettings, RuleSettings
 
 TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
@@ -343,7 +343,7 @@ class CorpusSettings(Settings):
     quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
     """Finds out licences, and drops documents of those that aren't allowed. Unset: none is looked for."""
-    measures: dict[str, MeasureSettings] = {}
+    measures: OwnMeasures = {}
     """Measures of your own, by a name of yours: their columns may have limits."""
     limits: dict[TextKind, dict[str, RangeSettings]] = {}
     """Limits of columns by kind of text, beside the rules: limits.web.exclamations = { max = 0.5 }."""

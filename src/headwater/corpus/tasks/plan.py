@@ -101,13 +101,19 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
                 parts.append(Part(len(parts), source, index, num_bytes, lines.num_bytes, first, len(files), of_part))
                 listed = [(path_as_text(file.path), *file[1:]) for file in files]
                 lines.write(json.dumps({"files": listed, "identities": identities}).encode() + b"\n")
-    if settings.decontaminate is not None:  # for workers that start elsewhere; sources' files are listed
-        settings = settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
-    table = {"format": FORMAT, "key": key, "inputs": dict(inputs), "settings": settings.model_dump(mode="json")}
+    given = for_workers(settings).model_dump(mode="json")
+    table = {"format": FORMAT, "key": key, "inputs": dict(inputs), "settings": given}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
         file.write(data)
     return {"files.jsonl": lines.digest, "plan.json": file.digest}
+
+
+def for_workers(settings: CorpusSettings) -> CorpusSettings:
+    """Return the settings for processes that start elsewhere: sets by absolute paths; sources' files are listed."""
+    if settings.decontaminate is None:
+        return settings
+    return settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
 
 
 def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from headwater.core.errors import StorageError
 from headwater.corpus.tasks.columns import measure_texts
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
 from headwater.corpus.tasks.texts import read_texts
@@ -27,10 +26,5 @@ _DO: dict[str, Callable[[WorkerContext, int], None]] = {
 
 def run_task(context: WorkerContext, task: Task) -> None:
     """Do a task, unless it is done. Doing it twice, even at the same time, is harmless: both make the same bytes."""
-    if context.work.is_done(task):
-        return
-    try:
+    if not context.work.is_done(task):
         _DO[task.stage](context, task.number)
-    except StorageError:
-        if not context.work.is_done(task):
-            raise

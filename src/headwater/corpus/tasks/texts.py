@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ class Texts:
         except (OSError, pa.ArrowInvalid) as error:
             raise damaged(self._path, error) from error
         counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
-        self._starts = [sum(counts[:group]) for group in range(len(counts) + 1)]
+        self._starts = list(accumulate(counts, initial=0))
         # no method: files would stay open until a cycle is collected
         file, path = self._file, self._path
         self._read_table = lru_cache(_GROUPS_AT_HAND)(lambda group: _read_group(file, group, path))

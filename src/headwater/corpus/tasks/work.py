@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.core import task_output as outputs
-from headwater.core.errors import DataError
+from headwater.core.errors import DataError, StorageError
 from headwater.core.files import DigestedFile, digest_json, remove_folder
 from headwater.core.task_output import new_output, read_output, work_folder
-from headwater.corpus.measures.chosen import ChosenMeasure, chosen_measures
+from headwater.corpus.measures.chosen import ChosenMeasure, chosen_measures, values_key
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import Plan, write_plan
 
@@ -131,7 +131,8 @@ class Work:
                 keys[str(number)] = digest_json(
                     {"way": dict(way), "slice": of_slice(number, table), "question": table_digest}
                 )
-            output.facts = {"keys": keys, "way": digest_json(dict(way))}
+            measures = {each.name: dict(each.depends_on) for each in self.measures.values()}
+            output.facts = {"keys": keys, "way": digest_json(dict(way)), "measures": measures}
 
     def question(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
@@ -161,6 +162,18 @@ class Work:
         key = self.measures[measure].key(self.plan.parts[number].key)
         return self._top / COLUMNS / f"{measure}-{_short(key)}"
 
+    def columns_of_build(self, number: int) -> dict[str, Path]:
+        """Return where the columns of a slice are, by measure, as a build that is done noted it.
+
+        No measure is loaded: a page that shows a corpus must not run the code that its settings name.
+        """
+        noted = read_output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
+        texts_key = self.plan.parts[number].key
+        return {
+            name: self._top / COLUMNS / f"{name}-{_short(values_key(texts_key, depends_on))}"
+            for name, depends_on in noted.items()
+        }
+
     def is_done(self, task: Task) -> bool:
         if task.stage in (COLUMNS, GPU_COLUMNS):
             return not self.missing_measures(task.number, task.stage)
@@ -173,14 +186,23 @@ class Work:
 
     @property
     def gpus(self) -> float:
-        """GPUs that a task of the measures wants that want some."""
+        """GPUs for a task of the measures that use any."""
         return max(each.gpus for each in self.measures.values())
 
     @contextmanager
     def new_output(self, path: Path) -> Iterator[Output]:
-        """Yield the output of a task, which is committed when the block ends without an error."""
-        with new_output(path, Output) as output:
-            yield output
+        """Yield the output of a task, which is committed when the block ends without an error.
+
+        Where another process was faster, its output stays: both are the same.
+        """
+        is_complete = False
+        try:
+            with new_output(path, Output) as output:
+                yield output
+                is_complete = True
+        except (StorageError, OSError):
+            if not (is_complete and path.is_dir()):
+                raise
 
     def facts_of(self, stage: str, number: int) -> dict[str, Any]:
         return read_output(self.path_of(stage, number)).facts

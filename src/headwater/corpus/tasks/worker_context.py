@@ -23,7 +23,7 @@ class WorkerContext:
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
-        self.on_read: Callable[[int], None] = lambda num_bytes: None  # told the bytes of every document that is read
+        self.on_read: Callable[[int], None] = lambda num_bytes: None  # gets the bytes of every document that is read
         self.measure = cache(self._load_measure)
 
     def _load_measure(self, name: str) -> Measure:

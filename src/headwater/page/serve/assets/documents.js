@@ -60,6 +60,7 @@ const list = async () => {
     byId("state").textContent = found.documents.length ? `documents ${grouped(start + 1)} to ${grouped(last)}` : "no document";
     problem("");
   } catch (error) {
+    if (mine !== asked) return;
     byId("state").textContent = "";
     problem(error.message);
   }
@@ -68,8 +69,9 @@ const list = async () => {
 const block = (title, ...children) => element("div", { class: "card" }, element("h3", {}, title), ...children);
 const text = (value) => element("p", { class: "token" }, value);
 
+const shownValue = (value) => typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
 const values = (columns) => element("dl", { class: "values" }, ...Object.entries(columns).flatMap(([name, value]) =>
-  [element("dt", {}, name), element("dd", {}, typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value))]));
+  [element("dt", {}, name), element("dd", {}, shownValue(value))]));
 
 const tokens = (found) => element("p", { class: "tokens" }, ...found.flatMap((each) => {
   const piece = element("span", { class: "piece" }, element("span", { class: "token" }, each.replaceAll(" ", "␣").replaceAll("\n", "⏎")));
@@ -90,7 +92,7 @@ const show = async (chosen) => {
     byId("one").scrollIntoView({ block: "start" });
     problem("");
   } catch (error) {
-    problem(error.message);
+    if (mine === asked) problem(error.message);
   }
 };
 
