@@ -39,7 +39,7 @@ from headwater.core.records import read_all, read_records
 from network import Network, network
 from targets import write_run_file
 
-KINDS = {"kill": "died", "stop": "is stopped", "cut": "fell silent"}  # and what the others say of it
+KINDS = ("kill", "stop", "cut")
 LAYOUTS = {
     "replicated": ("train.exact=true",),
     "sharded": ("train.exact=true", "parallel.replicate=1"),
@@ -256,7 +256,7 @@ class Trial:
             self._net.mend()
         self._wait(lambda: self._first_step_since(at) is not None)
         again_at = self._first_step_since(at) or at
-        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {KINDS[self._cell.kind]}"
+        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} (fell silent|ended)"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
         if not named and not self._cell.is_starting:
             print(self._logs[0].read_text(errors="replace")[-3000:], file=sys.stderr)

@@ -39,7 +39,7 @@ def test_every_extra_that_a_user_may_want_is_asked_for_with_all_its_packages():
 
 
 def test_what_an_extra_lacks_is_named_with_how_to_install_it(capsys):
-    print_findings(FINDINGS | {"load": None, "extras": {"hf": [], "trackers": ["wandb", "trackio"]}})
+    print_findings(FINDINGS | {"load": None, "extras": {"hf": [], "trackers": ["tensorboard", "wandb"]}})
     said = capsys.readouterr().out
     assert "hf: installed" in said
-    assert "trackers: wandb, trackio missing; pip install 'headwater[trackers]'" in said
+    assert "trackers: tensorboard, wandb missing; pip install 'headwater[trackers]'" in said

@@ -111,7 +111,6 @@ LINES = [  # what is measured of a step, and what its line says of that
     (LONGEST, "loss 10.100"),
     (LONGEST, "data wait 50%"),
     ({"gradient_error": 0.06}, "12.3k tokens/s  gradient checked  int8"),
-    ({"audited": True}, "12.3k tokens/s  audited  int8"),
     (RANKS, "exchange 31%  rank 3 slow"),
 ]
 
@@ -147,7 +146,6 @@ SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reas
 SKIPPED |= {"documents": DOCUMENTS}
 ROLLBACK = {"event": "rollback", "step": 4, "from_step": 7, "first_row": 32, "last_row": 87, "suspect_row": 48}
 ROLLBACK |= {"documents": DOCUMENTS, "reason": "3 bad steps"}
-AUDIT = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80, "ranks": [0], "world_size": 1}
 SAVED = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
 STOPPED = {"event": "stopped", "step": 9, "signal": "SIGTERM"}
 NEXT = [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]
@@ -161,7 +159,6 @@ SAID = {
     "what was skipped": ([SKIPPED], [f"after step 7: sequences 56 to 63 skipped: loss 9 is above 5; {NAMED}"]),
     "what was excluded": ([ROLLBACK], [
         f"back from step 7 to step 4, sequences 32 to 87 excluded: 3 bad steps; from sequence 48 on {NAMED}"]),
-    "an audit names the parameters": ([AUDIT], ["audit after step 9: two passes differ in embed.weight; this machine computed wrong"]),
     "a save alone that a signal requested": ([SAVED, SAVED | {"signal": "SIGUSR1"}],
                                              ["saved step 8, as SIGUSR1 requested; training continues"]),
     "a stop without a save, and why": ([STOPPED | {"saved": False, "save_seconds": 40.5}], [

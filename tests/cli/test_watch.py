@@ -13,6 +13,7 @@ import pytest
 from small_run import call
 
 from headwater.runs.summary import RunsFolder
+from headwater.train.checkpoint.lock import owned
 
 STEP = {"event": "step", "attempt": 1, "step": 7, "tokens_seen": 700, "loss": 3.25, "tokens_per_second": 1234.0}
 STEP |= {"seconds": 0.5}
@@ -55,7 +56,7 @@ STATES: dict[str, tuple[list[dict], dict[str, Any], str]] = {  # records, what e
     "of another process": ([STEP], {"lock": HERE | {"pid": 2**22 + 1}}, "killed, step 7 of 20"),
     "elsewhere": ([STEP | {"age": 0}], {"lock": HERE | {"host": "elsewhere"}}, "running, step 7 of 20"),
     "long gone": ([STEP | {"age": 3600}], {"lock": HERE | {"host": "elsewhere"}}, "killed, step 7 of 20"),
-    "preparing": ([], {"lock": HERE}, "preparing"),
+    "preparing": ([], {}, "preparing"),  # its lock is held
     "with-a-name-that-is-too-long-for-its-column": ([], {}, "not started"),
     "longer": ([STEP, FINISH, {"event": "resume", "attempt": 2, "step": 7}], {}, "killed, step 7 of 20"),
     "aligned": ([{"event": "step", "attempt": 1, "step": 3, "reward": 0.5}], {"derived": '{"num_steps": 40}'}, "killed, step 3 of 40"),
@@ -71,18 +72,17 @@ def test_the_state_is_what_records_and_lock_say_here_and_in_the_list_of_headwate
     with open(runs / "stopped" / "records.jsonl", "a") as file:
         file.write('{"event": "ste')
     said = {name: words for name, (*_, words) in STATES.items()}
-    assert {run["name"]: run["state"] for run in watched(runs)} == {
-        name: words.partition(",")[0] for name, words in said.items()
-    }
-    lines = call(cwd=runs.parent).out.splitlines()
+    with owned(runs / "preparing"):
+        states, lines = {run["name"]: run["state"] for run in watched(runs)}, call(cwd=runs.parent).out.splitlines()
+    assert states == {name: words.partition(",")[0] for name, words in said.items()}
     found = [line.strip().split("  ", 1) for line in lines if line.startswith("  runs/")]
     assert {name.removeprefix("runs/"): words.strip() for name, words in found} == said
 
 
 def test_a_run_whose_process_is_there_runs_and_says_how_long_yet(runs):
     steps = [STEP | {"step": step, "time": 100.0 + 2 * step} for step in range(1, 11)]
-    write_run(runs / "mine", *steps, lock=HERE)
-    (found,) = watched(runs)
+    with owned(write_run(runs / "mine", *steps)):
+        (found,) = watched(runs)
     assert (found["state"], found["seconds_left"]) == ("running", 20.0)
 
 

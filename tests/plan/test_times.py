@@ -274,8 +274,8 @@ def steps_of(changed: dict[int, float] | None = None) -> list[dict]:
 
 def test_what_held_a_step_up_is_not_the_runs():
     assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
-    audits = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
-    assert mean_step(steps_of(audits), TRAIN) == pytest.approx(STEP)
+    checked = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
+    assert mean_step(steps_of(checked), TRAIN) == pytest.approx(STEP)
 
 
 def test_steps_of_whole_rows_after_half_ones_count_as_they_are():

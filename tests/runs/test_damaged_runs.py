@@ -171,7 +171,6 @@ RECORDS: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {  # what is l
 @pytest.mark.parametrize(("damage", "words"), RECORDS.values(), ids=RECORDS)
 def test_lost_records_of_a_finished_run_are_named_with_what_to_do(trained, damage, words):
     path = trained / "runs/mine/records.jsonl"
-    path.with_name("lock").unlink()  # it names this process, as if that were training still
     if (left := damage(path.read_bytes())) is None:
         path.unlink()
     else:

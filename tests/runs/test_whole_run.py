@@ -7,9 +7,7 @@ import itertools
 import pytest
 from small_run import quick
 
-from headwater.cli.progress import TrainingDisplay
-from headwater.core.records import audit_fields, memory_fields, read_records
-from headwater.page.report.page import render_report
+from headwater.core.records import error_fields, memory_fields, read_records
 from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 
@@ -41,11 +39,9 @@ def test_the_peak_of_a_run_is_the_largest_of_its_processes_or_unknown(records, p
     assert fields["peak_memory_how"].startswith(how)
 
 
-def test_audits_are_counted_and_left_out_where_there_were_none():
-    assert audit_fields([step(1)]) == {}
-    audited = [step(1, audited=True), step(1), step(2, audited=True)]
-    assert audit_fields(audited) == {"audits": {"num_steps": 2, "num_differing": 0}}
-    assert audit_fields([*audited, {"event": "audit"}])["audits"]["num_differing"] == 1
+def test_the_largest_error_of_rounding_is_kept_where_any_was_measured():
+    assert error_fields([step(1)]) == {}
+    assert error_fields([step(1, gradient_error=0.1), step(2), step(3, gradient_error=0.2)]) == {"gradient_error": 0.2}
 
 
 class Killed(BaseException):
@@ -57,8 +53,8 @@ def killed_after_a_save(record: dict) -> None:
         raise Killed
 
 
-def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, monkeypatch, capsys):
-    config = prepare(name="killed", train__audit_every=3, train__num_steps=12, train__save_every=4).config
+def test_a_killed_process_counts_in_the_runs_peak(prepare, monkeypatch):
+    config = prepare(name="killed", train__num_steps=12, train__save_every=4).config
     held = itertools.count(1000)
     monkeypatch.setattr("headwater.machine.host.memory.peak_bytes", lambda: next(held))
     with quick():
@@ -66,12 +62,7 @@ def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, m
             train_stage(config, open_batches(config), killed_after_a_save, print)
         before = next(held)
         held = itertools.count(10)  # the process that goes on holds less: it has prepared nothing
-        assert train_stage(config, open_batches(config), TrainingDisplay(config.train, 1), print)
+        assert train_stage(config, open_batches(config), lambda record: None, print)
     (end,) = read_records(config.run_dir / "records.jsonl", "finish")
     assert 1000 < end["peak_memory_bytes"] < before
     assert end["peak_memory_how"] == "largest peak of the process in 2 attempts"
-    assert end["audits"] == {"num_steps": 4, "num_differing": 0}
-    line = "udited 4 steps: computed twice, each had the same bits both times"
-    assert f"     a{line}" in capsys.readouterr().out
-    render_report(config.run_dir)
-    assert f"A{line}." in (config.run_dir / "report.html").read_text(encoding="utf-8")

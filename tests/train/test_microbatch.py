@@ -8,7 +8,7 @@ from tiny_run import MadeUpRows, assembled, begin, plan, train_here
 from headwater.core.errors import CheckpointError, TrainingError
 from headwater.core.records import read_records
 from headwater.machine.device.device import Device
-from headwater.machine.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
+from headwater.machine.device.microbatch import Microbatch, measured_microbatch
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
@@ -18,56 +18,38 @@ from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import read_checkpoint
 from headwater.train.settings import even_microbatch
 
-ALWAYS = lambda: True  # noqa: E731
-
-
-def search(seconds: dict[int, float | None], start: int, num_rows: int = 64, room=ALWAYS, time=ALWAYS):
-    """Return (the sizes in the order in which they were measured, the size chosen)."""
-    found = confirm(climb(num_rows, start, seconds.__getitem__, room, time), start, seconds.__getitem__)
-    return list(found), choose(found, start)
-
-
-SEARCHES = {  # seconds of each size, the rule's size, options; the sizes measured, the one chosen
-    "no other is faster by a margin": ({4: 1.0, 8: 1 / 1.02, 2: 1 / 1.02}, 4, {}, [4, 8, 2], 4),
-    "larger ones as long as each is faster": ({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4, {}, [4, 8, 16, 32], 32),
-    "and not the last of them": ({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.75}, 4, {}, [4, 8, 16, 32], 16),
-    "smaller ones where larger are no better": ({8: 1.0, 16: 1.1, 4: 0.9, 2: 0.8, 1: 0.9}, 8, {}, [8, 16, 4, 2, 1], 2),
-    "sizes divide the batch": ({5: 1.0, 15: 0.5, 1: 1.0}, 5, {"num_rows": 15}, [5, 15], 15),
-    "also below": ({5: 1.0, 15: 2.0, 1: 1.0}, 5, {"num_rows": 15}, [5, 15, 1], 5),
-    "a prime": ({1: 1.0, 7: 2.0}, 1, {"num_rows": 7}, [1, 7], 1),
-    "one that doesn't fit": ({8: 1.0, 16: None, 4: 1.0}, 8, {}, [8, 16, 4], 8),
-    "the rule's doesn't fit": ({8: None, 4: None, 2: 1.0, 1: 0.99}, 8, {}, [8, 4, 2, 1], 1),
-    "nor is there time": ({8: None, 4: None, 2: 1.0}, 8, {"time": lambda: False}, [8, 4, 2], 2),
-    "no room to double": ({4: 1.0, 2: 1.0}, 4, {"room": lambda: False}, [4, 2], 4),
-    "time for one more": ({4: 1.0, 8: 0.5}, 4, {"time": iter([True, False, False]).__next__}, [4, 8], 8),
+SEARCHES = {  # seconds of each size, the rule's size, how often may be doubled; the size chosen
+    "no larger one is faster by a margin": ({4: 1.0, 8: 1 / 1.02}, 4, 9, 4),
+    "larger ones as long as each is faster": ({4: 1.0, 8: 0.8, 16: 0.7, 32: 0.69}, 4, 9, 16),
+    "up to the whole batch": ({16: 1.0, 32: 0.5, 64: 0.25}, 16, 9, 64),
+    "sizes divide the batch": ({5: 1.0}, 5, 9, 5),
+    "a larger one doesn't fit": ({8: 1.0, 16: None}, 8, 9, 8),
+    "the rule's doesn't fit": ({8: None, 4: None, 2: 1.0}, 8, 9, 2),
+    "no room to double": ({4: 1.0}, 4, 0, 4),
+    "room for one more": ({4: 1.0, 8: 0.5}, 4, 1, 8),
 }
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_a_search_measures_these_sizes_and_chooses_this_one(name):
-    seconds, start, options, measured, chosen = SEARCHES[name]
-    assert search(seconds, start, **options) == (measured, chosen)
+def test_a_search_measures_these_sizes_alone_and_chooses_this_one(name):
+    seconds, start, num_doubled, chosen = SEARCHES[name]
+    measured, room = [], iter([True] * num_doubled + [False])
+    num_rows = 15 if start == 5 else 64
 
+    def seconds_of(size: int) -> float | None:
+        measured.append(size)
+        return seconds[size]
 
-def test_a_rules_size_that_was_only_disturbed_stays():
-    found = {4: 1.0, 8: 0.8}
-    assert choose(found, 4) == 8
-    assert choose(confirm(found, 4, {4: 0.81}.__getitem__), 4) == 4
-    assert choose(confirm(found, 4, {4: 1.1}.__getitem__), 4) == 8
+    found = measured_microbatch(seconds_of, room.__next__, num_rows * 100, start * 100, 100)
+    assert (measured, found.tokens) == (list(seconds), chosen * 100)
+    for size, taken in seconds.items():
+        speed = "too large for the memory" if taken is None else f"{num_rows * 100 / taken:,.0f}/s"
+        assert f"{size * 100} tokens: {speed}" in found.why
 
 
 def test_nothing_that_fits_is_an_error_that_says_what_to_do():
     with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute=1, or"):
-        search({2: None, 1: None}, 2)
-
-
-def test_the_sentence_names_every_size_and_its_speed():
-    found = {2: 0.5, 4: 1.0, 8: None}
-    assert explain_choice(found, 2, 4, num_rows=8, seq_len=100) == (
-        "the fastest measured at the run's start (forward and backward of 200 tokens: 1,600/s, "
-        "400 tokens: 800/s, 800 tokens: too large for the memory)"
-    )
-    assert explain_choice({4: 1.0}, 4, 4, 8, 100).startswith("the rule's size: none measured")
+        measured_microbatch({2: None, 1: None}.__getitem__, lambda: True, 6400, 200, 100)
 
 
 def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
@@ -109,10 +91,10 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
     run = assembled(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
     run.records.close()
-    assert set(calls) == {(0, 4), (0, 2)}
-    assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
+    assert set(calls) == {(0, 4)}
+    assert run.microbatch.tokens == 4 * 24, "the rule's, which is the whole batch"
     assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
-    assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why
+    assert "96 tokens: 96/s" in run.microbatch.why
     assert not [p for p in run.prepared.model.parameters() if p.grad is not None]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,9 +130,8 @@ def report(
     require_run_dir(run_dir)
     if tracker:
         from headwater.runfile.run_config import config_of_run
-        from headwater.train.trackers import keep_local, send_records
+        from headwater.train.trackers import send_records
 
-        keep_local(tracker, os.environ)
         send_records(tracker, run_dir, config_of_run(run_dir).model_dump(mode="json"), say)
     path = render_report(run_dir)
     if (lost := read_run(run_dir).damage) is not None:

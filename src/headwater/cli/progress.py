@@ -9,8 +9,7 @@ from typing import Any, TextIO
 from headwater.cli.terminal import MAX_WIDTH, safe, width
 from headwater.core.numbers import count, duration
 from headwater.core.records import text_scored
-from headwater.machine.ranks.mesh import named
-from headwater.runs.measures import audit_line, computed_twice, right
+from headwater.runs.measures import computed_twice, gradient_line, right
 from headwater.runs.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
 from headwater.runs.recent import TimeLeft
 from headwater.tokens.skipped_rows import name_documents
@@ -109,11 +108,6 @@ class TrainingDisplay:
     def _show_rollback(self, record: dict[str, Any]) -> None:
         self._line(intervention_line(record | {"kind": "rollback", "to_step": record["step"]}))
 
-    def _show_audit(self, record: dict[str, Any]) -> None:
-        names = ", ".join(record["differing"][:4])
-        wrong = named(record["ranks"], record["world_size"])
-        self._line(f"audit after step {record['step']}: two passes differ in {names}; {wrong} computed wrong")
-
     def _show_checkpoint(self, record: dict[str, Any]) -> None:
         if record.get("signal"):  # the others come by themselves, and nobody waits for them
             self._line(f"saved step {record['step']}, as {record['signal']} requested; training continues")
@@ -178,8 +172,8 @@ class TrainingDisplay:
     def _show_finish(self, record: dict[str, Any]) -> None:
         for quantity, fact in measured(outcomes(self._forecast, record, self._validation, {})):
             self._line(f"     {quantity} {fact}")
-        if audits := audit_line(record):
-            self._line(f"     {audits}")
+        if error := gradient_line(record):
+            self._line(f"     {error}")
 
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self._is_terminal else ""

@@ -41,7 +41,6 @@ from headwater.runs.tuned import answers_messages
 from headwater.tokens.skipped_rows import read_interventions
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.lock import owned, taken_over
-from headwater.train.trackers import keep_local
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
 
@@ -62,7 +61,6 @@ def do_stages(
     """
     config, reasons = load_run(name, overrides)
     here = RunFolder(config.run_dir)
-    keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
     call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)

@@ -115,7 +115,7 @@ GOING_BACK = ("resume", "start", "rollback")
 # events that are in the past when a checkpoint is written; every other event of that step comes after the save
 _BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
 # events that happen between steps, told apart by `rows_consumed` after them: a checkpoint may be from before or after
-_BETWEEN_STEPS = ("skipped", "audit", "rollback")
+_BETWEEN_STEPS = ("skipped", "rollback")
 
 
 def survives(record: Record, back: Record) -> bool:
@@ -191,13 +191,10 @@ def memory_fields(
     return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
 
 
-def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
-    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding."""
-    num_steps = sum(bool(record.get("audited")) for record in records)
-    num_differing = sum(record.get("event") == "audit" for record in records)
+def error_fields(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the largest error of rounding to int8 that steps measured; nothing where none did."""
     errors = [record["gradient_error"] for record in records if "gradient_error" in record]
-    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
-    return audits | ({"gradient_error": max(errors)} if errors else {})
+    return {"gradient_error": max(errors)} if errors else {}
 
 
 class RunLog:

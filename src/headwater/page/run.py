@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,6 @@ from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
 from headwater.runs.running import Call
 from headwater.runs.tuned import answers_messages
-from headwater.train.trackers import keep_local
 
 Named = Annotated[str | InstanceOf[Path], wanted("give the name of a recipe, a run file or a run folder")]
 
@@ -52,7 +50,6 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     HeadwaterError for what a person can mend.
     """
     config, reasons = load_run(str(name), overrides_of(settings))
-    keep_local(config.train.trackers, os.environ)
     return running.run(config, reasons, say=say, call=Call(report=report_stage))
 
 

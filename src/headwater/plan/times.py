@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 TIMES_FILE = "times.json"
 MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment's speed
 MAX_OVER_MEDIAN = 1.5
-"A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
+"A step that took longer was held up: it compiled, waited for a save, or had its gradient checked."
 UNKNOWN_HELD_OUT = 50_000  # tokens held out of a source whose size isn't known: a few megabytes of text have as many
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
 

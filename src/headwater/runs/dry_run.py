@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def dry_run(
     """
     place, here, refused = place or Place(), RunFolder(config.run_dir), list[str]()
     config, _ = with_kept(config, reasons, here)
-    if _is_in_use(here.run):
+    if is_owned(here.run):
         refused.append(f"{here.run} is in use by another process")
     layout: Layout | None = None
     try:
@@ -73,20 +72,6 @@ def dry_run(
         except HeadwaterError as error:  # a run is trained without one
             found.append(Decision("plan", "skip", str(error)))
     return DryRun(config.run_dir, tuple(found), plan, tuple(dict.fromkeys(refused)))
-
-
-def _is_in_use(run_dir: Path) -> bool:
-    """Return whether another process works in a run folder; a lock is tried only where one may be held."""
-    if is_owned(run_dir) is False:
-        return False
-    try:
-        with open(run_dir / "lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:  # no locks are there: who is named counts
-        return bool(is_owned(run_dir))
 
 
 def _decisions(config: RunConfig, here: RunFolder, is_shown: IsShown) -> Iterator[Decision]:

@@ -294,20 +294,10 @@ def right(probe: str, score: Object) -> str:
 
 def computed_twice(step: Record) -> str:
     """Return why a step took about twice the time of others: its gradient was computed again; "" of most steps."""
-    return "audited" if step.get("audited") else "gradient checked" if "gradient_error" in step else ""
+    return "gradient checked" if "gradient_error" in step else ""
 
 
-def audit_line(finish: Record) -> str | None:
-    """Return what audits came to over a run, of the record of its end; None where there were none."""
-    num_steps, num_differing = (amount(finish, "audits", name) for name in ("num_steps", "num_differing"))
-    if num_steps is None or num_differing is None:
-        error = amount(finish, "gradient_error")
-        return (
-            None
-            if error is None
-            else f"rounding to int8 changed a matrix's gradient by {error:.1%} of its norm at most"
-        )
-    twice = f"audited {plural(num_steps, 'step')}"
-    if not num_differing:
-        return f"{twice}: computed twice, {'it' if num_steps == 1 else 'each'} had the same bits both times"
-    return f"{twice}: {plural(num_differing, 'time')} two passes differed, and a third decided"
+def gradient_line(finish: Record) -> str | None:
+    """Return how far int8 took gradients, of the record of a run's end; None where nothing was rounded to it."""
+    error = amount(finish, "gradient_error")
+    return None if error is None else f"rounding to int8 changed a matrix's gradient by {error:.1%} of its norm at most"

@@ -95,8 +95,6 @@ def run(
             is_done = _follow(config, call)
             return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
         with call.own(config.run_dir) as owner:
-            if owner.note:
-                say(owner.note)
             is_new = prepare_text(config, reasons, say, owner, here)
             if training_due(config, here, is_new).action == "skip":
                 say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")

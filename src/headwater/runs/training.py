@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import LockedError
-from headwater.core.records import audit_fields, memory_fields, no_owner, read_all, read_records
+from headwater.core.records import error_fields, memory_fields, no_owner, read_all, read_records
 from headwater.export.base.weights import opener
 from headwater.machine.host.energy import EnergyMeter
 from headwater.machine.host.load import LoadMeter
@@ -238,5 +238,5 @@ def _finish_fields(run: Run, end: RunState, seconds_here: float, energy: EnergyM
         **memory_fields(
             read_all(path), run.records.attempt, run.peak_memory_bytes(), run.facts.device, run.ranks.world_size
         ),
-        **audit_fields(read_records(path)),
+        **error_fields(read_records(path)),
     }

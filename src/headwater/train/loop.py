@@ -182,7 +182,7 @@ def replay_training(
             f"{run_dir} was trained on {world_size} ranks without train.exact: the order of their sums can't be "
             "repeated by one"
         )
-    plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None, "profile_steps": None}))
+    plan = replace(plan, train=plan.train.model_copy(update={"profile_steps": None}))
     folder, comparison = run_dir / f"replay-{os.getpid()}", Comparison(run_dir, display)
     run = assemble(folder, plan, batches, Past(interventions, None, kept=saved.state), say, open_base=open_base)
     run, difference = replace(run, saver=NoSaver(folder), display=comparison), None

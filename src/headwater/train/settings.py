@@ -53,7 +53,7 @@ class TrainSettings(Settings):
     prompts: list[str] | None = None
     "Prompts that are continued at each probe; unset: the first words of held-out documents."
     trackers: list[str] = []
-    "Programs that get the records as they come: tensorboard, trackio, wandb (offline), mlflow, or a plug-in's name."
+    "Programs that get the records as they come: tensorboard, wandb (offline), or a plug-in's name."
     guard_sigmas: float | None = Field(default=6.0, gt=0)
     "Deviations above the last steps' losses and gradient norms at which a step is skipped; off: only NaN and Inf."
     guard_window: int = Field(default=128, ge=8)
@@ -62,9 +62,6 @@ class TrainSettings(Settings):
     "Skipped steps, of the last guard_window, after which the run goes back to a checkpoint from before the first."
     max_rollbacks: int = Field(default=5, ge=0)
     "How often a run goes back; then it stops."
-    audit_every: int | None = Field(default=None, ge=1)
-    """Steps between audits: a gradient is computed twice and must have the same bits; unset: never. How far int8
-    takes a gradient is measured five times a run anyway."""
     profile_steps: list[int] | None = Field(default=None, min_length=2, max_length=2)
     "First and last step of which RUN/profile/ gets a trace that ui.perfetto.dev shows; unset: none."
     hang_seconds: Annotated[
@@ -122,11 +119,6 @@ def validation_steps(train: TrainSettings) -> list[int]:
     return sorted({*every, *probe_steps(train), train.num_steps})
 
 
-def is_audit(step: int, train: TrainSettings) -> bool:
-    """Return whether the gradient of the step after `step` is computed twice."""
-    return train.audit_every is not None and (step + 1) % train.audit_every == 0
-
-
 SAVE_TIME_MARGIN = 1.5  # a save is expected to last at most this many times the slowest of the last ones
 NUM_GRADIENT_CHECKS, MIN_CHECK_STEPS = 5, 100
 # distance of int8's gradient of a matrix from bfloat16's over its norm; 0.06 to 0.1 is usual in the worst one at 4,096
@@ -137,10 +129,10 @@ MAX_GRADIENT_ERROR = 0.25
 def is_gradient_check(step: int, train: TrainSettings) -> bool:
     """Return whether the gradient of the step after `step` is compared with one that isn't rounded to int8.
 
-    Five times in a run, but at most every 100 steps, each of which costs about one step; and in every audit.
+    Five times in a run, but at most every 100 steps, each of which costs about one step.
     """
     every = max(MIN_CHECK_STEPS, train.num_steps // NUM_GRADIENT_CHECKS)
-    return (step + 1) % every == 0 or is_audit(step, train)
+    return (step + 1) % every == 0
 
 
 def is_probe(step: int, train: TrainSettings) -> bool:

@@ -13,7 +13,7 @@ from headwater.core.files import remove_folder
 from headwater.core.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.machine.compute import MachineFacts, agreed_facts, fastest_, fastest_updates, set_up
 from headwater.machine.device.device import device_of
-from headwater.machine.device.microbatch import Microbatch, Work, measured_microbatch
+from headwater.machine.device.microbatch import Microbatch, measured_microbatch, step_seconds
 from headwater.machine.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.parallel.prepare import optimizer_for, prepare
@@ -178,7 +178,7 @@ def _microbatch(
     if mesh.world_size > 1:
         return Microbatch(rule, "by rule; it is measured by one rank alone")
 
-    def passes(num_rows: int) -> tuple[Work, Work]:
+    def seconds_of(num_rows: int) -> float | None:
         batch = batches.rows(0, num_rows)
 
         def later() -> None:
@@ -188,15 +188,15 @@ def _microbatch(
             model.zero_grad(set_to_none=True)
             later()
 
-        return first, later
+        return step_seconds(parallel.device.seconds_of, first, later, share // (num_rows * seq_len))
 
     def may_double() -> bool:
         # on a GPU it is tried out, which harms nothing
         return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
 
-    say("timing microbatches of several sizes, for a minute at most")
+    say("timing microbatches of several sizes")
     with set_up(facts):
-        found = measured_microbatch(parallel.device, passes, may_double, share, rule, seq_len)
+        found = measured_microbatch(seconds_of, may_double, share, rule, seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
 

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from headwater.machine.parallel.data_parallel import DataParallel, clip_
@@ -16,8 +15,8 @@ from headwater.model.optim.settings import lr_factor
 from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import Batch
 from headwater.tokens.batches.source import StepRows
-from headwater.train.gradients import Audit, Compute, GradientCheck, sum_gradients
-from headwater.train.settings import is_audit, is_gradient_check, is_half_length
+from headwater.train.gradients import Compute, GradientCheck, sum_gradients
+from headwater.train.settings import is_gradient_check, is_half_length
 from headwater.train.state import Run, RunState
 
 Judge = Callable[[float, float], str | None]  # why a step of this loss and gradient norm is skipped, or None
@@ -96,8 +95,7 @@ def take_step(
     started_at, exchanged_before = time.perf_counter(), run.ranks.progress.exchange_seconds()
     batches, waited = rows.at(state.rows_consumed)
     factor = lr_factor(step, train.num_steps, run.plan.schedule)
-    record = partial(run.record, "audit", step, rows_consumed=state.rows_consumed + run.plan.rows_per_step)
-    check = GradientCheck(Audit(record) if is_audit(step, train) else sum_gradients)
+    check = GradientCheck()
     result = train_step(
         run.prepared.fast_model,
         run.optimizer,
@@ -118,7 +116,7 @@ def take_step(
 
 
 def _measured(run: Run, step: int, seconds: float, waited: float, exchanged: float) -> dict[str, Any]:
-    """Return how fast the step after `step` was, what memory it held, and whether it was audited.
+    """Return how fast the step after `step` was, and what memory it held.
 
     Of its seconds it `waited` for data and `exchanged` with ranks.
     """
@@ -132,7 +130,6 @@ def _measured(run: Run, step: int, seconds: float, waited: float, exchanged: flo
         "exchange_fraction": round(exchanged / seconds, 4) if is_timed else None,
         "slowest_rank": slowest.rank if is_timed and slowest else None,
         "slowest_lead": round(slowest.lead, 3) if is_timed and slowest else None,
-        "audited": is_audit(step, train) or None,
         "peak_memory_bytes": run.parallel.device.peak_memory_bytes(),
     }
     return {

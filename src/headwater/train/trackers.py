@@ -1,4 +1,4 @@
-"""A run's records as curves in TensorBoard, trackio, wandb, MLflow, and what a package calls a `headwater.trackers`.
+"""A run's records as curves in TensorBoard, wandb, and what a package calls a `headwater.trackers`.
 
 Records are sent from a thread of their own, so that no tracker stops or changes training. Nothing leaves the machine.
 A start, a resume or a rollback begins a new run there, with all that counts before: none of them can take back points.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import entry_points
@@ -30,8 +31,6 @@ MAX_WAITING = 10_000  # records; a tracker that falls behind by more is given up
 _BEGINNINGS = ("start", "rollback")
 _PREFIXES = {"step": "train", "validation": "validation", "probes": ""}
 _NOT_MEASURED = ("event", "attempt", "step", "time")
-_TRACKIO_SENDS = ("TRACKIO_SERVER_URL", "TRACKIO_SPACE_ID", "TRACKIO_BUCKET_ID", "TRACKIO_WEBHOOK_URL")
-_TRACKIO_PRINTS = ("trackio", "trackio.run", "trackio.utils")
 
 
 class Tracker(Protocol):
@@ -60,13 +59,22 @@ class TensorBoard:
         self._writer.close()
 
 
-class _RunTracker:
-    """A tracker whose library has an object of a run, with `log` and `finish`."""
-
-    _run: Any
+class Wandb:
+    """An offline run, which `wandb sync` may send later."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._name, self._folder = name, folder
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        os.environ["WANDB_ERROR_REPORTING"] = "false"  # before it is imported: it calls its makers of offline runs, too
+        wandb = importlib.import_module("wandb")
+        if importlib.import_module("wandb.env").error_reporting_enabled():
+            raise ConfigError("wandb was imported before, and would call its makers: set WANDB_ERROR_REPORTING=false")
+        make_folder(self._folder)  # it takes another place where this one is missing
+        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
+        settings = wandb.Settings(**quiet, x_disable_stats=True, x_disable_meta=True)
+        given = {"project": PROJECT, "name": self._name, "dir": str(self._folder), "config": dict(config)}
+        self._run = wandb.init(mode="offline", settings=settings, **given)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
@@ -75,67 +83,10 @@ class _RunTracker:
         self._run.finish()
 
 
-class Trackio(_RunTracker):
-    """A run in trackio's own database, which `trackio show` shows; standard output is the run's: it prints nothing."""
-
-    def start(self, config: Mapping[str, Any]) -> None:
-        for name in _TRACKIO_PRINTS:
-            vars(importlib.import_module(name))["print"] = lambda *_, **__: None
-        quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        self._run = importlib.import_module("trackio").init(PROJECT, self._name, config=dict(config), **quiet)
-
-    def finish(self) -> None:
-        super().finish()
-        for name in _TRACKIO_PRINTS:
-            del vars(importlib.import_module(name))["print"]
-
-
-class Wandb(_RunTracker):
-    """An offline run, which `wandb sync` may send later."""
-
-    def start(self, config: Mapping[str, Any]) -> None:
-        wandb = importlib.import_module("wandb")
-        if importlib.import_module("wandb.env").error_reporting_enabled():  # also of offline runs
-            raise ConfigError("wandb calls its makers unless WANDB_ERROR_REPORTING=false is set; `headwater` sets it")
-        make_folder(self._folder)  # it takes another place where this one is missing
-        quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
-        settings = wandb.Settings(**quiet, x_disable_stats=True, x_disable_meta=True)
-        given = {"project": PROJECT, "name": self._name, "dir": str(self._folder), "config": dict(config)}
-        self._run = wandb.init(mode="offline", settings=settings, **given)
-
-
-class MLflow:
-    """A run in MLflow's files: `mlflow ui --backend-store-uri RUN/trackers/mlflow`."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._uri = name, (folder / "mlflow").resolve().as_uri()
-
-    def start(self, config: Mapping[str, Any]) -> None:
-        mlflow, variables = importlib.import_module("mlflow"), importlib.import_module("mlflow.environment_variables")
-        variables.MLFLOW_DISABLE_TELEMETRY.set(True)
-        importlib.import_module("mlflow.telemetry").set_telemetry_client()  # again: it was chosen at the import
-        variables.MLFLOW_ALLOW_FILE_STORE.set(True)
-        self._metric = importlib.import_module("mlflow.entities").Metric
-        self._client = mlflow.MlflowClient(self._uri)
-        experiment = self._client.get_experiment_by_name(PROJECT)
-        id = self._client.create_experiment(PROJECT) if experiment is None else experiment.experiment_id
-        self._id = self._client.create_run(id, run_name=self._name).info.run_id
-        self._client.log_dict(self._id, dict(config), "config.json")
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        metrics = [self._metric(name, value, 0, step) for name, value in values.items()]
-        self._client.log_batch(self._id, metrics)
-
-    def finish(self) -> None:
-        self._client.set_terminated(self._id)
-
-
 Make = Callable[[str, Path], Tracker]
 BUILT_IN: dict[str, tuple[str, Make]] = {
     "tensorboard": ("tensorboard", TensorBoard),
-    "trackio": ("trackio", Trackio),
     "wandb": ("wandb", Wandb),
-    "mlflow": ("mlflow", MLflow),
 }
 "By name: the package that each needs, and what makes it."
 
@@ -155,16 +106,6 @@ def find_trackers(names: Sequence[str]) -> dict[str, Make]:
         else:
             found[name] = BUILT_IN[name][1]
     return found
-
-
-def keep_local(names: Sequence[str], environment: MutableMapping[str, str]) -> None:
-    """Tell the libraries of trackers to report nothing of their own, before anything imports them.
-
-    Raises ConfigError where one of these trackers would find in the environment to send records away.
-    """
-    environment.update({"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"})
-    if "trackio" in names and (sending := [name for name in _TRACKIO_SENDS if environment.get(name)]):
-        raise ConfigError(f"trackio would send records over the network: unset {', '.join(sending)}")
 
 
 def values_of(record: Record) -> dict[str, float]:

@@ -72,36 +72,6 @@ found["state"] = {
 }
 """
 
-AUDIT = """
-from headwater.core.errors import TrainingError
-from headwater.train import gradients as module
-
-honest, passes = module.sum_own_gradients, []
-
-def sum_own_gradients(model, *rest):
-    passes.append(len(passes))
-    weights = [local(parameter).data for parameter in model.parameters()]
-    right = [weight.clone() for weight in weights]
-    if ranks.rank == 1 and passes[-1] in wrong:
-        torch._foreach_add_(weights, 1.0 + passes[-1])
-    loss = honest(model, *rest)
-    torch._foreach_copy_(weights, right)
-    return loss
-
-seen = []
-microbatches = [rows(0, row, 1) for row in range(4)]
-module.sum_gradients(fast, parallel, microbatches, 100)
-counted = [one.bits is not None for one in getattr(parallel.gradients, "_reductions", {}).values()]
-module.sum_own_gradients = sum_own_gradients
-for wrong in [(1,), (3, 4, 5)]:  # passes for which rank 1 has wrong weights
-    try:
-        module.Audit(lambda **difference: seen.append(difference))(fast, parallel, microbatches, 100)
-        error = ""
-    except TrainingError as raised:
-        error = str(raised)
-found["audit"] = [counted, [[one["differing"], one["ranks"]] for one in seen], error]
-"""
-
 
 def of_all(mesh: Mesh, folder: Path, cases: str, *programs: str) -> list[dict[str, Any]]:
     """Return what each rank finds, cases compared first; one start of the ranks serves several tests."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
+from compared_ranks import DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.machine.ranks.mesh import Mesh
 
@@ -130,7 +130,6 @@ LAYOUTS = {
         BYTES,
         'compiled = Case("muon", recompute="selective")\n' + COMPILED,
         DIVIDED,
-        AUDIT,
     ),
     "copies of shards": (Mesh(replicate=2, shard=2), BY_SHARDS, DIVIDED, STATE),
     "stages in turns": (
@@ -141,7 +140,6 @@ LAYOUTS = {
         STATE,
         EVALUATED,
         CHECKED,
-        AUDIT,
     ),
     "stages of shards": (Mesh(pipeline=2, shard=2), BY_STAGES, DIVIDED, STATE, EVALUATED),
     "a stage that fails": (Mesh(pipeline=2), "from parity import Training\n" + NO_CASES, FAILING),
@@ -218,19 +216,6 @@ def test_every_rank_evaluates_a_pipeline_as_one_rank_its_model_also_between_upda
         for losses, surprises in rank["evaluated"]:
             assert losses[0] == pytest.approx(losses[1], rel=1e-6)
             assert surprises[0] == pytest.approx(surprises[1], rel=1e-6)
-
-
-# of a pipeline what one stage computes wrong is in the gradients of all
-@pytest.mark.parametrize(
-    ("layout", "named"), [("shards", {"block 1", "outside the blocks"}), ("stages in turns", set())]
-)
-def test_an_audit_of_divided_weights_names_no_rank(found, layout, named):
-    """Rank 1 has wrong weights for a pass, which all ranks gather; without an audit no bits are counted."""
-    for counted, seen, error in (rank["audit"] for rank in found(layout)):
-        assert not any(counted)
-        assert [ranks for _, ranks in seen] == [None, None]
-        assert all(named <= set(differing) for differing, _ in seen)
-        assert error.startswith("one of 2 ranks, it isn't known which")
 
 
 @pytest.mark.parametrize(("layout", "of_parameters"), [("shards", 1e-5), ("tensor", 1e-4)])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from headwater.cli.progress import TrainingDisplay
 from headwater.core.numbers import duration
 from headwater.runs.recent import TimeLeft
 from headwater.runs.summary import RunsFolder
+from headwater.train.checkpoint.lock import owned
 from headwater.train.settings import TrainSettings
 
 NUM_STEPS, VALIDATE_EVERY, STEP, VALIDATION, SAVE = 1000, 100, 0.1, 30.0, 5.0
@@ -86,14 +85,14 @@ def test_the_terminal_and_the_table_of_runs_say_the_same(tmp_path):
     paused = 1 - STEP * (NUM_STEPS - 501) / expected
     assert f"  10.0k tokens/s  40% of peak  pauses {paused:.0%}  " in last
     assert last.endswith(f"  {duration(expected)} left")
-    write_running(tmp_path / "mine", found)
-    (summary,) = RunsFolder(tmp_path).summaries()
+    write_run(tmp_path / "mine", found)
+    with owned(tmp_path / "mine"):
+        (summary,) = RunsFolder(tmp_path).summaries()
     assert summary.seconds_left == pytest.approx(expected)
     assert summary.tokens_per_second == pytest.approx(tokens_left / expected)
 
 
-def write_running(run_dir: Path, found: list[dict]) -> None:
+def write_run(run_dir: Path, found: list[dict]) -> None:
     run_dir.mkdir()
     (run_dir / "config.json").write_text(json.dumps({"settings": {"train": {"num_steps": NUM_STEPS}}}))
     (run_dir / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
-    (run_dir / "lock").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "epoch": 1}))

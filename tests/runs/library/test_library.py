@@ -133,13 +133,6 @@ def test_settings_are_given_as_values(finished, monkeypatch):
             headwater.run("mine.toml", seed=1 << 70)
 
 
-def test_a_run_from_python_sends_nothing_away_either(finished, monkeypatch):
-    monkeypatch.setattr(library_run.running, "run", lambda config, reasons, say, call: config)
-    monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/space")
-    with contextlib.chdir(finished.cwd), pytest.raises(ConfigError, match="network: unset TRACKIO_SPACE_ID"):
-        headwater.run("mine.toml", train={"trackers": ["trackio"]})
-
-
 def test_a_model_says_what_the_command_line_says(finished, model):
     asked = {verb: call(verb, "The river", "--run", "runs/mine", "--json", cwd=finished.cwd).json for verb in
              ("next", "generate", "surprise")}  # fmt: skip

@@ -20,7 +20,7 @@ from headwater.core.files import read_json, remove_leftovers, write_json
 from headwater.core.records import OWNER_CHECK_SECONDS, RunRecords, read_all
 from headwater.train.checkpoint import lock
 from headwater.train.checkpoint.layout import list_checkpoints
-from headwater.train.checkpoint.lock import Owner, owned, taken_over
+from headwater.train.checkpoint.lock import Owner, is_owned, owned, taken_over
 
 HOLDER = """
 import sys
@@ -198,62 +198,36 @@ def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
     assert [step for step, _ in list_checkpoints(tmp_path)] == [1]
 
 
-# ---- file systems without locks
-
-
-@pytest.fixture
-def no_locks(monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "refused", "words"), [(errno.EIO, OSError, "Input/output"), (errno.ENOSYS, LockedError, "flock")]
+)
+def test_a_file_system_that_gives_no_lock_is_refused_and_leaks_no_handle(tmp_path, monkeypatch, number, refused, words):
     def flock(handle, how):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
-
-
-MINE, OF_BEFORE = r"process \d+ on ", {"began": "another-boot 42"}
-LEFT = [  # what the last owner left in the lock; the words with which a start, and a takeover, is refused
-    ({"pid": 1 << 30}, "", ""),  # it was killed here
-    (OF_BEFORE, "", ""),  # an earlier process of the same number: in a container the program has the same each time
-    ({}, MINE, "which is running"),
-    ({"pid": 1, "host": "elsewhere"}, r"process 1 on elsewhere; .* try --takeover", ""),
-]
-
-
-@pytest.mark.parametrize("takes_over", [False, True])
-@pytest.mark.parametrize(("left", "refusal", "of_takeover"), LEFT)
-def test_without_locks_the_name_in_the_file_says_who_may_start(
-    tmp_path, no_locks, takes_over, left, refusal, of_takeover
-):
-    with owned(tmp_path) as owner:
-        claim = owner.claim | {"epoch": 7, "token": "x"} | left
-    for name in ("lock", "epoch"):
-        write_json(tmp_path / name, claim)
-    words = of_takeover if takes_over else refusal
-    start = taken_over(tmp_path) if takes_over else owned(tmp_path, "try --takeover")
-    if words:
-        with pytest.raises(LockedError, match=words), start:
-            pass
-        return
-    with start as owner:
-        assert owner.claim["epoch"] == 8
-        assert "without locks" in owner.note and "--takeover" in owner.note
-        with pytest.raises(LockedError, match=MINE), owned(tmp_path):
-            pass
-        with pytest.raises(LockedError, match="taken over"):
-            Owner(tmp_path, claim).require()
-        owner.require()
-    with owned(tmp_path) as owner:
-        assert owner.claim["epoch"] == 9, "its owner's end freed it"
-
-
-def test_a_lock_that_the_system_refuses_for_another_reason_leaks_no_handle(tmp_path, monkeypatch):
-    def flock(handle, how):
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(OSError, match="Input/output"), owned(tmp_path):
+    with pytest.raises(refused, match=words), owned(tmp_path):
         pass
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_run_has_an_owner_as_long_as_its_process_lives(tmp_path):
+    assert is_owned(tmp_path) is False
+    with another_process_holds(tmp_path) as holder:
+        for _ in range(50):  # who asks is in nobody's way
+            assert is_owned(tmp_path)
+        with pytest.raises(LockedError), owned(tmp_path):
+            pass
+        holder.kill()
+        holder.wait(timeout=30)
+        assert is_owned(tmp_path) is False
+    claim = read_json(tmp_path / "lock")
+    write_json(tmp_path / "lock", claim | {"host": "elsewhere"})
+    assert is_owned(tmp_path) is None
+    with owned(tmp_path):
+        assert is_owned(tmp_path)
+    assert is_owned(tmp_path) is False
 
 
 def test_an_owner_that_is_taken_over_in_the_middle_of_a_save_commits_nothing(tmp_path):

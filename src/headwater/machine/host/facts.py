@@ -9,7 +9,7 @@ from pathlib import Path
 
 SIZE, REPEATS = 768, 6
 CPUINFO, NVIDIA = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/gpus")
-PROCESSES, BEGAN = Path("/proc"), 19  # of a process's stat: when it was started
+PROCESSES = Path("/proc")
 CPUS, CGROUPS = Path("/sys/devices/system/cpu"), Path("/sys/fs/cgroup")
 
 

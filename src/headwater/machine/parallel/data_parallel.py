@@ -58,13 +58,6 @@ class GradientSum:
     def add_(self, model: nn.Module) -> None:
         """Add a microbatch's gradient, which lies at the parameters, to those of this rank before it."""
 
-    def watch_(self) -> None:
-        """Have what `own` returns when it is called next, where it isn't there anyway."""
-
-    def own(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return what this rank's microbatches of the step came to, to compare two passes by, before `reduce_`."""
-        return gradients_of(model)
-
     def reduce_(self, model: nn.Module) -> None:
         """Leave the gradient of a step on all ranks at the parameters; call it once, after the last microbatch."""
         if self._tensor.world_size > 1:  # each has seen a part of the sequence, or some heads
@@ -131,9 +124,6 @@ class ExactGradientSum(GradientSum):
                 self._num_bad += ~is_good
                 sums[name] += integers
         self._integers = sums
-
-    def own(self, model: nn.Module) -> dict[str, Tensor]:
-        return dict(self._integers or {})
 
     @torch.no_grad()
     def reduce_(self, model: nn.Module) -> None:

@@ -7,7 +7,7 @@ shards, on other ranks along `replicate`, add their gradients once a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -29,11 +29,11 @@ def shard_(
     stages: Sequence[Transformer], roots: Sequence[Transformer], parallel: DataParallel, gather_dtype: torch.dtype
 ) -> list[Method]:
     """Divide models on the meta device, which then compute as `roots`; return how an evaluation calls their methods."""
-    reductions: dict[str, ReduceScatter] = {}
+    reductions: list[ReduceScatter] = []
     num_bytes = sum(parameter.nbytes for stage in stages for parameter in stage.parameters())
     gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
     for stage, root in zip(stages, roots, strict=True):
-        reductions |= _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
+        reductions += _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
     summed = ExactShardedGradientSum if parallel.exact else ShardedGradientSum
     parallel.gradients = summed(parallel, reductions, gathers_once=gathers_once)
     return [partial(_method, stage) for stage in stages]
@@ -41,16 +41,15 @@ def shard_(
 
 def _shard_(
     model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype, *, gathers_once: bool
-) -> dict[str, ReduceScatter]:
+) -> list[ReduceScatter]:
     """Divide one model; return what adds the gradients of its blocks and of what lies outside of them."""
-    shards, reductions = parallel.shards, dict[str, ReduceScatter]()
+    shards, reductions = parallel.shards, list[ReduceScatter]()
     assert isinstance(shards, GroupOfRanks)
     model.forward = root.forward  # type: ignore[method-assign]
     if parallel.ranks.mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
         keep_no_copies_(model)
     device_mesh = shards.device_mesh
-    modules = {f"block {name}": block for name, block in model.blocks.named_children()}
-    for name, module in {**modules, "outside the blocks": model}.items():
+    for module in [*model.blocks.children(), model]:
         # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
         is_kept = module is model or gathers_once
         fully_shard(module, mesh=device_mesh, reshard_after_forward=not is_kept)
@@ -58,13 +57,13 @@ def _shard_(
             continue  # of a stage between the first and the last
         # embeddings that are added to others before they are cast are used in fp32
         is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
-        reductions[name] = (ExactReduceScatter if parallel.exact else ReduceScatter)(shards)
+        reductions.append((ExactReduceScatter if parallel.exact else ReduceScatter)(shards))
         divided: Any = module
         # sums: the loss of a microbatch is divided by the targets of all ranks already
         divided.set_gradient_divide_factor(1.0)
         divided.set_force_sum_reduction_for_comms(True)
         divided.set_custom_all_gather(_all_gather(module, shards, is_rounded=is_rounded))
-        divided.set_custom_reduce_scatter(reductions[name])
+        divided.set_custom_reduce_scatter(reductions[-1])
     return reductions
 
 
@@ -78,7 +77,7 @@ def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) ->
 class ShardedGradientSum(GradientSum):
     """Gradients are added over the shards in a backward pass, of small models in the last, over copies at the end."""
 
-    def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter], *, gathers_once: bool) -> None:
+    def __init__(self, parallel: DataParallel, reductions: Sequence[ReduceScatter], *, gathers_once: bool) -> None:
         super().__init__(parallel.ranks)
         self._ranks, self._reductions, self._gathers_once = parallel.ranks, reductions, gathers_once
 
@@ -89,17 +88,6 @@ class ShardedGradientSum(GradientSum):
             divided.set_requires_gradient_sync(is_last)
             divided.set_reshard_after_backward(is_last)
 
-    def watch_(self) -> None:
-        for reduction in self._reductions.values():
-            reduction.bits = torch.zeros((), dtype=torch.int64)
-
-    def own(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return sums of the bits: the gradients are gone when a block's backward pass has ended."""
-        bits = {name: one.bits for name, one in self._reductions.items() if one.bits is not None}
-        for reduction in self._reductions.values():
-            reduction.bits = None
-        return bits
-
 
 class ExactShardedGradientSum(ShardedGradientSum):
     """The same, added as integers."""
@@ -109,7 +97,7 @@ class ExactShardedGradientSum(ShardedGradientSum):
             cast(FSDPModule, model).set_reshard_after_backward(is_last)
 
     def reduce_(self, model: nn.Module) -> None:
-        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]
+        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions]
         gradients, integers, of_modules = zip(*totals, strict=True)
         num_bad = self._ranks.sum_(torch.stack(of_modules).sum(0))
         self._replicas.sum_tensors_(integers)
@@ -179,17 +167,10 @@ class AllGather(Collective):
 
 
 class ReduceScatter(Collective):
-    bits: Tensor | None = None  # in an audit, of the gradients so far, added up: what two passes must agree on
-
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> dist.Work | None:
-        self._add_bits(input_tensor)
         return self.shards.scatter_sum_(output_tensor, input_tensor, is_queued=async_op)
-
-    def _add_bits(self, gradients: Tensor) -> None:
-        if self.bits is not None:
-            self.bits = gradients.view(torch.int32).sum() + self.bits
 
 
 class ExactReduceScatter(ReduceScatter):
@@ -202,7 +183,6 @@ class ExactReduceScatter(ReduceScatter):
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> None:
-        self._add_bits(input_tensor)
         if self._total is None:
             sums = torch.zeros_like(output_tensor, dtype=torch.int64)
             self._total = output_tensor, sums, torch.zeros(1, dtype=torch.int64, device=sums.device)

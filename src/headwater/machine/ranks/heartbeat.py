@@ -2,37 +2,32 @@
 
 An exchange notices a process that has ended. One that is stopped, or behind a dead network, it awaits for half an
 hour. Beats go through the launcher's store, on a connection of their own. Each rank writes its own beat and reads that
-of the first rank; a machine's first rank reads those of its machine, and the first of all reads all. Who finds a rank
-lost says so in its beat, and the first rank's beat tells all: two calls a beat and rank, however many ranks there are.
+of the first rank, which reads all and says in its own who is lost: two calls a beat and rank, however many there are.
 
 Silence alone is a weak sign: code that keeps the interpreter's lock is silent, too. So it counts after long (the
-setting), or soon if an exchange has failed or the system says that the process is stopped. It is counted in beats of
-the one that listens, not by the clock: a machine that slept has lost nobody.
+setting), or soon if an exchange has failed. It is counted in beats of the one that listens, not by the clock: a machine
+that slept has lost nobody.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 import torch.distributed as dist
 
-from headwater.machine.host.facts import BEGAN, PROCESSES, stat_of
 from headwater.machine.ranks.mesh import Place, named
 from headwater.machine.ranks.watchdog import RESUMES, STDERR, RankProgress, place_in_run
 
 BEAT_SECONDS = 0.5
-SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
+SOON_SECONDS = 4.0  # of silence, until a process without which an exchange failed is lost
 NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails by itself
 END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
 WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
@@ -43,7 +38,7 @@ MIN_LEAD = 0.1  # of the time: beats of one moment are up to BEAT_SECONDS apart
 class Beat:
     """What a rank says of itself and of others.
 
-    `trouble` is why the rank ends, "" when it ends as it should. `began` tells its process from a later one. `lost` are
+    `trouble` is why the rank ends, "" when it ends as it should. `has_failed`: an exchange of its own has. `lost` are
     the ranks that it has found lost, or was told of, and `why` says what became of them.
     """
 
@@ -53,8 +48,8 @@ class Beat:
     exchange_seconds: float
     host: str
     pid: int
-    began: str | None
     trouble: str | None = None
+    has_failed: bool = False
     lost: tuple[int, ...] = ()
     why: str = ""
 
@@ -103,8 +98,8 @@ class Heartbeat:
         self.progress, self._place = progress, place
         self._max_silent = _num_beats(silence_seconds)
         self._soon = min(_num_beats(SOON_SECONDS), self._max_silent)
-        self._read_ranks = _ranks_read_by(place)
-        self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _process(os.getpid())[1])
+        self._others = [0] if place.rank else range(1, place.world_size)
+        self._own = Beat(0, 0, progress.phase, 0.0, socket.gethostname(), os.getpid())
         self._heard: dict[int, Beat] = {}
         self._silent: dict[int, int] = {}  # beats since each rank's last one
         self._exchanged: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW_BEATS)
@@ -127,7 +122,7 @@ class Heartbeat:
     def why(self) -> str:
         """Return who is lost, after an exchange has failed; "" where nobody is found to be."""
         self._noticed.set()
-        self._found.wait((self._soon + 2) * BEAT_SECONDS)
+        self._found.wait((self._soon + 4) * BEAT_SECONDS)
         return self._why
 
     def end_of_joining(self, error: Exception) -> str:
@@ -165,7 +160,6 @@ class Heartbeat:
                 if lost:
                     self._own = replace(self._own, lost=lost, why=why)
                     self._write()
-                    self._end_stopped(lost)
                     self._give_up(why)
                     self._await_the_end_of_others(lost)
             self._write()
@@ -184,12 +178,13 @@ class Heartbeat:
             phase=now.doing,
             exchange_seconds=now.exchange_seconds(),
             trouble=now.trouble,
+            has_failed=self._noticed.is_set(),
         )
         self._store.set(_key(self._place.rank), json.dumps(asdict(self._own)))
 
     def _listen(self) -> tuple[tuple[int, ...], str]:
         """Return the ranks that are lost, and what became of them."""
-        beats = self._read(self._read_ranks)
+        beats = self._read(self._others)
         for rank, beat in beats.items():
             heard = self._heard.get(rank)
             is_new = heard is None or heard.number != beat.number
@@ -198,13 +193,15 @@ class Heartbeat:
         if self._place.rank == 0:
             self._exchanged.append((time.monotonic(), self._exchange_seconds()))
         if finder := next((beat for beat in beats.values() if beat.lost), None):
-            return finder.lost, finder.why
+            return tuple(finder.lost), finder.why
         # ranks of a machine that is gone are some beats apart: with the first of them, all are lost
-        limit = self._soon if self._noticed.is_set() else self._max_silent
+        has_failed = self._noticed.is_set() or any(beat.has_failed for beat in beats.values())
+        limit = self._soon if has_failed else self._max_silent
         has_silent = any(self._silent[rank] >= limit for rank, beat in beats.items() if beat.trouble is None)
         silent = [rank for rank in beats if has_silent and self._silent[rank] >= max(1, limit // 2)]
-        words = dict.fromkeys(silent, f"fell silent {limit * BEAT_SECONDS:g} s ago")
-        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, words))}
+        troubles = dict.fromkeys(silent, f"fell silent {limit * BEAT_SECONDS:g} s ago")
+        troubles |= {rank: beat.trouble for rank, beat in beats.items() if beat.trouble is not None}
+        troubles = {rank: trouble for rank, trouble in troubles.items() if trouble}
         return tuple(troubles), "; ".join(self._describe(found, troubles) for found in dict.fromkeys(troubles.values()))
 
     def _exchange_seconds(self) -> dict[int, float]:
@@ -214,33 +211,11 @@ class Heartbeat:
         ranks = [rank for rank, found in troubles.items() if found == trouble]
         beat = self._heard[ranks[0]]
         where = place_in_run(beat.step, beat.phase)
-        return (
-            f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host.split()[0]}"
-        )
-
-    def _trouble(self, rank: int, beat: Beat, silent: Mapping[int, str]) -> str:
-        """Return what became of a rank, "" if nothing did; `silent` says it of those that are silent."""
-        if beat.trouble is not None:
-            return beat.trouble
-        state = _state(beat) if beat.host == self._own.host else "running"
-        if state == "gone":
-            last = self._read([rank])[rank]  # it may have ended as it should since
-            return "died" if last.trouble is None else last.trouble
-        if state == "stopped" and self._silent[rank] >= self._soon:
-            return "is stopped"
-        return silent.get(rank, "")
+        return f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host}"
 
     def _read(self, ranks: Sequence[int]) -> dict[int, Beat]:
         texts = self._store.multi_get([_key(rank) for rank in ranks])
-        beats = (Beat(**json.loads(text)) for text in texts)
-        return {rank: replace(beat, lost=tuple(beat.lost)) for rank, beat in zip(ranks, beats, strict=True)}
-
-    def _end_stopped(self, lost: Sequence[int]) -> None:
-        """Kill what is stopped on this host: it would hold up its launcher's restart for 30 s."""
-        for beat in self._read([rank for rank in lost if rank != self._place.rank]).values():
-            if beat.host == self._own.host and _state(beat) == "stopped":
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(beat.pid, signal.SIGKILL)
+        return {rank: Beat(**json.loads(text)) for rank, text in zip(ranks, texts, strict=True)}
 
     def _await_the_end_of_others(self, lost: Sequence[int]) -> None:
         """Stay, as the first rank, until the others know: without a launcher their store ends with this process."""
@@ -271,35 +246,3 @@ def _num_beats(seconds: float) -> int:
 
 def _key(rank: int) -> str:
     return f"beat/{rank}"
-
-
-def _host() -> str:
-    """Return what tells this machine, and this view of its processes and network, from all others; its name first."""
-    spaces = []
-    for name in ("pid", "net"):
-        with suppress(OSError):
-            spaces.append(os.readlink(PROCESSES / "self" / "ns" / name))
-    with suppress(OSError):
-        spaces.append((PROCESSES / "sys/kernel/random/boot_id").read_text().strip())
-    return " ".join([socket.gethostname(), *spaces])
-
-
-def _process(pid: int) -> tuple[str, str | None]:
-    """Return the state of a process, and when it was started, by the system's count; None if it isn't, or has ended."""
-    fields = stat_of(pid) or ["X"]
-    return fields[0], None if fields[0] in "ZX" else fields[BEGAN]
-
-
-def _state(beat: Beat) -> Literal["running", "stopped", "gone"]:
-    """Return the state of the process of a beat on this host; if the system doesn't say, it runs."""
-    state, began = _process(beat.pid)
-    if beat.began is not None and began != beat.began:
-        return "gone"
-    return "stopped" if beat.began is not None and state == "T" else "running"
-
-
-def _ranks_read_by(place: Place) -> list[int]:
-    """Return whose beats a rank reads: the first one all, the first of a machine those there, others both of these."""
-    first = place.rank - place.local_rank
-    there = [first] if place.local_rank else range(first, min(first + place.local_world_size, place.world_size))
-    return sorted({0, *(there if place.rank else range(place.world_size))} - {place.rank})

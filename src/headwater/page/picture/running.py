@@ -20,7 +20,7 @@ from headwater.page.picture.blocks import Block, Words, card, data_table, fold, 
 from headwater.page.picture.of_run import MARKS, STEP_CHARTS, drawn, step_chart
 from headwater.page.picture.title import watt_hours
 from headwater.runs.measures import (
-    audit_line,
+    gradient_line,
     median_of,
     median_share,
     no_utilisation,
@@ -37,7 +37,7 @@ from headwater.tokens.skipped_rows import name_documents
 
 MAX_SHOWN, MAX_EVENTS = 50, 40
 FILLED = "the first timed step fills it."
-EVENTS = {"start": "started", "stopped": "stopped", "audit": "audit: two passes differ", "finish": "finished"}
+EVENTS = {"start": "started", "stopped": "stopped", "finish": "finished"}
 EVENTS |= {event: words for event, (words, _, _) in MARKS.items()}
 
 
@@ -113,8 +113,8 @@ def _notes(run: RunData, in_order: list[Attempt], num_recomputed: float) -> list
     bad = len(run.events("skipped"))
     if bad:
         notes.append(f"{plural(bad, 'step')} skipped: NaN or infinite loss or gradient, or an outlier.")
-    audits = audit_line(run.last("finish"))
-    return [*notes, f"{audits[0].upper()}{audits[1:]}."] if audits else notes
+    error = gradient_line(run.last("finish"))
+    return [*notes, f"{error[0].upper()}{error[1:]}."] if error else notes
 
 
 def _ending(attempt: Attempt, is_last: bool) -> str:

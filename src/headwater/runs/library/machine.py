@@ -13,7 +13,7 @@ EXTRAS = {
     "post": ("trl", "transformers"),
     "eval": ("lm-eval",),
     "gguf": ("gguf",),
-    "trackers": ("tensorboard", "trackio", "wandb", "mlflow-skinny"),
+    "trackers": ("tensorboard", "wandb"),
     "s3": ("s3fs",),
     "fp8": ("torchao",),
 }
@@ -60,4 +60,4 @@ def _why_no_gpu(cuda: str | None, version: str) -> str:
 
 
 def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package.removesuffix("-skinny").replace("-", "_")) is not None
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
