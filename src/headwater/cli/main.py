@@ -89,6 +89,7 @@ def main() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # torch's profiler says on standard error when it starts and stops, into the lines of a run's progress
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # it calls its makers, of offline runs too
     # a terminal that isn't UTF-8 shows an escape where it has no character
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,7 @@ def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     HeadwaterError for what a person can mend.
     """
     config, reasons = load_run(str(name), overrides_of(settings))
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # wandb calls its makers, of offline runs too
     return running.run(config, reasons, say=say, call=Call(report=report_stage))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -66,10 +65,9 @@ class Wandb:
         self._name, self._folder = name, folder
 
     def start(self, config: Mapping[str, Any]) -> None:
-        os.environ["WANDB_ERROR_REPORTING"] = "false"  # before it is imported: it calls its makers of offline runs, too
         wandb = importlib.import_module("wandb")
-        if importlib.import_module("wandb.env").error_reporting_enabled():
-            raise ConfigError("wandb was imported before, and would call its makers: set WANDB_ERROR_REPORTING=false")
+        if importlib.import_module("wandb.env").error_reporting_enabled():  # also of offline runs
+            raise ConfigError("wandb calls its makers unless WANDB_ERROR_REPORTING=false is set; `headwater` sets it")
         make_folder(self._folder)  # it takes another place where this one is missing
         quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True}
         settings = wandb.Settings(**quiet, x_disable_stats=True, x_disable_meta=True)
