@@ -158,7 +158,7 @@ def test_what_nobody_measured_is_said():
 
 
 def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
-    (tmp_path / "hardware.csv").write_text(f"{','.join(COLUMNS)}\nX1,new,1000000,{{}},700,900,50,8\n")
+    (tmp_path / "hardware.csv").write_text(f"{','.join(COLUMNS)}\nX1,new,1000000,{{}},700,8\n")
     table = (tmp_path / "hardware.csv").read_text()
     for memory_gb, says in ((4000, "no larger model is searched: one"), (80, "no larger model fits: with more memory")):
         (tmp_path / "hardware.csv").write_text(table.format(memory_gb))

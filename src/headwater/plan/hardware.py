@@ -144,19 +144,13 @@ class Gpus:
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how, waiting_seconds=idle)
 
     def modelled(self, config: RunConfig) -> float:
-        """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
-        from headwater.plan.forecast.device import exchange_seconds, exchanges
-
-        found = exchanges(work_of(config, self.ranks))
-        return self._computing(config) + sum(exchange_seconds(self.device, each, self.ranks) for each in found)
+        """Return the seconds of a step by the rule."""
+        train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
+        return train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
 
     def waiting_seconds(self, config: RunConfig) -> float:
         """Return the seconds of a step in which ranks of a pipeline wait for one another to compute."""
-        return waiting(config, self.ranks) * self._computing(config)
-
-    def _computing(self, config: RunConfig) -> float:
-        train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
-        return train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
+        return waiting(config, self.ranks) * self.modelled(config)
 
 
 Hardware = Processor | Gpus

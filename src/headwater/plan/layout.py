@@ -1,8 +1,8 @@
 """How a run's ranks lie, and whether its model can be trained so: by its settings and the forecasts of memory and time.
 
 Where the settings leave the layout open: whole weights where they fit, else the fewest shards that do; where none do,
-or a step has too few sequences for so many ranks, what is forecast to be fastest of blocks that are computed again and
-ranks that share layers. No torch on a processor.
+or a step has too few sequences for so many ranks, the first that fits of blocks that are computed again and ranks that
+share layers. No torch on a processor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from headwater.plan import hardware
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import PeakBytes, checkpoint_bytes
 from headwater.plan.text_size import token_bytes
-from headwater.plan.times import flops_of_step
 from headwater.runfile.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
     groups = list(_groups(config, place, [] if problem else meshes))
     if problem and not groups:
         raise LayoutError(problem)
-    return choice.fastest(groups, why)
+    return choice.of_groups(groups, why)
 
 
 def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int, device: Accelerator | None) -> None:
@@ -121,9 +120,9 @@ def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
 
 
 class LayoutChoice:
-    """Layouts that are tried one after another, by what a rank needs, with MARGIN, and by the time of a step.
+    """Layouts that are tried one after another, by what a rank needs, with MARGIN.
 
-    `num_local` of the ranks are here. Without a device they are on processors, whose steps are compared by their FLOPs.
+    `num_local` of the ranks are here. Without a device they are on processors.
     """
 
     def __init__(self, config: RunConfig, num_local: int, device: Accelerator | None) -> None:
@@ -139,14 +138,6 @@ class LayoutChoice:
             return hardware.processor_peak(found, dtype, self._text_bytes, layout)
         return gpu_memory(hardware.work_of(found, layout), is_compiled=found.machine.compile != "off")
 
-    def seconds(self, layout: Layout) -> float:
-        """Return what a step takes, with what ranks of a pipeline wait; without a device in FLOPs."""
-        found = self.config.with_layout(layout)
-        if self.device is None:
-            return flops_of_step(found) * (1 + hardware.waiting(found, layout))
-        gpus = hardware.Gpus(layout, self.device)
-        return gpus.modelled(found) + gpus.waiting_seconds(found)
-
     def first(self, layouts: Iterable[Layout]) -> Layout | None:
         """Return the first of which a rank fits."""
         for layout in layouts:
@@ -155,10 +146,10 @@ class LayoutChoice:
             self._refused.append((need, layout))
         return None
 
-    def fastest(self, groups: Iterable[Iterable[Layout]], why: str) -> Layout:
-        """Return, of the first that fit of each group, the fastest by forecast; raise LayoutError where none fits."""
-        fitting = sorted([found for group in groups if (found := self.first(group))], key=self.seconds)
-        if not fitting:
+    def of_groups(self, groups: Iterable[Iterable[Layout]], why: str) -> Layout:
+        """Return the first that fits of the first group that has one; raise LayoutError where none fits."""
+        found = next(filter(None, map(self.first, groups)), None)
+        if found is None:
             least = min(self._refused, key=lambda each: each[0])[1]
             raise LayoutError(
                 f"no layout of {least.mesh.world_size} ranks fits: {self._arithmetic(NUM_NEAREST)}: {MARGIN} × "
@@ -166,10 +157,7 @@ class LayoutChoice:
                 "train.recompute to 1 or choose a smaller model; a number for parallel.shard starts a layout whatever "
                 "the forecast says"
             )
-        if len(fitting) > 1:
-            second, times = fitting[1], self.seconds(fitting[1]) / self.seconds(fitting[0])
-            why += f"by forecast the fastest of {len(fitting)} that do, {second.product} takes {times:.2f} × as long; "
-        return self.explained(fitting[0], why)
+        return self.explained(found, why)
 
     def explained(self, layout: Layout, why: str = "") -> Layout:
         """Return a layout that fits with `why` it is taken, and the arithmetic."""

@@ -338,6 +338,7 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
         raise ConfigError(without_config(run_dir))
     try:
         saved = read(path)
+        saved["settings"].get("train", {}).pop("audit_every", None)  # of before 2026-12-03
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(damaged_config(run_dir)) from None

@@ -1,16 +1,15 @@
 """A step of one rank of many, in one process: the run's own sharding, loop and optimizer on tensors without memory.
 
 torch's fake process group answers every exchange at once, and its fake tensors have shapes alone
-(torch.testing._internal.distributed.fake_pg, torch._subclasses.fake_tensor). What the rank holds and exchanges is seen
-below PyTorch, operation by operation (decisions/0049).
+(torch.testing._internal.distributed.fake_pg, torch._subclasses.fake_tensor). What the rank holds is seen below PyTorch,
+operation by operation (decisions/0049).
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -32,7 +31,7 @@ from headwater.machine.host.memory import collected_on_request
 from headwater.machine.parallel import prepare
 from headwater.machine.parallel.data_parallel import DataParallel, local
 from headwater.machine.ranks.exchange import ManyRanks, Ranks
-from headwater.machine.ranks.mesh import AXES, Mesh, Place
+from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.model.init import drawn
 from headwater.model.optim.update_rules import FusedUpdates
 from headwater.model.transformer import Attention, Transformer
@@ -40,29 +39,15 @@ from headwater.plan.forecast.work import StepWork
 from headwater.tokens.batches.assemble import Batch
 from headwater.train.step import train_step
 
-c10d = torch.ops.c10d
-# an operation's name in the field, and which of its arguments are its process group and its whole tensors
-EXCHANGES: dict[Any, tuple[str, int, int]] = {
-    c10d.allreduce_.default: ("all-reduce", 1, 0),
-    c10d.broadcast_.default: ("broadcast", 1, 0),
-    c10d._allgather_base_.default: ("all-gather", 2, 0),
-    c10d._reduce_scatter_base_.default: ("reduce-scatter", 2, 1),
-    c10d.alltoall_base_.default: ("all-to-all", 2, 1),
-    c10d.send.default: ("send", 1, 0),
-    c10d.recv_.default: ("receive", 1, 0),
-}
-
 
 class Bookkeeper(TorchDispatchMode):
-    """Follows every storage from the operation that makes it until it is freed, and every exchange."""
+    """Follows every storage from the operation that makes it until it is freed."""
 
-    def __init__(self, known: Sequence[Tensor], axis_of: Callable[[dist.ProcessGroup], str]) -> None:
-        """`known` are tensors that are there already; `axis_of` names the axis of a group."""
+    def __init__(self, known: Sequence[Tensor]) -> None:
+        """`known` are tensors that are there already."""
         super().__init__()
-        self._axis_of = axis_of
         self._live: dict[int, int] = {}  # bytes by the storage's id
         self._now = self.peak_bytes = 0
-        self.exchanged_bytes: Counter[tuple[str, str]] = Counter()
         for tensor in known:
             self._note(local(tensor).untyped_storage())
 
@@ -73,10 +58,6 @@ class Bookkeeper(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 self._note(tensor.untyped_storage())
-        if func in EXCHANGES:
-            name, of_group, of_whole = EXCHANGES[func]
-            whole = [leaf.nbytes for leaf in tree_leaves(args[of_whole]) if isinstance(leaf, Tensor)]
-            self.exchanged_bytes[name, self._axis_of(dist.ProcessGroup.unbox(args[of_group]))] += sum(whole)
         return result
 
     def _note(self, storage: torch.UntypedStorage) -> None:
@@ -120,8 +101,8 @@ def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Te
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2)
 
 
-def simulate(work: StepWork, stage: int = 0) -> tuple[int, list[tuple[str, str, int]]]:
-    """Return the most bytes that a rank holds in a step, and kind, axis and bytes of its exchanges.
+def simulate(work: StepWork, stage: int = 0) -> int:
+    """Return the most bytes that a rank holds in a step.
 
     It is the first rank of a mesh that has this stage of the pipeline. The process must not be a rank already.
     """
@@ -137,7 +118,7 @@ def simulate(work: StepWork, stage: int = 0) -> tuple[int, list[tuple[str, str, 
             for root in [found.fast_model] if parallel.pipeline is None else parallel.pipeline.roots:
                 root.to_empty(device="cpu")
             book = booked(work, parallel, found.model, found.fast_model)
-    return book.peak_bytes, [(*key, num_bytes) for key, num_bytes in book.exchanged_bytes.items()]
+    return book.peak_bytes
 
 
 def built(work: StepWork) -> Transformer:
@@ -150,7 +131,7 @@ def built(work: StepWork) -> Transformer:
 
 
 def booked(work: StepWork, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Bookkeeper:
-    """Take two steps, of which the first makes what stays, and return what the second held and exchanged.
+    """Take two steps, of which the first makes what stays, and return what the second held.
 
     Nothing is collected meanwhile, as in training (`host.memory`).
     """
@@ -159,18 +140,10 @@ def booked(work: StepWork, parallel: DataParallel, model: Transformer, fast_mode
     batches, max_norm = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches, work.optim.max_grad_norm
     step = partial(train_step, fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=max_norm)
     step()
-    book = Bookkeeper([*model.parameters(), *optimizer.state_tensors().values()], partial(axis_of, parallel.ranks))
+    book = Bookkeeper([*model.parameters(), *optimizer.state_tensors().values()])
     with collected_on_request(), book.watching():
         step()
     return book
-
-
-def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
-    """Return the axis, or axes, of the mesh along which a group's ranks lie."""
-    members, mesh = dist.get_process_group_ranks(group), ranks.mesh
-    # its first rank is the first along each of its axes, and its last the last
-    axes = [axis for axis in AXES if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
-    return "all ranks" if len(members) == mesh.world_size and len(axes) > 1 else " × ".join(axes)
 
 
 @contextmanager

@@ -84,9 +84,9 @@ def test_a_device_whose_name_holds_anothers_is_not_that(driver):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
-        ([f"{HARDWARE},usd_per_hour", "X1,new,1000,80,700,900,50,8,abc"], "line 2, X1: usd_per_hour='abc' is not a"),
-        ([HARDWARE, "X1,new,1000,80,700,900,50,2.5"], "line 2, X1: node_size=2.5 must be a whole number"),
+        ([HARDWARE, "X1,new,1000,80,fast,8"], "line 2, X1: watts='fast' is not a number"),
+        ([f"{HARDWARE},usd_per_hour", "X1,new,1000,80,700,8,abc"], "line 2, X1: usd_per_hour='abc' is not a"),
+        ([HARDWARE, "X1,new,1000,80,700,2.5"], "line 2, X1: node_size=2.5 must be a whole number"),
     ],
 )
 def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, rows, says):

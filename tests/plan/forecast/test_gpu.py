@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.machine.ranks.mesh import Layout, Mesh
+from headwater.machine.ranks.mesh import Mesh
 from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
-from headwater.plan.forecast.device import AxisExchange, exchange_seconds, exchanges, find_device, read_devices
+from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import StepWork, checkpoint_bytes
 from headwater.plan.sizes import DIAL, model_of
@@ -26,39 +26,6 @@ def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak()
     assert 20e9 * H100.seconds_per_token(1e9, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
     again = H100.seconds_per_token(1e9, recomputed=1.0) / H100.seconds_per_token(1e9)
     assert again == pytest.approx(4 / 3)  # a second forward pass
-
-
-def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
-    """By hand: 4 bytes of a billion weights, twice 7/8 of them over links of 450 GB/s, of two nodes over 8 cards."""
-    assert exchanges(StepWork(MODEL, MUON)) == []
-    found = exchanges(StepWork(MODEL, MUON, Mesh(replicate=8)))
-    assert [each.kind for each in found] == ["all-reduce", "broadcast"]
-    assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
-    gradients = AxisExchange("all-reduce", "replicate", 4 * 10**9)
-    within = exchange_seconds(H100, gradients, Layout(Mesh(replicate=8), 8))
-    assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
-    over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
-    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 8)) == pytest.approx(over_cards)
-    # of however many ranks a machine has, links join no more than a node's devices
-    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 16)) == pytest.approx(over_cards)
-
-
-def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():
-    """Eight ranks of four machines, two on each, share the cards of two."""
-    gradients, mesh = AxisExchange("all-reduce", "replicate", 4 * 10**9), Mesh(replicate=8)
-    spread = exchange_seconds(H100, gradients, Layout(mesh, 2))
-    assert spread == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 2 * 50e9))
-    pairs = AxisExchange("all-gather", "tensor", 10**9)
-    assert exchange_seconds(H100, pairs, Layout(Mesh(replicate=4, tensor=2), 2)) == 10**9 / 2 / (0.8 * 450e9)
-
-
-def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_for_each_microbatch():
-    """By hand: bf16 of blocks twice and of the rest once, fp32 of the gradients; gains of norms are sent in fp32."""
-    rest = 65_536 * MODEL.d_model * (1 if MODEL.tied_embeddings else 2)
-    total = count_parameters(MODEL).total
-    found = {each.kind: each.num_bytes for each in exchanges(StepWork(MODEL, ADAMW, Mesh(shard=8), num_microbatches=3))}
-    assert found["reduce-scatter"] == 3 * 4 * total
-    assert found["all-gather"] == pytest.approx(3 * 2 * (2 * (total - rest) + rest), rel=1e-3)
 
 
 @pytest.mark.parametrize("optim", [MUON, ADAMW], ids=["muon", "adamw"])

@@ -1,4 +1,4 @@
-"""The forecast of a rank's memory and exchanges against its simulated step, of shapes and layouts of every kind."""
+"""The forecast of a rank's memory against its simulated step, of shapes and layouts of every kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from headwater.model.optim.settings import OptimSettings
 from headwater.model.rotary import rotary_table
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import TransformerBlock
-from headwater.plan.forecast.device import exchanges
 from headwater.plan.forecast.rank_memory import gpu_memory, kept_by_block
 from headwater.plan.forecast.work import StepWork
 
@@ -44,16 +43,10 @@ WORKS = {
 
 
 @pytest.mark.parametrize("work", WORKS.values(), ids=WORKS)
-def test_memory_is_within_a_twentieth_and_exchanges_are_those_to_a_hundredth(work):
-    """At each place of a pipeline that differs from the others; exchanges are of the first."""
-    simulated = [simulate(work, place) for place in work.mesh.differing_places]
-    held = max(peak for peak, _ in simulated)
+def test_memory_is_within_a_twentieth(work):
+    """At each place of a pipeline that differs from the others."""
+    held = max(simulate(work, place) for place in work.mesh.differing_places)
     assert gpu_memory(work, is_compiled=False).tensors == pytest.approx(held, rel=0.05)
-    found = {(kind, axis): num_bytes for kind, axis, num_bytes in simulated[0][1]}
-    forecast = {(each.kind, each.axis): each.num_bytes for each in exchanges(work)}
-    for key, num_bytes in found.items():
-        assert forecast.get(key, 0) == pytest.approx(num_bytes, rel=0.01, abs=1e4), key
-    assert forecast.keys() <= found.keys()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch in itself

@@ -42,7 +42,7 @@ class ParallelSettings(Settings):
     "Parts of the experts; only 1 is built."
     silence_seconds: float | None = Field(default=30.0, ge=1)
     """Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never. One
-    whose process has ended or is stopped, or whose connections fail, is lost within 4 seconds or so."""
+    without which an exchange fails, as its process has ended, is lost after 4."""
 
     def size(self, *axes: str) -> int:
         """Return the number of ranks along some axes taken as one; of auto 1."""

@@ -46,11 +46,6 @@ class StepWork:
         """Bytes of an activation: int8 and float8 are formats of products alone."""
         return 4 if self.dtype == "float32" else 2
 
-    @property
-    def sent_bytes(self) -> int:
-        """Bytes of a weight that is gathered: int8 and float8 find their scales in float32."""
-        return 2 if self.dtype == "bfloat16" else 4
-
 
 def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     """Return the bytes of weights and optimizer state, of which Muon keeps one value a weight, AdamW two."""
