@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.core.owners import guarded
 from headwater.core.records import RunRecords, read_all, read_attempts, read_records
 
 
@@ -197,14 +198,15 @@ def test_a_resume_that_knows_no_rows_hides_what_was_skipped_at_its_step(tmp_path
 
 def test_steps_ask_for_the_owner_every_few_seconds_and_other_events_always(tmp_path):
     calls, now = [], [100.0]
-    records = RunRecords(tmp_path / "records.jsonl", lambda: now[0], lambda: calls.append(now[0]))
-    for second in range(12):
-        now[0] = 100.0 + second
-        records.append("step", second)
-    assert calls == [100.0, 105.0, 110.0]
-    records.append("checkpoint", 11)
-    now[0] = 50.0  # a clock that was set back
-    records.append("step", 12)
+    records = RunRecords(tmp_path / "records.jsonl", lambda: now[0])
+    with guarded(tmp_path, lambda: calls.append(now[0])):
+        for second in range(12):
+            now[0] = 100.0 + second
+            records.append("step", second)
+        assert calls == [100.0, 105.0, 110.0]
+        records.append("checkpoint", 11)
+        now[0] = 50.0  # a clock that was set back
+        records.append("step", 12)
     assert calls == [100.0, 105.0, 110.0, 111.0, 50.0]
     records.close()
 

@@ -27,7 +27,7 @@ from headwater.plan.forecast.result import Spread
 from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.plan.hardware import Costs
 from headwater.plan.layout import layout_here
-from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.plan.run_plan import plan_run
 from headwater.plan.scaling import ScalingLaw, read_runs
 from headwater.plan.scaling.checks import forecast_warnings
 from headwater.plan.scaling.published import PublishedLaw
@@ -99,13 +99,6 @@ def test_machines_with_a_processor_each_take_energy_and_have_memory_of_their_own
     )
     assert kwh_of_four / hours_of_four == pytest.approx(4 * kwh / hours)
     assert one["choice"]["memory_limit_gb"] == four["choice"]["memory_limit_gb"] == pytest.approx(8.59, rel=0.001)
-
-
-def test_the_waiting_of_a_pipeline_is_in_the_hours_of_processors_alone():
-    settings = ("parallel.pipeline=2", "model.tied_embeddings=false")
-    says = "which isn't counted"
-    assert says not in searched("2h", ranks="2x2", overrides=settings)["choice"]["layout"]
-    assert says in searched("2h", ranks="2x2", hardware="H100", overrides=settings)["choice"]["layout"]
 
 
 def test_hours_times_devices_times_price_is_the_money(answer):
@@ -193,7 +186,7 @@ def run_of(choice, run_file, *overrides):
 def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
     choice = searched("90s", run=run_file, overrides=changed)["choice"]
     run = run_of(choice, run_file, *changed)
-    step, plan = needs_of(run).step.median, plan_run(run, PlanOptions())
+    step, plan = needs_of(run).step.median, plan_run(run)
     assert run.model.model_dump(mode="json") == choice["shape"]
     assert (run.train.num_steps, run.train.batch_tokens) == (
         choice["num_steps"],

@@ -20,7 +20,7 @@ from headwater.machine.ranks.mesh import Layout
 from headwater.plan import hardware
 from headwater.plan import run_plan as planning
 from headwater.plan.hardware import hardware_of, work_of
-from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.plan.run_plan import plan_run
 from headwater.plan.text_size import epochs_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.run_config import config_of_text, load_run
@@ -107,7 +107,7 @@ def test_epochs_are_those_of_the_built_text(config):
     write_tokens(config, 24 * 512 // 4)
     assert epochs_of(config).most == pytest.approx(4, rel=0.1)
     assert epochs_of(config).overall == pytest.approx(4, rel=0.1)
-    assert plan_run(config, PlanOptions())["counts"]["epochs"] == pytest.approx(4, rel=0.1)
+    assert plan_run(config)["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
 def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_path):
@@ -115,13 +115,13 @@ def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_pat
     capped = load_run("mine.toml", ["mixture.max_epochs=2"])[0]
     with pytest.raises(ConfigError, match="epoch caps"):
         epochs_of(capped)
-    assert plan_run(capped, PlanOptions())["counts"]["epochs"] is None
-    refused = plan_run(capped, PlanOptions(runs=a_table(tmp_path)))
+    assert plan_run(capped)["counts"]["epochs"] is None
+    refused = plan_run(capped, runs=a_table(tmp_path))
     assert "epoch caps" in refused["loss_refused"]
     (tmp_path / "more").mkdir()
     weights = "mixture.weights={mine=0.5, more=0.5}"
     both = load_run("mine.toml", ['corpus.sources.more.paths=["more"]', weights])[0]
-    assert plan_run(both, PlanOptions())["counts"]["epochs"] is None
+    assert plan_run(both)["counts"]["epochs"] is None
 
 
 def a_table(folder):
@@ -130,7 +130,7 @@ def a_table(folder):
 
 def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_path):
     write_tokens(config, 640)
-    plan = plan_run(config, PlanOptions(runs=a_table(tmp_path)))
+    plan = plan_run(config, runs=a_table(tmp_path))
     assert plan["loss"] is None
     assert "measured to 16 epochs" in plan["loss_refused"]
 
@@ -191,7 +191,7 @@ def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkey
     found = []
     for note in (None, "Other processes use 1.9 of the 2 CPUs"):
         monkeypatch.setattr(planning, "busy_now", lambda meter=None, note=note: note)
-        found.append(plan_run(config, PlanOptions()))
+        found.append(plan_run(config))
     (note,) = found[0]["notes"]
     assert note.startswith("the text isn't built")
     assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][-1]
@@ -207,23 +207,23 @@ def of_source(**changed):
 
 def test_text_that_is_not_there_is_said(config):
     config = of_source(paths=["texts", "tekst"])
-    (missing,) = plan_run(config, PlanOptions())["missing_text"]
+    (missing,) = plan_run(config)["missing_text"]
     assert missing.startswith("source 'mine': no file with text can be read at 'tekst'")
     write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
-    plan = plan_run(config, PlanOptions())
+    plan = plan_run(config)
     assert not plan["missing_text"] and not any("isn't built" in note for note in plan["notes"])
 
 
 def test_epochs_by_an_estimate_are_said(config):
-    note, *_ = plan_run(of_source(num_tokens=5000), PlanOptions())["notes"]
+    note, *_ = plan_run(of_source(num_tokens=5000))["notes"]
     assert note.endswith("num_tokens of its sources, whatever the files hold now")
 
 
 def test_a_folder_without_text_is_said(config, tmp_path):
-    assert not plan_run(config, PlanOptions())["missing_text"]
+    assert not plan_run(config)["missing_text"]
     for path in (tmp_path / "texts").iterdir():
         path.write_text("")
-    (missing,) = plan_run(config, PlanOptions())["missing_text"]
+    (missing,) = plan_run(config)["missing_text"]
     assert "at 'texts'" in missing and "counts nothing of it" in missing
 
 

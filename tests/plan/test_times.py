@@ -13,7 +13,7 @@ from needs import needs_of
 from small_run import quick, write_run_file, write_texts
 
 from headwater.core.errors import LockedError, StorageError
-from headwater.core.records import no_owner, read_records
+from headwater.core.records import read_records
 from headwater.machine.host.load import LoadMeter
 from headwater.machine.ranks.mesh import Place
 from headwater.plan import hardware, times
@@ -74,7 +74,7 @@ def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: i
     steps = [{"event": "step", "step": number, "seconds": step_seconds} for number in range(1, num_steps + 1)]
     finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak}
     speed = speed or speed_here("float32", 1, is_compiled=False)
-    keep_times(config, [*steps, finish], speed, no_owner)
+    keep_times(config, [*steps, finish], speed)
 
 
 def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):

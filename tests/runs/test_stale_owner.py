@@ -17,34 +17,21 @@ from headwater.runs.stages import prepare_data, write_config
 from headwater.train.checkpoint.lock import owned
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}
-Require = Callable[[], None]
 
 
-def prepare(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    prepare_data(config, say, require)
-
-
-def export(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    export_stage(config, say, require)
-
-
-def report(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    report_stage(config, say, require)
-
-
-def rewrite_config(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    write_config(config, [], require)
+def rewrite_config(config: RunConfig, say: Callable[[str], None]) -> None:
+    write_config(config, [])
 
 
 # what is missing, what makes it, and at which line that it says the run is taken over; 0: before it begins
 STAGES = {
-    "corpus": (["data", "checkpoints"], prepare, 1),
-    "tokenizer": (["data/tokenizer", "data/tokens"], prepare, 1),
-    "tokens": (["data/tokens"], prepare, 1),
+    "corpus": (["data", "checkpoints"], prepare_data, 1),
+    "tokenizer": (["data/tokenizer", "data/tokens"], prepare_data, 1),
+    "tokens": (["data/tokens"], prepare_data, 1),
     "config": (["config.json"], rewrite_config, 0),
     "evaluation": (["evaluation.json"], evaluate_stage, 1),
-    "export": (["export"], export, 0),
-    "report": (["report.html"], report, 0),
+    "export": (["export"], export_stage, 0),
+    "report": (["report.html"], report_stage, 0),
 }
 
 
@@ -70,10 +57,10 @@ def test_a_stage_of_a_stale_owner_commits_nothing_and_names_the_new_one(finished
         if len(said) == when:
             write_json(config.run_dir / "epoch", OTHER)
 
-    with pytest.raises(LockedError, match="taken over by process 4321 on elsewhere"), owned(config.run_dir) as owner:
+    with pytest.raises(LockedError, match="taken over by process 4321 on elsewhere"), owned(config.run_dir):
         if not when:
             write_json(config.run_dir / "epoch", OTHER)
-        make(config, take_over_when_due, owner.require)
+        make(config, take_over_when_due)
     assert contents(config.run_dir) == before
 
 

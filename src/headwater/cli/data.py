@@ -52,9 +52,9 @@ def _prepared(run: str, overrides: list[str] | None, last: str) -> tuple[RunConf
     from headwater.train.checkpoint.lock import owned
 
     config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir) as owner:
-        made = prepare_data(config, say, owner.require, last)
-        write_config(config, reasons, owner.require)
+    with owned(config.run_dir):
+        made = prepare_data(config, say, last)
+        write_config(config, reasons)
     return config, bool(made)
 
 
@@ -223,8 +223,8 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
     from headwater.train.checkpoint.lock import owned
 
     config, _ = load_run(run, overrides or [])
-    with owned(config.run_dir) as owner:
-        prepare_data(config, say_beside(as_json), owner.require)
+    with owned(config.run_dir):
+        prepare_data(config, say_beside(as_json))
         found = shares_by_rule(config)
     if as_json:
         return print_json(found)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -127,6 +128,35 @@ def table_of(annotation: Any) -> Any:
         return annotation
     inner = next((found for found in map(table_of, get_args(annotation)) if found is not None), None)
     return annotation if inner is not None and get_origin(annotation) in (dict, list) else inner
+
+
+def as_meant(kind: Any, value: Any) -> Any:
+    """Return `value`, a table of settings `kind` or a part of one, with None for "off" and lists for lone strings."""
+    if value == "off" and type(None) in get_args(kind):
+        return None
+    if isinstance(value, str) and value != "off" and takes_strings(kind) and not is_bracketed(value):
+        return [value]
+    if not isinstance(value, dict):
+        return value
+    table = table_of(kind)
+    if is_settings(table):
+        fields = fields_of(table)
+        return {name: as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
+    inner = next((found for found in map(table_of, get_args(table)) if found is not None), None)
+    return {name: as_meant(inner, v) for name, v in value.items()}
+
+
+def takes_strings(annotation: Any) -> bool:
+    """Return whether an annotation is a list of strings, or of words to choose from, or that or None."""
+    if get_origin(annotation) is list:
+        (inner,) = get_args(annotation)
+        return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
+    return get_origin(annotation) in (Union, UnionType) and any(map(takes_strings, get_args(annotation)))
+
+
+def is_bracketed(text: str) -> bool:
+    """Return whether a string was to be a list: [FOLDER], whose quotes are missing or were removed by a shell."""
+    return text.startswith("[") and text.endswith("]")
 
 
 def shown(value: Any) -> str:

@@ -19,9 +19,10 @@ from typing import IO, Any
 
 from headwater.core import disk
 from headwater.core.errors import TEMPORARY_MARK, StorageError, megabytes, storage_errors
+from headwater.core.owners import require_owner
 
 
-def _temporary(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_MARK}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
@@ -61,13 +62,14 @@ def new_file(path: Path, before_commit: Callable[[], None] = no_check) -> Iterat
 
     It is flushed first, and `before_commit` may still raise.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with storage_errors(path):
         make_folder(path.parent)
         try:
             with disk.open_file(temporary, "xb") as file:
                 yield file
                 disk.sync(file)
+            require_owner(path)
             before_commit()
             disk.rename(temporary, path)
         except BaseException:
@@ -90,7 +92,7 @@ def new_folder(
     is exchanged for the new one and then removed; without it an existing `path` is a StorageError, because nothing is
     written in place. `need_bytes` is what the folder needs, for the message of a full disk.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with storage_errors(path, need_bytes):
         make_folder(path.parent)
         disk.make_folder(temporary)
@@ -108,7 +110,7 @@ def new_scratch_folder(path: Path) -> Iterator[Path]:
     Nothing is flushed: it is whole under its name as long as the machine runs, whatever happens to the process. What
     is found there later may have lost anything to a power cut, so it must be verified, and something to be made again.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with storage_errors(path):
         make_folder(path.parent)
         disk.make_folder(temporary)
@@ -116,6 +118,7 @@ def new_scratch_folder(path: Path) -> Iterator[Path]:
             yield temporary
             if path.exists():
                 raise StorageError(f"{path} exists already and is never overwritten; move it away first")
+            require_owner(path)
             disk.rename(temporary, path)
         finally:
             discard(temporary)
@@ -126,6 +129,7 @@ def _commit(temporary: Path, path: Path, before_commit: Callable[[], None], *, r
         for name in names:
             disk.sync_path(Path(folder) / name)
         disk.sync_path(Path(folder))
+    require_owner(path)
     before_commit()
     _move_into_place(temporary, path, replace)
 
@@ -140,21 +144,16 @@ def _move_into_place(temporary: Path, path: Path, replace: bool) -> None:
     disk.sync_path(path.parent)
 
 
-def temporary_folder(path: Path) -> Path:
-    """Return a fresh temporary name for the folder that `commit_folder` will make the folder `path`."""
-    return _temporary(path)
-
-
 def flush(paths: Iterable[Path]) -> None:
     """Flush files that this process wrote, down to the device."""
     for path in paths:
         disk.sync_path(path)
 
 
-def commit_folder(folder: Path, path: Path, before_commit: Callable[[], None] = no_check) -> None:
-    """Flush all that is in a folder and let it become `path`, which must not exist; `before_commit` may still raise."""
+def commit_folder(folder: Path, path: Path) -> None:
+    """Flush all that is in a folder and let it become `path`, which must not exist."""
     with storage_errors(path):
-        _commit(folder, path, before_commit, replace=False)
+        _commit(folder, path, no_check, replace=False)
 
 
 def create(path: Path) -> IO[bytes]:
@@ -223,7 +222,7 @@ def hand_over_json(path: Path, value: Any) -> None:
     It isn't flushed: it means nothing after a crash. Whoever finds it may take it, and the folder it lies in, away at
     once, so that anything done later would fail.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with storage_errors(path):
         try:
             with disk.open_file(temporary, "xb") as file:
@@ -317,7 +316,7 @@ def remove_folder(path: Path) -> None:
     """Remove a folder so that a crash leaves either all of it or nothing under its name."""
     if not path.exists():
         return
-    trash = _temporary(path)
+    trash = temporary_beside(path)
     with storage_errors(path):
         disk.rename(path, trash)
         disk.sync_path(path.parent)
@@ -344,7 +343,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def require_writable(folder: Path, need_bytes: int = 0) -> None:
     """Raise StorageError unless `folder` can be made and written and has `need_bytes` free."""
-    probe = _temporary(folder / "write-test")  # a name that is tidied away should this process die
+    probe = temporary_beside(folder / "write-test")  # a name that is tidied away should this process die
     with storage_errors(folder, need_bytes or None):
         make_folder(folder)
         try:

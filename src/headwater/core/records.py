@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from headwater.core.json_lines import JsonLines
 from headwater.core.numbers import number
+from headwater.core.owners import require_owner
 
 Record = dict[str, Any]
 Object = dict[str, Any]
@@ -28,38 +29,33 @@ SEEN_BYTES = 64
 MAX_STEP = 2**53
 
 
-def no_owner() -> None:
-    """Stand for the check of who owns a run folder, where nobody locked it."""
-
-
 class RunRecords:
     """The writer of one run's records.jsonl."""
 
-    def __init__(self, path: Path, clock: Callable[[], float], require_owner: Callable[[], None] = no_owner) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         attempts = [record.get("attempt", 0) for record in read_all(path)]
         self.attempt = max(attempts, default=0) + 1
         self._clock, self._checked_at = clock, -math.inf
-        self._require_owner = require_owner
-        self._lines = JsonLines(path)
+        self._path, self._lines = path, JsonLines(path)
 
     def append(self, event: str, step: int, **fields: Any) -> Record:
         """Write one event and return it; `step` counts completed updates.
 
-        Raises what `require_owner` raises when another process has taken the run folder over. For steps it
-        is called every OWNER_CHECK_SECONDS, as it is a round trip to a cluster's file system; lines that a stale owner
+        Raises LockedError when another process has taken the run folder over. For steps that
+        is asked every OWNER_CHECK_SECONDS, as it is a round trip to a cluster's file system; lines that a stale owner
         writes meanwhile are of an older attempt, which `read_records` skips.
         """
         now = self._clock()
         if event != "step" or not 0 <= now - self._checked_at < OWNER_CHECK_SECONDS:
-            self._require_owner()
+            require_owner(self._path)
             self._checked_at = now
         record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(now, 3)}
         self._lines.append(strict(record))
         return record
 
     def sync(self) -> None:
-        """Flush to the disk what was written; raises what `require_owner` raises, as `append` does."""
-        self._require_owner()
+        """Flush to the disk what was written; raises LockedError as `append` does."""
+        require_owner(self._path)
         self._lines.sync()
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.core.files import digest_json, write_json
 from headwater.core.intervals import Estimate, bounded_mean, mean_estimate, share
-from headwater.core.records import Record, RunRecords, no_owner
+from headwater.core.records import Record, RunRecords
 from headwater.downstream.rewards import Question, Reward, checked_reward
 from headwater.downstream.samples import Sample, Writing, answers, drawn, log_probabilities
 from headwater.evaluate.scorer import Scorer
@@ -133,9 +133,7 @@ class Reinforcement:
     def __post_init__(self) -> None:
         self.task.require_fits(self.start.settings.seq_len)
 
-    def run(
-        self, run_dir: Path, say: Callable[[str], None], require_owner: Callable[[], None] = no_owner
-    ) -> RlResult | None:
+    def run(self, run_dir: Path, say: Callable[[str], None]) -> RlResult | None:
         """Train in a run folder, from its newest checkpoint where there is one, and write RUN/rl.json.
 
         A run that is done gives what it found. Return None where a signal stopped it after a save. Raises TrainingError
@@ -156,7 +154,7 @@ class Reinforcement:
             self.require_worthwhile(say)
         say(f"answering {len(self.task.held_out):,} held-out prompts with the model before training")
         before = self.rewards(self.start, self.task.held_out, "held out")[0]
-        records = RunRecords(run_dir / "records.jsonl", time.time, require_owner)
+        records = RunRecords(run_dir / "records.jsonl", time.time)
         saver = Saver(run_dir, num_kept=2, before_commit=records.sync)
         first = 0 if found is None else found.step
         try:
@@ -169,7 +167,7 @@ class Reinforcement:
         finally:
             saver.close()
             records.close()
-        write_json(run_dir / RESULT, asdict(result), require_owner)
+        write_json(run_dir / RESULT, asdict(result))
         return result
 
     def _steps(

@@ -112,7 +112,6 @@ def export_gguf(
     type: str,
     name: str,
     key: str = "",
-    before_commit: Callable[[], None] = files.no_check,
     is_tuned: bool = False,
 ) -> None:
     """Write NAME-TYPE.gguf, with matrices in number format `type`, and a Modelfile for ollama into a folder.
@@ -129,7 +128,7 @@ def export_gguf(
     _require_exact(model, type, {each: shapes[each] for each, format in formats.items() if format == FORMATS[type]})
     tokenizer = tokenizer_keys(tokenizer_dir, model.vocab_size, is_tuned)
     keys = {"general.name": name, "general.file_type": FORMATS[type].file_type, **_keys(model), **tokenizer}
-    with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with files.new_folder(out_dir, replace=True) as folder:
         path = folder / f"{name}-{type}.gguf"
         with files.DigestedFile(path) as file:
             tensors = {

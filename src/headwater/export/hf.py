@@ -41,7 +41,6 @@ def export_hf(
     data_card: Mapping[str, Any] | None = None,
     key: str = "",
     weights_key: str = "",
-    before_commit: Callable[[], None] = files.no_check,
     max_file_bytes: int = MAX_FILE_BYTES,
     is_tuned: bool = False,
 ) -> None:
@@ -51,12 +50,12 @@ def export_hf(
     `max_file_bytes`; `card` is what the model card says of it (hf_card); the `data_card` (runs.text) is written as
     DATA_CARD.md and data_card.json; `key` says what the export was made from (manifests.is_current), `weights_key` what
     its weights were: an earlier export's of the same key are kept; `is_tuned`: on conversations. The folder appears
-    complete or not at all, and replaces an earlier export only; `before_commit` may still raise when all is written.
+    complete or not at all, and replaces an earlier export only.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
     require_ours(out_dir, FORMAT)
-    with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with files.new_folder(out_dir, replace=True) as folder:
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
         files.write_json(folder / "config.json", {**config_of_settings(model, dtype), **tokenizer.ids})
         known = _shared_weights(out_dir, folder, weights_key)

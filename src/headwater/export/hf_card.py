@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.core.files import no_check, read_json, write_text
+from headwater.core.files import read_json, write_text
 from headwater.export.data_card import plain, table
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
@@ -106,7 +106,6 @@ def write_card(
     card: CardFacts,
     about_tokenizer: str,
     is_tuned: bool = False,
-    before_commit: Callable[[], None] = no_check,
 ) -> None:
     """Write README.md of an export whose other files lie in `folder`.
 
@@ -138,7 +137,7 @@ def write_card(
         longer="what it saw before that is on the card of its first model" if is_of_others else _UNSEEN,
         tokenizer=about_tokenizer,
     )
-    write_text(folder / "README.md", text, before_commit)
+    write_text(folder / "README.md", text)
 
 
 def _base_model(names: Sequence[str]) -> str:

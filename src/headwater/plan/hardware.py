@@ -58,16 +58,12 @@ PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run needs, each with its source.
-
-    `waiting_seconds` are those of a step in which ranks of a pipeline wait, where `step` leaves them out.
-    """
+    """What a run needs, each with its source."""
 
     step: Spread
     step_how: str
     memory: Spread
     memory_how: str
-    waiting_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,20 +133,16 @@ class Gpus:
         from headwater.plan.forecast.device import HOURS_DEVIATION, MEMORY_DEVIATION
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
-        if idle := self.waiting_seconds(config):  # counted it is no nearer (docs/decisions/0051)
-            how += f"; ranks of the pipeline wait {idle / (step.median + idle):.0%} of a step, which isn't counted"
+        if idle := waiting(config, self.ranks):  # counted it is no nearer (docs/decisions/0051)
+            how += f"; ranks of the pipeline wait {idle / (1 + idle):.0%} of a step, which isn't counted"
         peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
-        return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how, waiting_seconds=idle)
+        return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule."""
         train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
         return train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
-
-    def waiting_seconds(self, config: RunConfig) -> float:
-        """Return the seconds of a step in which ranks of a pipeline wait for one another to compute."""
-        return waiting(config, self.ranks) * self.modelled(config)
 
 
 Hardware = Processor | Gpus

@@ -8,14 +8,15 @@ settings loses it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import ConfigError, LockedError
-from headwater.core.files import digest_json, no_check, read_json_or_none, remove_file, write_json
+from headwater.core.files import digest_json, read_json_or_none, remove_file, write_json
 from headwater.core.numbers import step_time
+from headwater.core.owners import require_owner
 from headwater.machine.host.load import LoadMeter, busy_now
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_fields, count_model, flops_per_token
@@ -23,7 +24,7 @@ from headwater.plan.forecast.result import FORECAST_FORMAT, LossOutlook, RunLimi
 from headwater.plan.hardware import Costs, Processor, hardware_of
 from headwater.plan.text_size import Epochs, epochs_of, missing_text, notes_of_text, token_bytes
 from headwater.plan.times import around_steps
-from headwater.runfile.paths import Require, Say
+from headwater.runfile.paths import Say
 from headwater.runfile.run_config import RunConfig, made_for
 
 if TYPE_CHECKING:
@@ -36,36 +37,33 @@ NO_RUNS = (
 FORECAST_VERSION = 1
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table.
-
-    `layout` is how the run's ranks lie, of which there is one unless it is given, on `device`, else on this machine.
-    """
-
-    runs: Path | None = None
-    loss_unit: str = "bits_per_byte"
-    limits: RunLimits = field(default_factory=RunLimits)
-    costs: Costs = field(default_factory=Costs)
-    layout: Layout = field(default_factory=Layout)
-    device: Accelerator | None = None
-
-
-def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) -> dict[str, Any]:
+def plan_run(
+    config: RunConfig,
+    runs: Path | None = None,
+    loss_unit: str = "bits_per_byte",
+    limits: RunLimits | None = None,
+    costs: Costs | None = None,
+    layout: Layout | None = None,
+    device: Accelerator | None = None,
+    dtype: str | None = None,
+) -> dict[str, Any]:
     """Return the plan of a run as `headwater plan RUN --json` prints it: its forecast, and what that comes from.
 
-    `dtype` is what it computes in, where that is known. Raises ConfigError or DataError for what can't be answered.
+    `runs` is a table of runs, or a ladder's run file, with losses in `loss_unit`. `layout` is how the run's ranks lie,
+    of which there is one unless it is given, on `device`, else on this machine. `dtype` is what it computes in, where
+    that is known. Raises ConfigError or DataError for what can't be answered.
     """
-    meter, config = LoadMeter(), config.with_layout(options.layout)
+    layout, costs = layout or Layout(), costs or Costs()
+    meter, config = LoadMeter(), config.with_layout(layout)
     try:
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here = hardware_of(config, dtype, options.layout, options.device)
-    loss = _loss(config, options)
+    here = hardware_of(config, dtype, layout, device)
+    loss = _loss(config, runs, loss_unit)
     needs = here.needs(config, token_bytes(config))
-    devices = options.costs.applied(here.devices)
-    limits = replace(options.limits, memory_bytes=devices.memory_limit)
+    devices = costs.applied(here.devices)
+    limits = replace(limits or RunLimits(), memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_text(config, epochs), *loss.notes]
     step, num_steps = needs.step, config.train.num_steps
@@ -75,16 +73,16 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         "memory_gb": needs.memory_how,
         "energy_kwh": devices.energy_how,
         "money": devices.price_how,
-        **({"ranks": options.layout.why} if options.layout.why else {}),
+        **({"ranks": layout.why} if layout.why else {}),
     }
     found = {
         "name": config.name,
         "counts": _counts(config, epochs),
         "step_seconds": step.median,
         "limits": asdict(limits),
-        "loss_unit": options.loss_unit if options.runs and config.init is None else "bits_per_byte",
+        "loss_unit": loss_unit if runs and config.init is None else "bits_per_byte",
         "loss_refused": None if loss.spread else loss.how,
-        "ranks": sizes_of(options.layout),
+        "ranks": sizes_of(layout),
         "missing_text": missing_text(config),
         "notes": [*notes, load] if load else notes,
     }
@@ -98,18 +96,17 @@ def sizes_of(layout: Layout) -> dict[str, int] | None:
     return {**asdict(mesh), "machines": layout.num_machines} if mesh.world_size > 1 else None
 
 
-def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
+def _loss(config: RunConfig, runs: Path | None, loss_unit: str) -> LossOutlook:
     """Return what the table says, without one the run's own ladder; or why there is no loss."""
-    runs_csv = options.runs
     if config.init is not None:
         from headwater.plan.loss_outlook import outlook_from_base
 
-        return outlook_from_base(config, runs_csv, options.loss_unit)
-    if runs_csv is None and not config.folders.ladder.is_dir():
+        return outlook_from_base(config, runs, loss_unit)
+    if runs is None and not config.folders.ladder.is_dir():
         return LossOutlook(None, NO_RUNS)
     from headwater.plan.loss_outlook import loss_outlook  # a law: without rows nothing of it is loaded
 
-    return loss_outlook(config, runs_csv) or LossOutlook(None, NO_RUNS)
+    return loss_outlook(config, runs) or LossOutlook(None, NO_RUNS)
 
 
 def load_note(meter: LoadMeter | None = None) -> str | None:
@@ -144,16 +141,15 @@ def forecast_of_run(
     say: Say,
     clock: Callable[[], float],
     dtype: str | None = None,
-    require_owner: Require = no_check,
     layout: Layout | None = None,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
-    `dtype` is what the run computes in. Raises nothing but what `require_owner` raises,
-    LockedError when the run was taken over: a run is worth more than its forecast. What went wrong is said.
+    `dtype` is what the run computes in. Raises nothing but LockedError, when the run was taken over: a run is worth
+    more than its forecast. What went wrong is said.
     """
-    require_owner()
     path = config.run_dir / "forecast.json"
+    require_owner(path)
     try:
         times = config.train.model_dump(include={"validate_every", "num_probes", "save_every"})  # hours count them, too
         key = digest_json([made_for(config), config.machine.model_dump(), times])
@@ -164,7 +160,7 @@ def forecast_of_run(
         remove_file(path)  # also of an attempt that died before its first save
         if step:
             return None
-        plan = plan_run(config, PlanOptions(layout=layout or Layout()), dtype=dtype)
+        plan = plan_run(config, layout=layout, dtype=dtype)
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,
@@ -172,7 +168,7 @@ def forecast_of_run(
             "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
             **plan,
         }
-        write_json(path, found, require_owner)
+        write_json(path, found)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: planning must not stop the training that it is about

@@ -37,7 +37,7 @@ class CandidateSize:
     """One size and how it would be trained; `settings` are those of its run file, but for the number of steps.
 
     `seconds_per_token` is of all ranks, `around_seconds` come once. Memory is in bytes of one device; `hours_deviation`
-    is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that time, which leaves it out.
+    is of the logarithm.
     """
 
     model: ModelSettings
@@ -46,7 +46,6 @@ class CandidateSize:
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
-    waiting: float = 0.0
     layout: str = ""
     num_microbatches: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +85,7 @@ def fastest(
 ) -> CandidateSize | None:
     """Return how a size may be trained on at most that many tokens; None where it doesn't fit.
 
-    The fastest of these, waiting counted: for each part of recomputed blocks the largest microbatch that fits.
+    The fastest of these: for each part of recomputed blocks the largest microbatch that fits.
     """
     rows, seq_len = TRIAL_ROWS, model.seq_len
     for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
@@ -105,7 +104,7 @@ def fastest(
         for same in tried
         if (found := next(filter(None, (_fit(config, place, here, each, around) for each in same)), None))
     ]
-    return min(fitting, key=lambda each: each.seconds_per_token * (1 + each.waiting), default=None)
+    return min(fitting, key=lambda each: each.seconds_per_token, default=None)
 
 
 def _trial(config: RunConfig, model: ModelSettings, rows: int, micro: int, recompute: float) -> RunConfig:
@@ -138,10 +137,7 @@ def _fit(
     saves = checkpoint_bytes(trial.model, trial.optim) / checkpoint_bytes(config.model, config.optim)
     tokens_around = sum(around[name] for name in ("validations", "probes", "after"))
     again = f", {fraction:.0%} of the blocks recomputed" if (fraction := fraction_repeated(trial.train)) else ""
-    layout_how, idle = f"{here.ranks}, {here.dtype}{again}", needs.waiting_seconds
-    if idle:
-        part = idle / (needs.step.median + idle)
-        layout_how += f"; ranks wait {part:.0%} of a step, which isn't counted in the time"
+    layout_how = f"{here.ranks}, {here.dtype}{again}"
     work, mesh, model = work_of(trial, here.ranks), here.ranks.mesh, trial.model
     axes = ("shard", *SAME_ROWS_AXES) if mesh.world_size > 1 else ()
     return CandidateSize(
@@ -153,7 +149,6 @@ def _fit(
         around_seconds=around["start"]
         + around["checkpoints"] * saves
         + tokens_around * needs.step.median / batch_tokens,
-        waiting=idle / needs.step.median,
         layout=layout_how,
         num_microbatches=work.num_microbatches,
         settings={

@@ -22,7 +22,7 @@ from headwater.plan.forecast.result import PREPARATION, Spread
 from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.plan.text_size import tokens_of
 from headwater.runfile.init import sources_replayed
-from headwater.runfile.paths import Require, read_kept
+from headwater.runfile.paths import read_kept
 from headwater.runfile.rules import ALMANAC, pause_tokens
 from headwater.runfile.run_config import RunConfig
 from headwater.train.settings import (
@@ -146,7 +146,7 @@ def _measured_text(config: RunConfig) -> tuple[list[int], bool]:
     return [known.get(name, UNKNOWN_HELD_OUT) for name in sources] + old, has_almanac
 
 
-def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any], require_owner: Require) -> None:
+def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any]) -> None:
     """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
 
     `speed` is `speed_here` of what it computed in.
@@ -164,4 +164,4 @@ def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, An
         ended_at=finish["time"],
         peak_memory_bytes=finish.get("peak_memory_bytes"),
     )
-    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"), require_owner)
+    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"))

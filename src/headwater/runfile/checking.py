@@ -10,20 +10,22 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from headwater.core.config import (
     Settings,
+    as_meant,
     field_at,
     fields_of,
+    is_bracketed,
     is_settings,
     setting_names,
     shown,
     table_at,
     table_of,
+    takes_strings,
 )
 from headwater.core.errors import ConfigError
 from headwater.runfile.given import Given
@@ -59,7 +61,7 @@ def require_sound(kind: type[Settings], given: Given, by_rule: Collection[str]) 
     Called before rules compute with the values. `by_rule` are the settings that a rule makes where nobody sets them.
     """
     try:
-        kind.model_validate(_as_meant(kind, given.table))
+        kind.model_validate(as_meant(kind, given.table))
     except ValidationError as error:
         found = error.errors()
         if any(detail["type"] != "missing" for detail in found):
@@ -73,7 +75,7 @@ def validate(kind: type[S], given: Given, by_rule: Collection[str] = ()) -> S:
     is wanted is a list of one. A setting `by_rule` that is missing follows from what its rule needs, and isn't said.
     """
     try:
-        return kind.model_validate(_as_meant(kind, given.table))
+        return kind.model_validate(as_meant(kind, given.table))
     except ValidationError as error:
         raise ConfigError(_report(kind, given, error.errors(), by_rule)) from None
 
@@ -81,39 +83,10 @@ def validate(kind: type[S], given: Given, by_rule: Collection[str] = ()) -> S:
 def missing_settings(kind: type[Settings], given: Given, by_rule: Collection[str]) -> list[str]:
     """Return the settings that are needed, that nothing sets and no rule makes."""
     try:
-        kind.model_validate(_as_meant(kind, given.table))
+        kind.model_validate(as_meant(kind, given.table))
     except ValidationError as error:
         return _missing(kind, error.errors(), by_rule)
     return []
-
-
-def _as_meant(kind: Any, value: Any) -> Any:
-    """Return `value`, a table of settings `kind` or a part of one, with None for "off" and lists for lone strings."""
-    if value == "off" and type(None) in get_args(kind):
-        return None
-    if isinstance(value, str) and value != "off" and _takes_strings(kind) and not _is_bracketed(value):
-        return [value]
-    if not isinstance(value, dict):
-        return value
-    table = table_of(kind)
-    if is_settings(table):
-        fields = fields_of(table)
-        return {name: _as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
-    inner = next((found for found in map(table_of, get_args(table)) if found is not None), None)
-    return {name: _as_meant(inner, v) for name, v in value.items()}
-
-
-def _takes_strings(annotation: Any) -> bool:
-    """Return whether an annotation is a list of strings, or of words to choose from, or that or None."""
-    if get_origin(annotation) is list:
-        (inner,) = get_args(annotation)
-        return inner is str or (get_origin(inner) is Literal and all(isinstance(word, str) for word in get_args(inner)))
-    return get_origin(annotation) in (Union, UnionType) and any(map(_takes_strings, get_args(annotation)))
-
-
-def _is_bracketed(text: str) -> bool:
-    """Return whether a string was to be a list: [FOLDER], whose quotes are missing or were removed by a shell."""
-    return text.startswith("[") and text.endswith("]")
 
 
 def _report(kind: type[Settings], given: Given, found: list[Any], by_rule: Collection[str]) -> str:
@@ -176,7 +149,7 @@ def _problem(kind: type[Settings], given: Given, detail: Any) -> str:
         near = [_short_of(place, location[:-1]) for place in _meant(kind, detail)]
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
     elif detail["type"] == "list_type" and isinstance(value, str | int | float):
-        text = _list_of(value, _takes_strings(_annotation_at(kind, location)))
+        text = _list_of(value, takes_strings(_annotation_at(kind, location)))
         message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
     elif detail["type"] == "model_type":
         message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
@@ -224,6 +197,6 @@ def _is_part(path: str, whole: str) -> bool:
 def _list_of(value: str | int | float, of_strings: bool) -> str:
     """Return a list in TOML of what was given where a list is wanted."""
     text = str(value)
-    if _is_bracketed(text):
+    if is_bracketed(text):
         return json.dumps([part.strip(" \"'") for part in text[1:-1].split(",")], ensure_ascii=False)
     return json.dumps([text if of_strings else value], ensure_ascii=False)

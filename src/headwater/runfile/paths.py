@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from headwater.core.files import no_check, read_json_or_none, read_manifest_or_none, write_json
+from headwater.core.files import read_json_or_none, read_manifest_or_none, write_json
 from headwater.core.records import Record, read_attempts, table
 from headwater.train.checkpoint.layout import STATE_FILE, checkpoint_of
 
@@ -128,6 +128,6 @@ def read_kept(path: Path, kind: type[Kept]) -> Kept | None:
         return None
 
 
-def write_kept(path: Path, value: Any, require_owner: Require = no_check) -> None:
+def write_kept(path: Path, value: Any) -> None:
     """Write a value for `read_kept`."""
-    write_json(path, TypeAdapter(type(value)).dump_python(value, mode="json"), require_owner)
+    write_json(path, TypeAdapter(type(value)).dump_python(value, mode="json"))

@@ -77,11 +77,11 @@ def reinforce(base: Path, run_dir: Path, given: RewardedPrompts, settings: RlSet
     identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
     job = Reinforcement(copy.deepcopy(start), start, tokenizer, given.task(tokenizer), settings, identity)
     items, done = (job.task.questions, job.task.held_out), Origin("", "rewards", detail=Path(given.reward).name)
-    with sleep_under_load(), owned(run_dir) as owner:
+    with sleep_under_load(), owned(run_dir):
         make_derived_run(base, run_dir, settings.num_steps)
         if not list_checkpoints(run_dir):  # else it is resumed, or refused
             keep_alignment(base, run_dir, done, *items)
-        return job.run(run_dir, say, owner.require)
+        return job.run(run_dir, say)
 
 
 def prefer(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from headwater.core.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.core.intervals import Estimate
-from headwater.core.records import no_owner
 from headwater.corpus.samples.almanac.questions import rewarded, split_countries
 from headwater.downstream.knowledge import QUESTIONS, examine
 from headwater.downstream.rewards import Question, reward_named
@@ -19,7 +18,7 @@ from headwater.evaluate.scorer import Scorer
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.runfile.downstream_settings import CAPITALS
 from headwater.runfile.init import base_of
-from headwater.runfile.paths import Require, RunFolder, Say, ignore, read_kept, write_kept
+from headwater.runfile.paths import RunFolder, Say, ignore, read_kept, write_kept
 from headwater.runfile.run_config import NAME_RULE, RunConfig, config_of_run, is_run_name
 from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 from headwater.runs.finish import open_evaluator
@@ -93,11 +92,11 @@ def require_names_apart(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def keep_stages(found: Stages, folder: Path, report: Report, require_owner: Require = no_owner) -> None:
+def keep_stages(found: Stages, folder: Path, report: Report) -> None:
     """Write what was found into a run's folder, and into its report if it has one."""
-    write_kept(folder / KEPT, found, require_owner)
+    write_kept(folder / KEPT, found)
     if (folder / "report.html").exists():
-        report(config_of_run(folder), ignore, require_owner, RunFolder(folder))
+        report(config_of_run(folder), ignore, RunFolder(folder))
 
 
 def _kept(path: Path) -> list[Stage]:
@@ -138,9 +137,7 @@ class Aligned:
     stages: Stages
 
 
-def align_stage(
-    config: RunConfig, say: Say, require_owner: Require = no_owner, report: Report = no_report
-) -> Aligned | None:
+def align_stage(config: RunConfig, say: Say, report: Report = no_report) -> Aligned | None:
     """Align a run as its file says and examine what each stage changed; None where a signal stopped it after a save."""
     assert config.downstream is not None
     stages, settings = _stages(config), RlSettings(config.downstream.num_steps)
@@ -149,7 +146,7 @@ def align_stage(
     if rewards is None:
         return None
     found = compare(stages, config.corpus.seed, say, report)
-    keep_stages(found, config.run_dir, report, require_owner)
+    keep_stages(found, config.run_dir, report)
     return Aligned(stages[-1], rewards, found)
 
 

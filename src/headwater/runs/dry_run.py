@@ -65,10 +65,10 @@ def dry_run(
     refused += [each.why for each in found if each.action == "refuse"]
     plan = None
     if any(each.stage == "training" and each.action in ("do", "resume") for each in found):
-        from headwater.plan.run_plan import PlanOptions, plan_run
+        from headwater.plan.run_plan import plan_run
 
         try:
-            plan = plan_run(config, PlanOptions(layout=layout or Layout()))
+            plan = plan_run(config, layout=layout)
         except HeadwaterError as error:  # a run is trained without one
             found.append(Decision("plan", "skip", str(error)))
     return DryRun(config.run_dir, tuple(found), plan, tuple(dict.fromkeys(refused)))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from headwater.core.errors import HeadwaterError
 from headwater.core.files import digest_json, read_json_or_none, stage_key, write_json
 from headwater.core.manifests import is_current
-from headwater.core.records import amount, no_owner
+from headwater.core.records import amount
 from headwater.export.hf_card import CardFacts
 from headwater.machine.device.settings import FORMATS
 from headwater.plan.text_size import synthetic_sources
-from headwater.runfile.paths import Folders, Require, RunFolder, Say, ignore
+from headwater.runfile.paths import Folders, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
@@ -55,19 +55,17 @@ def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluato
     )
 
 
-def finish_run(config: RunConfig, say: Say, require_owner: Require, report: Report, here: RunFolder) -> None:
+def finish_run(config: RunConfig, say: Say, report: Report, here: RunFolder) -> None:
     """Bring everything after training up to date."""
     before = _kept_evaluation(here)
     # first: a model that can be written may be too large to be evaluated here
-    export_stage(config, say, require_owner, here)
-    if evaluate_stage(config, say, require_owner, here) != before:
-        export_stage(config, ignore, require_owner, here)  # its card has what was measured
-    report(config, say, require_owner, here)
+    export_stage(config, say, here)
+    if evaluate_stage(config, say, here) != before:
+        export_stage(config, ignore, here)  # its card has what was measured
+    report(config, say, here)
 
 
-def evaluate_stage(
-    config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None
-) -> dict[str, Any]:
+def evaluate_stage(config: RunConfig, say: Say, here: RunFolder | None = None) -> dict[str, Any]:
     """Return the full evaluation of the newest checkpoint and the baselines on real text; what is known isn't measured.
 
     Where the baselines can't be measured, say why and go without: the next call tries again.
@@ -78,15 +76,15 @@ def evaluate_stage(
         from headwater.evaluate.evaluator import full_evaluation
         from headwater.runs.loading import load_for_evaluation
 
-        with making("evaluation", run_dir, require_owner, _evaluation_key(here)):
+        with making("evaluation", run_dir, _evaluation_key(here)):
             with load_for_evaluation(config) as (model, forward):
                 found = full_evaluation(open_evaluator(config), model, forward, say)
-            write_json(run_dir / EVALUATION, found, require_owner)
+            write_json(run_dir / EVALUATION, found)
     if "baselines" not in found:
         from headwater.evaluate.baselines import measure_baselines
         from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
-        with making("baselines", run_dir, require_owner):
+        with making("baselines", run_dir):
             try:
                 say("measuring the baselines: xz, and a 5-gram model of the training text")
                 training, held_out = (real_stores(config, split) for split in ("train", "validation"))
@@ -95,7 +93,7 @@ def evaluate_stage(
                 say(f"the baselines are not measured: {error or 'not enough memory'}")
                 return found
             found = found | {"baselines": bits, "baseline_sample": read}
-            write_json(run_dir / EVALUATION, found, require_owner)
+            write_json(run_dir / EVALUATION, found)
     return found
 
 
@@ -140,7 +138,7 @@ def _export_of(config: RunConfig, here: RunFolder) -> tuple[str, CardFacts, dict
     return stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(here) | inputs), card, data_card
 
 
-def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
+def export_stage(config: RunConfig, say: Say, here: RunFolder | None = None) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder.
 
     Its card says what its model was made of and what was measured of it.
@@ -154,7 +152,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner,
 
         export_hf(*given, **more, card=card, data_card=data_card, weights_key=weights_key)
 
-    return _export(config, config.folders.hf, key, write, say, require_owner)
+    return _export(config, config.folders.hf, key, write, say)
 
 
 def export_gguf_stage(config: RunConfig, type: str, say: Say) -> Path:
@@ -170,9 +168,7 @@ def _exported_inputs(here: RunFolder) -> dict[str, str]:
     return {"model": here.model_digest(), "tokenizer": here.digest(here.tokenizer)}
 
 
-def _export(
-    config: RunConfig, out_dir: Path, key: str, write: Callable[..., None], say: Say, require_owner: Require = no_owner
-) -> Path:
+def _export(config: RunConfig, out_dir: Path, key: str, write: Callable[..., None], say: Say) -> Path:
     """Write the newest weights into a folder, unless they are there already; return it."""
     if is_current(out_dir, key):
         return out_dir
@@ -180,7 +176,7 @@ def _export(
     from headwater.train.checkpoint.load import StoredTensors
 
     with (
-        making("export", config.run_dir, require_owner),
+        making("export", config.run_dir),
         reading(config.run_dir) as path,
         StoredTensors(path, MODEL) as weights,
     ):
@@ -190,7 +186,6 @@ def _export(
             config.folders.tokenizer,
             out_dir,
             key=key,
-            before_commit=require_owner,
             is_tuned=was_tuned(config),
         )
     say(f"exported {out_dir}")

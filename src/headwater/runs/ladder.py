@@ -37,9 +37,9 @@ def prepare_ladder(run: str, overrides: Sequence[str | Override], share: float |
     if share is not None and (config.init is not None or not 0 < share < math.inf):
         raise ConfigError(f"--share {share:g}: give a number above zero; of a run from a base, remove it")
     require_from_training(config.run_dir)
-    with owned(config.run_dir) as owner:
-        stages.prepare_data(config, say, owner.require)
-        stages.prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
+    with owned(config.run_dir):
+        stages.prepare_data(config, say)
+        stages.prepare_rows(config, say)  # once: rungs have the run's data folder and seq_len
         folder, kept = config.folders.ladder, rungs.read_design(config)
         remove_leftovers(folder)
         if kept is None and any(folder.glob("*")):
@@ -51,7 +51,7 @@ def prepare_ladder(run: str, overrides: Sequence[str | Override], share: float |
         target, chosen = rungs.design_ladder(config, share, kept)
         if kept is None or kept.rungs != chosen:
             make_folder(folder)
-            write_kept(folder / "ladder.json", rungs.Design(made_for(config), share, chosen), owner.require)
+            write_kept(folder / "ladder.json", rungs.Design(made_for(config), share, chosen))
     if busy := load_note():
         say(busy)
     return rungs.Ladder(run, overrides, config, reasons, target, chosen)
@@ -79,14 +79,14 @@ def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, sa
     config, reasons = rungs.rung_config(ladder, rung)
     folder = config.run_dir
     make_folder(folder)
-    with owned(folder) as owner:
+    with owned(folder):
         stages.tidy(Folders(folder))
         link_folder(Folders(folder).data, ladder.config.folders.data)
         require_settings(folder, train_plan(config))
-        stages.write_config(config, reasons, owner.require)
+        stages.write_config(config, reasons)
         if not is_trained(config.run_dir, config.train.num_steps):
             batches, display = open_batches(config), make_display(config)
-            if not train_stage(config, batches, display, say, require_owner=owner.require):
+            if not train_stage(config, batches, display, say):
                 return None
     validations, finishes = (read_records(folder / "records.jsonl", event) for event in ("validation", "finish"))
     base = None if config.init is None else validations[0]["bits_per_byte"]

@@ -94,8 +94,8 @@ def run(
         if call.place.rank:
             is_done = _follow(config, call)
             return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
-        with call.own(config.run_dir) as owner:
-            is_new = prepare_text(config, reasons, say, owner, here)
+        with call.own(config.run_dir):
+            is_new = prepare_text(config, reasons, say, here)
             if training_due(config, here, is_new).action == "skip":
                 say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
                 is_done = call.place.world_size == 1 or _tell_others(config, call)
@@ -103,15 +103,15 @@ def run(
                 if layout is None:  # what is trained, and only compared, one process reads in any layout
                     is_whole = is_trained(here.run, config.train.num_steps, here.attempts())
                     layout = Layout() if is_whole else checked_layout(config, call.place)
-                is_done = _plan_and_train(config, layout, make_display, say, owner, call)
+                is_done = _plan_and_train(config, layout, make_display, say, call)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
-                finish_run(config, say, owner.require, call.report, here)
+                finish_run(config, say, call.report, here)
                 if config.downstream is not None:
                     from headwater.runs.downstream import align_stage
 
-                    aligned = align_stage(config, say, owner.require, call.report)
+                    aligned = align_stage(config, say, call.report)
                     is_done = aligned is not None
         return _result(here, is_done, time.perf_counter() - started_at, aligned)
 
@@ -142,20 +142,20 @@ def checked_layout(config: RunConfig, place: Place) -> Layout:
     return layout
 
 
-def prepare_text(config: RunConfig, reasons: Sequence[Reason], say: Say, owner: Owner, here: RunFolder) -> bool:
+def prepare_text(config: RunConfig, reasons: Sequence[Reason], say: Say, here: RunFolder) -> bool:
     """Bring the text and the settings in the folder up to date; return whether any text was made.
 
     Settings are compared with those of the checkpoints before anything is written (`prepare_data`); training compares
     the rows.
     """
     _check_base(config, say)
-    made = prepare_data(config, say, owner.require, here=here)
+    made = prepare_data(config, say, here=here)
     if config.downstream is not None:
         from headwater.runs.downstream import require_prompts_fit
 
         require_prompts_fit(config)
-    resume_longer_run(config, say, owner.require, here)
-    write_config(config, reasons, owner.require, here)
+    resume_longer_run(config, say, here)
+    write_config(config, reasons, here)
     return bool(made)
 
 
@@ -168,15 +168,13 @@ def _check_base(config: RunConfig, say: Say) -> None:
         check_base(base, say)
 
 
-def _plan_and_train(
-    config: RunConfig, layout: Layout, make_display: MakeDisplay | None, say: Say, owner: Owner, call: Call
-) -> bool:
+def _plan_and_train(config: RunConfig, layout: Layout, make_display: MakeDisplay | None, say: Say, call: Call) -> bool:
     """Train with the other ranks, which the first one joins when it has the data open; return False if stopped.
 
     The forecast is made when it is known what the run computes in, before its first step. Where only a stage before was
     made again, nothing is left to train once the rows are found to be the checkpoint's.
     """
-    prepare_rows(config, say, owner.require)
+    prepare_rows(config, say)
     batches, trained = open_batches(config), config.with_layout(layout)
     display = make_display(config) if make_display else _lines_of_steps(config, say)
     settings = trained.model_dump(mode="json")
@@ -188,12 +186,12 @@ def _plan_and_train(
             say(f"layout: {layout.why}")
         with (
             tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
-            open_training(trained, batches, shown, say, owner.require, ranks, call.stop_within) as training,
+            open_training(trained, batches, shown, say, ranks, call.stop_within) as training,
         ):
             if training is None:
                 return True
             begins_at, dtype = training.run.start.step, training.run.facts.dtype
-            forecast = forecast_of_run(config, begins_at, say, time.time, dtype, owner.require, layout)
+            forecast = forecast_of_run(config, begins_at, say, time.time, dtype, layout)
             return training.train(forecast, layout)
 
 

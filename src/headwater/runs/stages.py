@@ -23,13 +23,14 @@ from headwater.core.files import (
     write_json,
 )
 from headwater.core.manifests import is_unmade
-from headwater.core.records import no_owner, table
+from headwater.core.owners import require_owner
+from headwater.core.records import table
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import remove_failed_build
 from headwater.export.base.facts import copied_key
 from headwater.runfile.init import base_of
-from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
+from headwater.runfile.paths import Folders, RunFolder, Say, stage_digest, write_kept
 from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
@@ -38,7 +39,7 @@ from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, is_trained, newest_state, require_settings, resume_longer
 
-Report = Callable[[RunConfig, Say, Require, RunFolder], object]
+Report = Callable[[RunConfig, Say, RunFolder], object]
 
 
 @dataclass(frozen=True)
@@ -50,44 +51,38 @@ class Decision:
     why: str
 
 
-def no_report(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:
+def no_report(config: RunConfig, say: Say, here: RunFolder) -> None:
     """Write no report: whoever calls a run says what draws it."""
 
 
-def prepare_data(
-    config: RunConfig,
-    say: Say,
-    require_owner: Require = no_owner,
-    last: str = "tokens",
-    here: RunFolder | None = None,
-) -> list[str]:
+def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFolder | None = None) -> list[str]:
     """Bring corpus, tokenizer and tokens up to date, as far as `last`; return the names of those that were made.
 
     Call it holding the run folder's lock. Raises CheckpointError, before anything is written, when the run has been
-    trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
-    has taken the run over.
+    trained on other data or settings; LockedError, before a stage is committed, when another process has taken the
+    run over.
     """
     here = here or RunFolder(config.run_dir)
     require_settings(config.run_dir, train_plan(config), here.state)
     require_writable(here.run)
-    require_owner()  # what another owner is writing looks like leftovers
+    require_owner(here.run)  # what another owner is writing looks like leftovers
     tidy(here)
     if (base := base_of(config.base, here)) is not None:
-        write_kept(here.base, base, require_owner)
+        write_kept(here.base, base)
     made, inputs = [], corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
     for folder, key in _data_stages(config, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
             remove_failed_build(folder)  # what an earlier try of other settings left
         else:
-            with making(folder.name, config.run_dir, require_owner):
+            with making(folder.name, config.run_dir):
                 if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
 
-                    build_corpus(config.corpus, folder, say, require_owner)
+                    build_corpus(config.corpus, folder, say)
                 elif folder == here.tokenizer:
-                    _make_tokenizer(config, key, say, require_owner)
+                    _make_tokenizer(config, key, say)
                 else:
-                    rebuild_tokens(config, say, require_owner)
+                    rebuild_tokens(config, say)
             made.append(folder.name)
         if folder.name == last:
             break
@@ -144,32 +139,32 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) 
     yield here.tokens, tokens_key_of(config, here)
 
 
-def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
+def _make_tokenizer(config: RunConfig, key: str, say: Say) -> None:
     folders = config.folders
     if (base := base_of(config.base, folders)) is not None:
         from headwater.export.base.facts import write_tokenizer
 
-        return write_tokenizer(base, folders.tokenizer, key, require_owner)
+        return write_tokenizer(base, folders.tokenizer, key)
     from headwater.corpus.document import plain_text
     from headwater.corpus.load import list_sources, read_documents
     from headwater.tokens.tokenizer.train import train_tokenizer
 
     names = list_sources(folders.corpus)
     texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
-    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
+    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say)
 
 
-def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+def rebuild_tokens(config: RunConfig, say: Say) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
     from headwater.tokens.build import build_tokens
     from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
     folders = config.folders
     given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say
-    build_tokens(*given, require_owner, replayed_text(config))
+    build_tokens(*given, replayed=replayed_text(config))
 
 
-def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+def prepare_rows(config: RunConfig, say: Say) -> None:
     """Verify the token stores and pack them into rows, unless that was done and no file has changed since.
 
     Where a store is damaged the corpus is encoded again, with a line that says so.
@@ -181,8 +176,8 @@ def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner)
     def pack() -> None:
         key = rows_key(stage_digest(folders.tokens), config.model.seq_len)
         if not are_current(folders.rows, folders.tokens, key):
-            with making("rows", config.run_dir, require_owner):
-                build_rows(folders.tokens, folders.rows, config.model.seq_len, key, require_owner)
+            with making("rows", config.run_dir):
+                build_rows(folders.tokens, folders.rows, config.model.seq_len, key)
 
     try:
         pack()
@@ -190,7 +185,7 @@ def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner)
         if is_unmade(folders.tokens):
             raise
         say(f"encoding the corpus again: {str(error).removesuffix(f'; {REBUILD}')}")
-        rebuild_tokens(config, say, require_owner)
+        rebuild_tokens(config, say)
         pack()
 
 
@@ -222,7 +217,7 @@ def tidy(folders: Folders) -> None:
 
 
 @contextmanager
-def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: str | None = None) -> Iterator[None]:
+def making(stage: str, run_dir: Path, key: str | None = None) -> Iterator[None]:
     """Time what makes a stage, and keep the seconds, and its key where there is one, in RUN/stages.json.
 
     A KeyboardInterrupt gets a note of the stage that it stopped.
@@ -235,7 +230,7 @@ def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: st
         raise
     kept = table(read_json_or_none(run_dir / "stages.json"))
     kept["seconds"] = {**kept.get("seconds", {}), stage: round(time.perf_counter() - started_at, 2)}
-    write_json(run_dir / "stages.json", kept if key is None else kept | {stage: key}, require_owner)
+    write_json(run_dir / "stages.json", kept if key is None else kept | {stage: key})
 
 
 def is_made(stage: str, here: RunFolder, key: str) -> bool:
@@ -243,7 +238,7 @@ def is_made(stage: str, here: RunFolder, key: str) -> bool:
     return bool(table(here.json(here.run / "stages.json")).get(stage) == key)
 
 
-def resume_longer_run(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:
+def resume_longer_run(config: RunConfig, say: Say, here: RunFolder) -> None:
     """Where a run was to have fewer steps than now, put aside what the longer one won't come to; say what changes.
 
     Call it when the run's text is prepared, before anything is written for the number of steps. Raises CheckpointError
@@ -252,13 +247,11 @@ def resume_longer_run(config: RunConfig, say: Say, require_owner: Require, here:
     plan, state = train_plan(config), newest_state(config.run_dir, here.state)
     if state is None or not is_lengthened(state, plan):
         return
-    prepare_rows(config, say, require_owner)
-    resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
+    prepare_rows(config, say)
+    resume_longer(config.run_dir, plan, open_batches(config), say)
 
 
-def write_config(
-    config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner, here: RunFolder | None = None
-) -> None:
+def write_config(config: RunConfig, reasons: Sequence[Reason], here: RunFolder | None = None) -> None:
     """Write config.json, unless the same is there already.
 
     Call it after `prepare_data` or `require_settings`, which refuse settings that a run wasn't trained with:
@@ -266,4 +259,4 @@ def write_config(
     """
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if (here or RunFolder(config.run_dir)).json(path) != record:
-        write_json(path, record, require_owner)
+        write_json(path, record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import LockedError
-from headwater.core.records import error_fields, memory_fields, no_owner, read_all, read_records
+from headwater.core.records import error_fields, memory_fields, read_all, read_records
 from headwater.export.base.weights import opener
 from headwater.machine.host.energy import EnergyMeter
 from headwater.machine.host.load import LoadMeter
@@ -24,7 +24,7 @@ from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.plan.run_plan import sizes_of
 from headwater.plan.times import keep_times, speed_here
 from headwater.runfile.init import kept_base
-from headwater.runfile.paths import Require, Say, ignore
+from headwater.runfile.paths import Say, ignore
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.finish import open_evaluator
 from headwater.runs.text import open_batches
@@ -53,7 +53,6 @@ class Training:
     stop: StopRequest
     display: Display
     say: Say
-    require_owner: Require
     is_done: bool = False
 
     def train(self, forecast: dict[str, Any] | None = None, layout: Layout | None = None) -> bool:
@@ -74,7 +73,7 @@ class Training:
         beside = {} if busy is None else {"beside": busy}
         self.display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
         if busy is None and run.facts.device == "cpu" and world_size == 1:
-            _keep_times(run, config, self.say, self.require_owner)
+            _keep_times(run, config, self.say)
         elif busy:
             self.say(f"{busy}: {NOT_LEARNED}")
         run.records.close()
@@ -92,22 +91,20 @@ def open_training(
     batches: BatchSource,
     display: Display,
     say: Say,
-    require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
 ) -> Iterator[Training | None]:
     """Yield what trains a run, by the lock's owner; None where it is trained, on the same rows.
 
-    batches        the run's training text, open: what is wrong with it the first rank says before the others have come
-    require_owner  raises LockedError once another process has taken the run over
-    ranks          the processes that train together; this is the first of them
-    stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
+    batches      the run's training text, open: what is wrong with it the first rank says before the others have come
+    ranks        the processes that train together; this is the first of them
+    stop_within  seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     """
     evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
-        run = _assembled(config, batches, say, require_owner, ranks)
-        training = Training(config, run, evaluator, stop, display, say, require_owner)
+        run = _assembled(config, batches, say, ranks)
+        training = Training(config, run, evaluator, stop, display, say)
         try:
             # on the same rows: assembly has compared them
             if run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps):
@@ -123,33 +120,29 @@ def open_training(
         stop.pass_on()
 
 
-def train_stage(
-    config: RunConfig, batches: BatchSource, display: Display, say: Say, require_owner: Require = no_owner
-) -> bool:
+def train_stage(config: RunConfig, batches: BatchSource, display: Display, say: Say) -> bool:
     """Train in one process and without a forecast, as a rung of a ladder is; return False after a signal."""
-    with open_training(config, batches, display, say, require_owner) as training:
+    with open_training(config, batches, display, say) as training:
         return training is None or training.train()
 
 
-def _assembled(config: RunConfig, batches: BatchSource, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:
+def _assembled(config: RunConfig, batches: BatchSource, say: Say, ranks: Ranks | None) -> Run:
     plan = train_plan(config)
-    past = past_to_resume(config.run_dir, plan, batches, say, require_owner, ranks)
+    past = past_to_resume(config.run_dir, plan, batches, say, ranks)
     open_base = opener(kept_base(config.base, config.folders), plan.base)
-    return assemble(
-        config.run_dir, plan, batches, past, say, require_owner=require_owner, ranks=ranks, open_base=open_base
-    )
+    return assemble(config.run_dir, plan, batches, past, say, ranks=ranks, open_base=open_base)
 
 
-def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -> None:
+def _keep_times(run: Run, config: RunConfig, say: Say) -> None:
     """Write what this process's steps took, for the plans of later runs.
 
-    Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
+    Raises nothing but LockedError: a run that is done is worth more than what it took.
     """
     records = read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
         speed = speed_here(run.facts.dtype, run.facts.num_threads, run.facts.compiled)
-        keep_times(config, here, speed, require_owner)
+        keep_times(config, here, speed)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: evaluation, export and report are still to come
@@ -160,7 +153,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     """Train as another rank than the first, which keeps the records and prints."""
     batches, evaluator = open_batches(config), open_evaluator(config, ranks)
     with StopRequest(stop_within) as stop:
-        run = _assembled(config, batches, ignore, no_owner, ranks)
+        run = _assembled(config, batches, ignore, ranks)
         end = train(run, evaluator, ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False

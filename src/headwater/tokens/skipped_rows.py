@@ -21,7 +21,8 @@ from typing import Any, Protocol
 from headwater.core.errors import TrainingError
 from headwater.core.files import digest_json, move_folder, write_bytes
 from headwater.core.json_lines import JsonLines
-from headwater.core.records import Record, no_owner, strict
+from headwater.core.owners import require_owner
+from headwater.core.records import Record, strict
 
 FILE = "interventions.jsonl"
 MAX_LISTED = 50  # documents of one entry that are named; all are counted
@@ -94,11 +95,9 @@ class Interventions:
 class WrittenInterventions(Interventions):
     """The entries of one run as its first rank keeps them: in a file that is made with the first of them."""
 
-    def __init__(self, run_dir: Path, identity: dict[str, Any], require_owner: Callable[[], None] = no_owner) -> None:
-        """`require_owner` raises LockedError once another process has taken the run over."""
+    def __init__(self, run_dir: Path, identity: dict[str, Any]) -> None:
         super().__init__(read_interventions(run_dir), identity)
         self._path = run_dir / FILE
-        self._require_owner = require_owner
 
     def put_aside_others(self, say: Callable[[str], None]) -> None:
         """Put a file of another run aside; call it where there is no checkpoint to resume from."""
@@ -111,8 +110,8 @@ class WrittenInterventions(Interventions):
         self.entries = []
 
     def append(self, kind: str, **fields: Any) -> Record:
-        """Add an entry, flush it to the disk, and return it."""
-        self._require_owner()
+        """Add an entry, flush it to the disk, and return it; raise LockedError where the run was taken over."""
+        require_owner(self._path)
         entry = super().append(kind, **fields, time=round(time.time(), 3))
         lines = JsonLines(self._path)
         try:
@@ -139,7 +138,7 @@ def read_interventions(run_dir: Path) -> list[Record]:
     return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
 
 
-def take_out(run_dir: Path, row: int, identity: str, aside: Path, require_owner: Callable[[], None] = no_owner) -> None:
+def take_out(run_dir: Path, row: int, identity: str, aside: Path) -> None:
     """Take the entries of other runs than `identity`, its digest, out where they are of `row` or later ones.
 
     A copy of all entries is left in the folder `aside`.
@@ -150,9 +149,9 @@ def take_out(run_dir: Path, row: int, identity: str, aside: Path, require_owner:
     if all(is_kept):
         return
     data = path.read_bytes()
-    write_bytes(aside / FILE, data, require_owner)
+    write_bytes(aside / FILE, data)
     lines = data.split(b"\n")  # the last one is unfinished or empty
-    write_bytes(path, b"".join(line + b"\n" for line, kept in zip(lines, is_kept, strict=False) if kept), require_owner)
+    write_bytes(path, b"".join(line + b"\n" for line, kept in zip(lines, is_kept, strict=False) if kept))
 
 
 def _entry(path: Path, number: int, line: bytes) -> Record:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import CheckpointError
-from headwater.core.files import digest_json, make_folder, move_folder, no_check, remove_folder
+from headwater.core.files import digest_json, make_folder, move_folder, remove_folder
 from headwater.core.numbers import plural
+from headwater.core.owners import require_owner
 from headwater.core.records import Record, counted, read_attempts
 from headwater.model.optim.settings import lr_factor
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
@@ -234,7 +235,6 @@ def resume_longer(
     plan: TrainPlan,
     batches: BatchSource,
     say: Callable[[str], None],
-    require_owner: Callable[[], None] = no_check,
 ) -> None:
     """Put aside what a run of fewer steps did after the newest checkpoint that a run by the plan comes to, too.
 
@@ -260,10 +260,10 @@ def resume_longer(
     make_folder(aside)
     measured = run_dir / "evaluation.json"  # of the newest checkpoint
     for path in [*([measured] if newer and measured.exists() else []), *(path for path, _ in newer)]:
-        require_owner()
+        require_owner(path)
         remove_folder(aside / path.name)  # of an earlier time: the same steps
         move_folder(path, aside / path.name)
-    take_out(run_dir, shared["rows_consumed"], digest_json(identity_of(plan, batches)), aside, require_owner)
+    take_out(run_dir, shared["rows_consumed"], digest_json(identity_of(plan, batches)), aside)
 
 
 def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, plan: TrainPlan) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from headwater.core.errors import ConfigError
 from headwater.core.files import remove_folder
-from headwater.core.records import RunRecords, UnwrittenRecords, no_owner
+from headwater.core.records import RunRecords, UnwrittenRecords
 from headwater.machine.compute import MachineFacts, agreed_facts, fastest_, fastest_updates, set_up
 from headwater.machine.device.device import device_of
 from headwater.machine.device.microbatch import Microbatch, measured_microbatch, step_seconds
@@ -58,15 +58,13 @@ def assemble(
     past: Past,
     say: Callable[[str], None],
     *,
-    require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
     open_base: OpenFirst | None = None,
 ) -> Run:
     """Build a run as its `past` leaves it; call it holding the run folder's lock.
 
-    All `ranks` call it together; the first one decides how to compute and keeps the records.
-    `require_owner` raises LockedError once another process has taken the run over. Without `open_base` a run's first
-    weights are drawn.
+    All `ranks` call it together; the first one decides how to compute and keeps the records. Without `open_base` a
+    run's first weights are drawn.
     """
     memory, ranks, train = PeakMeter(), ranks or Ranks(), plan.train
     interventions, found, kept = past
@@ -88,7 +86,7 @@ def assemble(
     if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens, exact=train.exact):
         raise ConfigError(problem)
     optimizer.zero_grad()
-    records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
+    records = RunRecords(run_dir / "records.jsonl", time.time) if ranks.is_first else UnwrittenRecords()
     return Run(
         run_dir=run_dir,
         plan=plan,
@@ -116,7 +114,6 @@ def past_to_resume(
     plan: TrainPlan,
     batches: BatchSource,
     say: Callable[[str], None],
-    require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
 ) -> Past:
     """Return the log and the newest good checkpoint of a run's folder, as the first rank finds them, on every rank.
@@ -127,7 +124,7 @@ def past_to_resume(
     ranks, identity = ranks or Ranks(), identity_of(plan, batches)
     interventions: Interventions
     if ranks.is_first:
-        written = WrittenInterventions(run_dir, identity, require_owner)
+        written = WrittenInterventions(run_dir, identity)
         for path in abandoned(run_dir, written):
             remove_folder(path)
         newest = newest_checkpoint(run_dir, say)

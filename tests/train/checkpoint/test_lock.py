@@ -185,14 +185,14 @@ def test_a_lock_that_was_replaced_while_it_was_waited_for_is_not_held(tmp_path, 
 def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
     with owned(tmp_path) as stale:
         seconds = iter(range(0, 1000, int(OWNER_CHECK_SECONDS)))
-        records = RunRecords(tmp_path / "records.jsonl", lambda: float(next(seconds)), stale.require)
+        records = RunRecords(tmp_path / "records.jsonl", lambda: float(next(seconds)))
         records.append("step", 1)
-        save_checkpoint(tmp_path, 1, *training_state(1), stale.require)
-    with owned(tmp_path):
-        with pytest.raises(LockedError, match=r"taken over by .*epoch 1"):
+        save_checkpoint(tmp_path, 1, *training_state(1))
+        write_json(tmp_path / "epoch", stale.claim | {"epoch": 2, "pid": 7})
+        with pytest.raises(LockedError, match=r"taken over by process 7 .*epoch 1"):
             records.append("step", 2)
         with pytest.raises(LockedError, match="taken over"):
-            save_checkpoint(tmp_path, 2, *training_state(2), stale.require)
+            save_checkpoint(tmp_path, 2, *training_state(2))
     records.close()
     assert [record["step"] for record in read_all(tmp_path / "records.jsonl")] == [1]
     assert [step for step, _ in list_checkpoints(tmp_path)] == [1]

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import CheckpointError
-from headwater.core.files import read_json, write_json
+from headwater.core.files import no_check, read_json, write_json
 from headwater.core.manifests import seal
-from headwater.core.records import no_owner
 from headwater.train.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
 from headwater.train.checkpoint.save import Saver
 
@@ -33,10 +32,10 @@ def save_checkpoint(
     model: Mapping[str, Tensor],
     optim: Mapping[str, Tensor],
     state: dict[str, Any],
-    require_owner: Callable[[], None] = no_owner,
+    before_commit: Callable[[], None] = no_check,
 ) -> int:
     """Commit the checkpoint of `step` by one rank, wait for it, and return its size; see `Saver.begin`."""
-    saver = Saver(run_dir, before_commit=require_owner)
+    saver = Saver(run_dir, before_commit=before_commit)
     try:
         saver.begin(step, model, optim, state)
         saved = saver.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,6 @@ from headwater.core.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.core.files import (
     digest_json,
     new_folder,
-    no_check,
     read_manifest_or_none,
     stage_key,
     write_bytes,
@@ -211,23 +210,23 @@ def copied_key(base_digest: str) -> str:
     return stage_key("tokenizer of a base", STAGE_VERSION, {}, {"base": base_digest})
 
 
-def copy_tokenizer(folder: Path, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
+def copy_tokenizer(folder: Path, out_dir: Path, key: str) -> None:
     """Write the tokenizer of `folder` as one of this key; raise TokenizerError where it is damaged."""
     tokenizer = Tokenizer.load(folder)
     names = tokenizer.manifest["files"] if tokenizer.foreign else ["tokenizer.json"]
     data = {name: (folder / name).read_bytes() for name in FILES if name in names}
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as copy:
+    with new_folder(out_dir, replace=True) as copy:
         for name, content in data.items():
             write_bytes(copy / name, content)
         write_json(copy / "manifest.json", {**tokenizer.manifest, "key": key})
 
 
-def write_tokenizer(base: BaseFacts, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
+def write_tokenizer(base: BaseFacts, out_dir: Path, key: str) -> None:
     """Write the base's tokenizer as one of this key; raise ConfigError or TokenizerError where it is none we know."""
     if base.kind == "checkpoint":
-        copy_tokenizer(base.tokenizer, out_dir, key, before_commit)
+        copy_tokenizer(base.tokenizer, out_dir, key)
     else:
-        write_foreign(_files(base), base.vocab_size, out_dir, key, before_commit)
+        write_foreign(_files(base), base.vocab_size, out_dir, key)
 
 
 def tokenizer_of(base: BaseFacts) -> Tokenizer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from html import escape
@@ -21,7 +20,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from headwater.core.errors import DataError
-from headwater.core.files import no_check, write_text
+from headwater.core.files import write_text
 from headwater.page.picture.blocks import as_json
 from headwater.page.picture.picture import picture_of
 from headwater.runs.run_data import RunData, read_run
@@ -40,16 +39,15 @@ PLAIN = {
 FOOTER = "Made by headwater from the records of this run. This file makes no request to any server."
 
 
-def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -> Path:
+def render_report(run_dir: Path) -> Path:
     """Write `run_dir`/report.html from whatever the run has left behind so far, and return its path.
 
     Raises DataError when `run_dir` is no folder. Parts that aren't there yet say so on the page.
-    `before_commit` may still raise before the page takes the place of an earlier one.
     """
     if not run_dir.is_dir():
         raise DataError(f"there is no run folder {run_dir}; `headwater run RUN.toml` makes one")
     path = run_dir / "report.html"
-    write_text(path, page(read_run(run_dir.resolve())), before_commit)
+    write_text(path, page(read_run(run_dir.resolve())))
     return path
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headwater.core.files import stage_key
-from headwater.core.records import no_owner
-from headwater.runfile.paths import Require, RunFolder, Say, ignore
+from headwater.runfile.paths import RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.run_data import read_run
 from headwater.runs.stages import is_made, making
@@ -14,14 +13,14 @@ from headwater.runs.stages import is_made, making
 REPORT_VERSION = 7
 
 
-def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
+def report_stage(config: RunConfig, say: Say, here: RunFolder | None = None) -> Path:
     """Write report.html, unless it already shows all that the run's folder holds; return its path."""
     report, here = config.run_dir / "report.html", here or RunFolder(config.run_dir)
     if not is_shown(here):
         from headwater.page.report.page import render_report  # loads the charts
 
-        with making("report", config.run_dir, require_owner, _key(here)):
-            render_report(config.run_dir, require_owner)
+        with making("report", config.run_dir, _key(here)):
+            render_report(config.run_dir)
         say(f"wrote {report}")
     return report
 

@@ -107,10 +107,10 @@ def _once(say: Say) -> Say:
 
 def _ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what a finished ladder tells; the best rung is the baseline that a forecast must beat."""
-    from headwater.plan.run_plan import PlanOptions, plan_run
+    from headwater.plan.run_plan import plan_run
     from headwater.runs.ladder import backtest
 
-    plan, seconds = plan_run(ladder.config, PlanOptions()), sum(each.seconds for each in done)
+    plan, seconds = plan_run(ladder.config), sum(each.seconds for each in done)
     return {
         "name": ladder.config.name,
         "unit": "bits per byte",

@@ -18,7 +18,7 @@ from headwater.model.count import count_fields, count_model
 from headwater.model.settings import Family, ModelSettings
 from headwater.plan.forecast.result import RunLimits
 from headwater.plan.hardware import Costs, read_costs
-from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.plan.run_plan import plan_run
 from headwater.runfile.checking import missing_settings
 from headwater.runfile.given import Decided, Given, Override
 from headwater.runfile.kept_settings import load_with_kept
@@ -100,8 +100,7 @@ def plan(
     for limit, value in limits.items():
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{limit.replace('_', '-')} {value:g}: give a number above zero")
-    plan_options = PlanOptions(runs_file, unit, RunLimits(max_hours, max_money, target_loss), given)
-    return _of_run(name, changes, plan_options, ranks, hardware)
+    return _of_run(name, changes, given, ranks, hardware, runs_file, unit, RunLimits(max_hours, max_money, target_loss))
 
 
 def _require_unit(runs: Path, loss_unit: str | None) -> None:
@@ -124,18 +123,20 @@ def _word(override: str | Override) -> str:
 # ---- of a run
 
 
-def _of_run(run: str, overrides: Overrides, options: PlanOptions, ranks: str, hardware: str) -> dict[str, Any]:
+def _of_run(run: str, overrides: Overrides, costs: Costs, ranks: str, hardware: str, *options: Any) -> dict[str, Any]:
+    """Return the plan of a run; `options` are those of `plan_run` before its costs."""
     config, _ = load_with_kept(run, overrides)
     require_from_training(config.run_dir)
+    layout = device = None
     if ranks or hardware or fewest_ranks(config.parallel) > 1:
         from headwater.plan.amounts import parse_devices  # the plan of one rank loads no layouts
         from headwater.plan.forecast.device import read_devices
         from headwater.plan.layout import layout_here
 
-        table = read_devices(options.costs.hardware) if hardware else {}
+        table = read_devices(costs.hardware) if hardware else {}
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
-        options = replace(options, layout=layout_here(config, place, device), device=device)
-    found = plan_run(config, options)
+        layout = layout_here(config, place, device)
+    found = plan_run(config, *options, costs=costs, layout=layout, device=device)
     return found | _resume(config, found["step_seconds"])
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from headwater.core import disk
 from headwater.core.errors import TEMPORARY_MARK, HeadwaterError, LockedError, storage_errors
 from headwater.core.files import make_folder, write_json
+from headwater.core.owners import guarded
 from headwater.machine.host.facts import PROCESSES, stat_of
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
@@ -97,15 +98,17 @@ def _held(run_dir: Path, lock: int) -> Iterator[Owner]:
     try:
         owner = _claim(run_dir, lock)
         try:
-            yield owner
+            with guarded(run_dir, owner.require):
+                yield owner
         except (HeadwaterError, OSError):
             # whoever took the run folder over has tidied this process's files away
             owner.require()
             _remove_unused(run_dir)
             raise
         finally:
-            if _read(run_dir / "lock") == owner.claim:
-                disk.rewrite(lock, run_dir / "lock", json.dumps({"epoch": owner.claim["epoch"]}).encode())
+            with suppress(OSError):  # all is done: who can't write there any more leaves its name
+                if _read(run_dir / "lock") == owner.claim:
+                    disk.rewrite(lock, run_dir / "lock", json.dumps({"epoch": owner.claim["epoch"]}).encode())
     finally:
         os.close(lock)
 

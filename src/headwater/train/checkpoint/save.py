@@ -28,15 +28,16 @@ from headwater.core.files import (
     hand_over_json,
     json_bytes,
     make_folder,
+    no_check,
     read_json,
     remove_file,
     remove_folder,
     require_writable,
-    temporary_folder,
+    temporary_beside,
     write_json,
 )
 from headwater.core.manifests import seal
-from headwater.core.records import no_owner
+from headwater.core.owners import require_owner
 from headwater.machine.ranks.exchange import Ranks
 from headwater.train.checkpoint.layout import (
     FORMAT,
@@ -85,13 +86,13 @@ class Saver:
         run_dir: Path,
         ranks: Ranks | None = None,
         num_kept: int | None = None,
-        before_commit: Callable[[], None] = no_owner,
+        before_commit: Callable[[], None] = no_check,
         whole: Collection[int] = (),
     ) -> None:
         """Keep the newest `num_kept` after each save, or all; the checkpoints of the steps `whole` need no proof of it.
 
-        `before_commit` is called, in the thread, before anything is written and before each commit. It raises
-        LockedError when another process has taken the run over: a stale one commits nothing.
+        `before_commit` is called, in the thread, before anything is written and before each commit; what is committed
+        when another process has taken the run over is a LockedError.
         """
         self._run_dir = run_dir
         self._ranks = ranks or Ranks()
@@ -128,7 +129,7 @@ class Saver:
         started_at = time.perf_counter()
         before = self.finish()
         target = checkpoint_dir(self._run_dir, step)
-        folder, is_there = self._ranks.from_first([str(temporary_folder(target)), self._is_saved(target)])
+        folder, is_there = self._ranks.from_first([str(temporary_beside(target)), self._is_saved(target)])
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         if is_there:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
@@ -201,9 +202,10 @@ class Saver:
                 notes = [_write_pieces(work.folder, pieces, self._ranks)]
                 notes += [_others_note(work, rank) for rank in range(1, self._ranks.world_size)]
                 _write_manifest(work, notes, state)
-                commit_folder(work.folder, work.target, self._before_commit)
+                self._before_commit()
+                commit_folder(work.folder, work.target)
         except FileNotFoundError:
-            self._before_commit()  # whoever took the run folder over has tidied this process's files away
+            require_owner(work.target)  # whoever took the run folder over has tidied this process's files away
             raise
         finally:
             with suppress(HeadwaterError, OSError):
