@@ -123,8 +123,16 @@ def _word(override: str | Override) -> str:
 # ---- of a run
 
 
-def _of_run(run: str, overrides: Overrides, costs: Costs, ranks: str, hardware: str, *options: Any) -> dict[str, Any]:
-    """Return the plan of a run; `options` are those of `plan_run` before its costs."""
+def _of_run(
+    run: str,
+    overrides: Overrides,
+    costs: Costs,
+    ranks: str,
+    hardware: str,
+    runs: Path | None,
+    loss_unit: str,
+    limits: RunLimits,
+) -> dict[str, Any]:
     config, _ = load_with_kept(run, overrides)
     require_from_training(config.run_dir)
     layout = device = None
@@ -136,7 +144,7 @@ def _of_run(run: str, overrides: Overrides, costs: Costs, ranks: str, hardware: 
         table = read_devices(costs.hardware) if hardware else {}
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
         layout = layout_here(config, place, device)
-    found = plan_run(config, *options, costs=costs, layout=layout, device=device)
+    found = plan_run(config, runs, loss_unit, limits, costs, layout, device)
     return found | _resume(config, found["step_seconds"])
 
 
