@@ -70,7 +70,10 @@ Say = Callable[[str], None]
 
 
 def build_corpus(
-    settings: CorpusSettings, out_dir: Path, say: Say, before_commit: Callable[[], None] = no_check
+    settings: CorpusSettings,
+    out_dir: Path,
+    say: Say,
+    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 

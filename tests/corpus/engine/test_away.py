@@ -19,7 +19,7 @@ from headwater.corpus.engine import local, slurm
 from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.workers import Worker, outcome_of
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 
 TRY_SECONDS = 63.0  # that a task takes which fails

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
 from headwater.corpus.engine.ray_cluster import RayCluster
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 
 
 def refuse(*arguments, **options):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
 
 MAX_FAILURES = 3

@@ -19,7 +19,7 @@ from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.engine.workers import Workers
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import GPU_COLUMNS, Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext

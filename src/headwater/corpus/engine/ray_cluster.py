@@ -18,7 +18,7 @@ from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.workers import Worker, Workers, outcome_of
 from headwater.corpus.read.processes import limit_memory_
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import GPU_COLUMNS, Task
 from headwater.corpus.tasks.worker_context import WorkerContext

@@ -19,7 +19,7 @@ from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, remove_folder, write_text
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand

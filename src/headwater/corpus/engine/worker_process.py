@@ -10,7 +10,7 @@ from typing import Any
 from headwater.core.files import make_folder
 from headwater.corpus.engine.workers import Worker
 from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 
 _MODULE = "headwater.corpus.engine.worker"

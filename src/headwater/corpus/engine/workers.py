@@ -12,7 +12,7 @@ from headwater.core import errors
 from headwater.core.errors import HeadwaterError, PassingError
 from headwater.corpus.engine.engine import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.sources.engine_settings import EngineSettings
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 
 _POLL_SECONDS = 1.0
