@@ -192,9 +192,14 @@ def test_a_run_folder_has_its_own_settings_and_rules_follow_what_is_set_beside_t
     for path in (moved, folder / "link"):
         config = config_of_run(path)
         assert config.name == "moved" and config.run_dir.samefile(moved)
-    older = (moved / "config.json").read_text().replace('"train": {', '"train": {"audit_every": null,')
+    older = (
+        (moved / "config.json")
+        .read_text()
+        .replace('"train": {', '"train": {"audit_every": null,')
+        .replace('"parallel": {', '"parallel": {"expert": 1,')
+    )
     (moved / "config.json").write_text(older)
-    assert "audit_every" in older and config_of_run(moved) == config_of_run(folder / "link").model_copy(
+    assert "expert" in older and config_of_run(moved) == config_of_run(folder / "link").model_copy(
         update={"name": "moved"}
     )
 

@@ -52,6 +52,10 @@ class InitSettings(Settings):
     "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
 
 
+LEFT = (("train", "audit_every"), ("parallel", "expert"))
+"Settings that runs of before 2026-12-03 have kept."
+
+
 class RunConfig(Settings):
     """A run: its sources, tokenizer, mixture, model, update rule, length, ranks and machine."""
 
@@ -338,7 +342,8 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
         raise ConfigError(without_config(run_dir))
     try:
         saved = read(path)
-        saved["settings"].get("train", {}).pop("audit_every", None)  # of before 2026-12-03
+        for table, setting in LEFT:
+            saved["settings"].get(table, {}).pop(setting, None)
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(damaged_config(run_dir)) from None

@@ -79,12 +79,6 @@ def test_the_fewest_ranks_are_those_of_the_numbers(given, expected):
     assert fewest_ranks(ParallelSettings(**given)) == expected
 
 
-def test_an_axis_that_is_not_built_is_refused_in_words():
-    assert ParallelSettings(expert=1).expert == 1
-    with pytest.raises(ValidationError, match="only 1 is built, and 2 is requested"):
-        ParallelSettings(expert=2)
-
-
 @pytest.mark.parametrize("value", [0, -1, True, "two", 1.5, "2"])
 def test_an_axis_takes_a_number_of_ranks_or_auto(value):
     with pytest.raises(ValidationError):

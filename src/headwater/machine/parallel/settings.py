@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from headwater.core.config import Settings
 from headwater.core.errors import LayoutError
@@ -38,8 +38,6 @@ class ParallelSettings(Settings):
     networks. auto: 1 unless tensor isn't enough."""
     stages_per_rank: int = Field(default=1, ge=1)
     "Groups of layers that each rank of a pipeline has, in turns with the others: ranks wait less and exchange more."
-    expert: int = Field(default=1, ge=1)
-    "Parts of the experts; only 1 is built."
     silence_seconds: float | None = Field(default=30.0, ge=1)
     """Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never. One
     without which an exchange fails, as its process has ended, is lost after 4."""
@@ -47,13 +45,6 @@ class ParallelSettings(Settings):
     def size(self, *axes: str) -> int:
         """Return the number of ranks along some axes taken as one; of auto 1."""
         return prod(1 if getattr(self, axis) == "auto" else getattr(self, axis) for axis in axes)
-
-    @field_validator("expert")
-    @classmethod
-    def _check_built(cls, value: int) -> int:
-        if value > 1:
-            raise ValueError(f"only 1 is built, and {value} is requested; divide the ranks by the other axes")
-        return value
 
 
 def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int | None = None) -> list[Mesh]:
