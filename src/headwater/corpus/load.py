@@ -7,19 +7,18 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
+from headwater.core.files import digest_bytes, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 from headwater.core.manifests import is_unmade, require_format
 from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, lines_of, parse_document
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
@@ -95,29 +94,35 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
-    """Raise DataError when a shard isn't what was written: zstd alone lets a flipped bit pass as other text."""
-    for name, digest in shards.items():
-        path = corpus_dir / name
-        if name.startswith(prefix) and (not path.is_file() or digest_file(path) != digest):
-            what = "is damaged: its digest differs from the manifest's" if path.is_file() else "is missing"
-            raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
+def list_shards(corpus_dir: Path, beginning: str) -> dict[str, str]:
+    """Return the names of the shards that begin so, in their order, each with its digest."""
+    shards: dict[str, str] = read_corpus_manifest(corpus_dir)["shards"]
+    return {name: shards[name] for name in sorted(shards) if name.startswith(beginning)}
 
 
-def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
-    """Yield the documents of a source in a split from number `start` on; DataError for no source, a damaged shard."""
-    for line in islice(read_lines(whole_folder(corpus_dir, split, source)), start, None):
-        yield parse_document(line)
+def shard_lines(corpus_dir: Path, name: str, digest: str) -> Iterator[bytes]:
+    """Yield the lines of a shard, which is read once.
+
+    Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
+    """
+    path = corpus_dir / name
+    data = path.read_bytes() if path.is_file() else None
+    if data is None or digest_bytes(data) != digest:
+        what = "is missing" if data is None else "is damaged: its digest differs from the manifest's"
+        raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
+    yield from lines_of(data)
 
 
-def whole_folder(corpus_dir: Path, split: str, source: str) -> Path:
-    """Return the folder of a source's shards, each of which is as it was written; DataError as `read_documents`."""
-    assert split in SPLITS, split
-    manifest = read_corpus_manifest(corpus_dir)
-    if source not in manifest["sources"]:
-        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
-    return corpus_dir / split / source
+def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:
+    """Yield the documents of a source in a split; DataError for no source, or when it comes to a damaged shard."""
+    return map(parse_document, _lines(corpus_dir, split, source))
+
+
+def _lines(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
+    if source not in (sources := list_sources(corpus_dir)):
+        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    for name, digest in list_shards(corpus_dir, f"{split}/{source}/").items():
+        yield from shard_lines(corpus_dir, name, digest)
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
@@ -171,11 +176,9 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
     """Return `count` examples a reason. Of a corpus of any size only those are held."""
-    shards = read_corpus_manifest(corpus_dir)["shards"]
     best: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in sources:
-        require_whole(corpus_dir, f"dropped/{name}/", shards)
-        for line in read_lines(corpus_dir / "dropped" / name):
+        for line in _lines(corpus_dir, "dropped", name):
             value = json.loads(line)
             metadata, key = value["metadata"], f"{value['metadata']['source']}\0{value['id']}"
             if (reason := metadata.pop("reason")) in reasons:
@@ -215,7 +218,7 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hi
     likely = re.compile(re.escape(json.dumps(longest, ensure_ascii=False)[1:-1]), flags)  # as a shard has it
     for split in SPLITS:
         for source in list_sources(corpus_dir):
-            for line in read_lines(whole_folder(corpus_dir, split, source)):
+            for line in _lines(corpus_dir, split, source):
                 if not likely.search(line.decode()):
                     continue
                 document = parse_document(line)

@@ -95,6 +95,12 @@ def parse_document(line: bytes) -> Document:
     return Document(value["text"], meta.pop("source"), value["id"], meta.pop("origin"), meta.pop("kind"), meta)
 
 
+def lines_of(shard: bytes) -> Iterator[bytes]:
+    """Yield the lines of a shard of these bytes."""
+    stream = pa.CompressedInputStream(pa.BufferReader(shard), "zstd")
+    yield from io.BufferedReader(stream, 1 << 20)  # type: ignore[type-var]
+
+
 def read_lines(folder: Path) -> Iterator[bytes]:
     """Yield the lines of a folder's shards in the order they were written; DataError names a damaged shard."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):

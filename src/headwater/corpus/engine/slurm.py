@@ -19,8 +19,8 @@ from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, remove_folder, write_text
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task, Work
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0
@@ -28,7 +28,7 @@ _PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
 # {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th of jobs.json, from the Kth on.
-printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.job
+printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.slurm_job
 """
 
 
@@ -36,35 +36,35 @@ class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        failures, missing = Failures(self._work, progress, self._settings.max_away_seconds), list(tasks)
+        failures, missing = Failures(self._task_set, progress, self._settings.max_away_seconds), list(tasks)
         for attempt in count():
             if not missing:
                 return
-            jobs = _Jobs(self._work, missing, attempt, self._settings)
-            jobs.do(progress)
-            places = [place for place, task in enumerate(missing) if not self._work.is_done(task)]
+            array = _Array(self._task_set, missing, attempt, self._settings)
+            array.do(progress)
+            places = [place for place, task in enumerate(missing) if not self._task_set.is_done(task)]
             missing = [missing[place] for place in places]
-            failed = list(zip(missing, jobs.last_lines(places), strict=True))
+            failed = list(zip(missing, array.last_lines(places), strict=True))
             failures.add(*(each for each in failed if _PASSING not in each[1]))
             away = [each for each in failed if _PASSING in each[1]]
             if away:  # one array waits as one
                 self._sleep(failures.seconds_away(*away[0], self._clock()))
 
 
-class _Jobs:
+class _Array:
     """One array: its script, its logs, and the tasks that it has not done yet."""
 
-    def __init__(self, work: Work, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
-        self._work = work
+    def __init__(self, task_set: TaskSet, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
+        self._task_set = task_set
         self._stage = tasks[0].stage
         self._missing = {task.number: task for task in tasks}
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
-        self._folder = work.folder / "slurm" / f"{self._stage}-{attempt}"
+        self._folder = task_set.folder / "slurm" / f"{self._stage}-{attempt}"
         remove_folder(self._folder)
         make_folder(self._folder)
         jobs = self._folder / "jobs.json"
-        table = {"folder": str(work.folder.absolute()), "stage": self._stage, "num_jobs": self._num_jobs}
+        table = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
         write_text(jobs, json.dumps({**table, "numbers": list(self._missing)}))
         words = {"jobs": shlex.quote(str(jobs.absolute())), "python": shlex.quote(sys.executable)}
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
@@ -98,7 +98,7 @@ class _Jobs:
         self._count_done(progress)
 
     def _count_done(self, progress: Progress) -> None:
-        for task in [task for task in self._missing.values() if self._work.is_done(task)]:
+        for task in [task for task in self._missing.values() if self._task_set.is_done(task)]:
             progress.done(self._missing.pop(task.number))
 
     def last_lines(self, places: Sequence[int]) -> list[str]:

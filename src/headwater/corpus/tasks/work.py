@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from headwater.core import task_output as outputs
 from headwater.core.errors import DataError, StorageError
 from headwater.core.files import DigestedFile, digest_json, remove_folder
 from headwater.core.task_output import new_output, read_output, work_folder
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.measures.chosen import ChosenMeasure, chosen_measures, values_key
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import Plan, write_plan
@@ -37,14 +37,6 @@ STAGES = (TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
 _KEY_CHARACTERS = 20
 RECORD_BITS = 32  # of a document's number: those above them are its slice's, so that numbers are in reading order
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The unit of work: what `stage` does to the slice of this number."""
-
-    stage: str
-    number: int = 0
 
 
 class Output(outputs.TaskOutput):
@@ -94,11 +86,11 @@ def plan_folder(corpus_dir: Path, name: str) -> Path:
     return work_folder(corpus_dir) / _LAYOUT / _PLANS / name
 
 
-class Work:
+class Work(TaskSet):
     """The work of one plan: which tasks are done, and what they made."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, "headwater.corpus.tasks.run:tasks_of_corpus", {"folder": str(folder.absolute())})
         self.plan = Plan(folder / _PLAN)
         self._top = folder.parent.parent
         self._keys_of = cache(self._read_keys)  # of a stage that was asked for
@@ -184,10 +176,15 @@ class Work:
         names = [each.name for each in self.measures.values() if not stages or _stage_of(each) in stages]
         return [name for name in names if not self.columns_of(name, number).is_dir()]
 
-    @property
-    def gpus(self) -> float:
-        """GPUs for a task of the measures that use any."""
-        return max(each.gpus for each in self.measures.values())
+    def name_of(self, task: Task) -> str:
+        return str(self.plan.parts[task.number])
+
+    def num_bytes_of(self, task: Task) -> int:
+        return self.plan.parts[task.number].num_bytes
+
+    def gpus_of(self, stage: str) -> float:
+        """Return the GPUs for a task of the measures that use any."""
+        return max(each.gpus for each in self.measures.values()) if stage == GPU_COLUMNS else 0.0
 
     @contextmanager
     def new_output(self, path: Path) -> Iterator[Output]:

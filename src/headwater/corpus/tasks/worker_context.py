@@ -21,9 +21,9 @@ from headwater.corpus.words import WordHasher
 class WorkerContext:
     """A process's place of work in a work folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.work = Work(folder)
-        self.on_read: Callable[[int], None] = lambda num_bytes: None  # gets the bytes of every document that is read
+    def __init__(self, folder: Path, on_read: Callable[[int], None]) -> None:
+        """`on_read` gets the bytes of every document that is read."""
+        self.work, self.on_read = Work(folder), on_read
         self.measure = cache(self._load_measure)
 
     def _load_measure(self, name: str) -> Measure:
