@@ -58,6 +58,7 @@ class TaskOutput:
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 OutputKind = TypeVar("OutputKind", bound=TaskOutput)
@@ -79,7 +80,7 @@ def read_output(folder: Path) -> TaskOutput:
     """Return the output that became `folder`; raise DataError where it isn't one."""
     try:
         made = read_json(folder / TASK_FILE)
-        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]))
+        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]), dict(made["sizes"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no finished task ({error}); remove it and give the same command again") from error
 

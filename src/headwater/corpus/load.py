@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
+from headwater.core.files import digest_file, digest_json, new_folder, read_manifest_or_none, remove_folder, write_json
 from headwater.core.manifests import is_unmade, require_format
+from headwater.core.stores import Store
 from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines, read_shard
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
@@ -39,15 +40,30 @@ def has_failed(corpus_dir: Path) -> bool:
     return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
 
 
-def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
-    """Link what the slices wrote, under names with this beginning, into a folder; return the digest of every file."""
-    shards: dict[str, str] = {}
-    for part in work.plan.parts:
-        for name, digest in work.digests_of("write", part.number).items():
-            if name.startswith(beginning):
-                share_file(work.path_of("write", part.number) / name, folder / name)
-                shards[name] = digest
-    return {name: shards[name] for name in sorted(shards)}
+def write_corpus(
+    work: Work, folder: Path, manifest: dict[str, Any], beside: Iterable[str] = (), beginning: str = ""
+) -> dict[str, Any]:
+    """Link what the slices wrote, under names with this beginning, into a folder; write and return the manifest.
+
+    Of work in a store the shards stay there: they are copied beside it, with the manifest and the files named `beside`.
+    """
+    written = {
+        name: (work.path_of("write", part.number) / name, digest)
+        for part in work.plan.parts
+        for name, digest in work.digests_of("write", part.number).items()
+        if name.startswith(beginning)
+    }
+    shards = {name: written[name][1] for name in sorted(written)}
+    store = work.place.share({name: path for name, (path, _) in written.items()}, folder, f"corpus-{work.folder.name}")
+    kept = {name: digest for name, digest in shards.items() if name.startswith(tuple(f"{split}/" for split in SPLITS))}
+    manifest = {**manifest, "digest": digest_json(kept), "shards": shards}
+    if store is not None:
+        manifest["store"] = store.address
+    write_json(folder / "manifest.json", manifest)
+    for name in (*beside, "manifest.json"):
+        if store is not None:
+            store.put(folder / name, name)
+    return manifest
 
 
 def write_failed_build(
@@ -55,7 +71,7 @@ def write_failed_build(
 ) -> None:
     """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
-        write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
+        write_corpus(work, folder, manifest, beginning=DROPPED)
 
 
 def remove_failed_build(corpus_dir: Path) -> None:
@@ -95,29 +111,38 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
-    """Raise DataError when a shard isn't what was written: zstd alone lets a flipped bit pass as other text."""
+def _lines(corpus_dir: Path, manifest: dict[str, Any], folder: str) -> Iterator[bytes]:
+    """Yield the lines of all shards in a folder of a corpus.
+
+    Raises DataError when one isn't what was written: zstd alone lets a flipped bit pass as other text.
+    """
+    shards = {name: manifest["shards"][name] for name in sorted(manifest["shards"]) if name.startswith(f"{folder}/")}
+    if address := manifest.get("store"):
+        store = Store(address, f"the store of {corpus_dir}")
+        for name, digest in shards.items():
+            yield from read_shard(store.open_whole(name, digest))
+        return
     for name, digest in shards.items():
         path = corpus_dir / name
-        if name.startswith(prefix) and (not path.is_file() or digest_file(path) != digest):
+        if not path.is_file() or digest_file(path) != digest:
             what = "is damaged: its digest differs from the manifest's" if path.is_file() else "is missing"
             raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
+    yield from read_lines(corpus_dir / folder)
 
 
 def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
     """Yield the documents of a source in a split from number `start` on; DataError for no source, a damaged shard."""
-    for line in islice(read_lines(whole_folder(corpus_dir, split, source)), start, None):
+    for line in islice(_lines_of(corpus_dir, split, source), start, None):
         yield parse_document(line)
 
 
-def whole_folder(corpus_dir: Path, split: str, source: str) -> Path:
-    """Return the folder of a source's shards, each of which is as it was written; DataError as `read_documents`."""
+def _lines_of(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
+    """Yield the lines of a source in a split; DataError as `read_documents`."""
     assert split in SPLITS, split
     manifest = read_corpus_manifest(corpus_dir)
     if source not in manifest["sources"]:
         raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
-    return corpus_dir / split / source
+    return _lines(corpus_dir, manifest, f"{split}/{source}")
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
@@ -171,11 +196,10 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
     """Return `count` examples a reason. Of a corpus of any size only those are held."""
-    shards = read_corpus_manifest(corpus_dir)["shards"]
+    manifest = read_corpus_manifest(corpus_dir)
     best: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in sources:
-        require_whole(corpus_dir, f"dropped/{name}/", shards)
-        for line in read_lines(corpus_dir / "dropped" / name):
+        for line in _lines(corpus_dir, manifest, f"dropped/{name}"):
             value = json.loads(line)
             metadata, key = value["metadata"], f"{value['metadata']['source']}\0{value['id']}"
             if (reason := metadata.pop("reason")) in reasons:
@@ -215,7 +239,7 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hi
     likely = re.compile(re.escape(json.dumps(longest, ensure_ascii=False)[1:-1]), flags)  # as a shard has it
     for split in SPLITS:
         for source in list_sources(corpus_dir):
-            for line in read_lines(whole_folder(corpus_dir, split, source)):
+            for line in _lines_of(corpus_dir, split, source):
                 if not likely.search(line.decode()):
                     continue
                 document = parse_document(line)

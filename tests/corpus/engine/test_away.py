@@ -115,8 +115,8 @@ ENGINES = [in_process, local_pool, ray, slurm_array]
 def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     network = Network(away_seconds, lasting)
     work = SimpleNamespace(
-        folder=SimpleNamespace(absolute=lambda: "/work"),
-        is_done=lambda task: task.number in network.done,
+        address="/work",
+        missing=lambda tasks: [task for task in tasks if task.number not in network.done],
         plan=SimpleNamespace(parts=[f"part {number}" for number in range(num_tasks)]),
     )
     ignore = {"failed": lambda task, why: None, "read": lambda num_bytes: None}

@@ -64,12 +64,12 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         work = begin_work(tmp_path / "corpus", settings, {}, "key")
         worker = WorkerProcess(work, 4 << 30, 0.0)
         worker.give(Task("texts", 0), 0.0)
-        while not any(path.is_file() for path in (work / "temporary").rglob("*")):
+        while not any(path.is_file() for path in (work.folder / "temporary").rglob("*")):
             time.sleep(0.001)
         os.kill(worker.pid, signal.SIGKILL)
         worker.end()
         server.shutdown()
-    assert not list((work / "temporary").iterdir())
+    assert not list((work.folder / "temporary").iterdir())
 
 
 class Endless(BaseHTTPRequestHandler):

@@ -46,7 +46,7 @@ class Pool(Workers[WorkerProcess]):
         return self._num_workers
 
     def _start_worker(self) -> WorkerProcess:
-        return WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
+        return WorkerProcess(self._work, self._settings.task_memory_bytes, self._clock())
 
     def _listen(self, seconds: float) -> None:
         by_handle = {worker.handle: worker for worker in self._workers}
@@ -79,7 +79,7 @@ class InProcess(Engine):
     @cached_property
     def _context(self) -> WorkerContext:
         """What is loaded once, for all stages."""
-        return WorkerContext(self._work.folder)
+        return WorkerContext(self._work.address)
 
 
 def engine_for(settings: EngineSettings, work: Work) -> Engine:

@@ -13,7 +13,6 @@ import tempfile
 import threading
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 
 from headwater.corpus.engine.workers import outcome_of
@@ -41,7 +40,7 @@ def main() -> None:
     pa.set_cpu_count(1)  # a worker is a core; each thread more takes address space, which is limited
     limit_memory_(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
-    context = WorkerContext(Path(place["folder"]))
+    context = WorkerContext(place["work"])
     context.on_read = outbox.note_read
     while True:
         task = inbox.get()
