@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_bytes, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
+from headwater.core.files import digest_bytes, digest_json, new_folder, read_manifest_or_none, remove_folder, write_json
 from headwater.core.manifests import is_unmade, require_format
+from headwater.core.stores import Store, is_address
 from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, lines_of, parse_document
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_shard
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
@@ -38,15 +40,30 @@ def has_failed(corpus_dir: Path) -> bool:
     return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
 
 
-def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
-    """Link what the slices wrote, under names with this beginning, into a folder; return the digest of every file."""
-    shards: dict[str, str] = {}
-    for part in work.plan.parts:
-        for name, digest in work.digests_of("write", part.number).items():
-            if name.startswith(beginning):
-                share_file(work.path_of("write", part.number) / name, folder / name)
-                shards[name] = digest
-    return {name: shards[name] for name in sorted(shards)}
+def write_corpus(
+    work: Work, folder: Path, manifest: dict[str, Any], beside: Iterable[str] = (), beginning: str = ""
+) -> dict[str, Any]:
+    """Link what the slices wrote, under names with this beginning, into a folder; write and return the manifest.
+
+    Of work in a store the shards stay there: they are copied beside it, with the manifest and the files named `beside`.
+    """
+    written = {
+        name: (work.path_of("write", part.number) / name, digest)
+        for part in work.plan.parts
+        for name, digest in work.digests_of("write", part.number).items()
+        if name.startswith(beginning)
+    }
+    shards = {name: written[name][1] for name in sorted(written)}
+    store = work.place.share({name: path for name, (path, _) in written.items()}, folder, f"corpus-{work.folder.name}")
+    kept = {name: digest for name, digest in shards.items() if name.startswith(tuple(f"{split}/" for split in SPLITS))}
+    manifest = {**manifest, "digest": digest_json(kept), "shards": shards}
+    if store is not None:
+        manifest["store"] = store.address
+    write_json(folder / "manifest.json", manifest)
+    for name in (*beside, "manifest.json"):
+        if store is not None:
+            store.put(folder / name, name)
+    return manifest
 
 
 def write_failed_build(
@@ -54,7 +71,7 @@ def write_failed_build(
 ) -> None:
     """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
-        write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
+        write_corpus(work, folder, manifest, beginning=DROPPED)
 
 
 def remove_failed_build(corpus_dir: Path) -> None:
@@ -94,23 +111,31 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
+def place_of_shards(corpus_dir: Path) -> str:
+    """Return where the shards of a corpus are: the address of a store, or its folder."""
+    return str(read_corpus_manifest(corpus_dir).get("store") or corpus_dir.absolute())
+
+
 def list_shards(corpus_dir: Path, beginning: str) -> dict[str, str]:
     """Return the names of the shards that begin so, in their order, each with its digest."""
     shards: dict[str, str] = read_corpus_manifest(corpus_dir)["shards"]
     return {name: shards[name] for name in sorted(shards) if name.startswith(beginning)}
 
 
-def shard_lines(corpus_dir: Path, name: str, digest: str) -> Iterator[bytes]:
+def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
     """Yield the lines of a shard, which is read once.
 
     Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
     """
-    path = corpus_dir / name
+    if is_address(place):
+        yield from read_shard(Store(place, "the store of the corpus").open_whole(name, digest))
+        return
+    path = Path(place) / name
     data = path.read_bytes() if path.is_file() else None
     if data is None or digest_bytes(data) != digest:
         what = "is missing" if data is None else "is damaged: its digest differs from the manifest's"
-        raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
-    yield from lines_of(data)
+        raise DataError(f"{path} {what}; delete {place} and build the corpus again")
+    yield from read_shard(BytesIO(data))
 
 
 def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:
@@ -121,8 +146,9 @@ def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Docume
 def _lines(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
     if source not in (sources := list_sources(corpus_dir)):
         raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    place = place_of_shards(corpus_dir)
     for name, digest in list_shards(corpus_dir, f"{split}/{source}/").items():
-        yield from shard_lines(corpus_dir, name, digest)
+        yield from shard_lines(place, name, digest)
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:

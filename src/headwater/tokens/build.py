@@ -23,15 +23,14 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import seal
 from headwater.core.numbers import plural, size
-from headwater.core.task_output import TaskOutput, begin_work, end_work
-from headwater.corpus.engine.tasks import Task
-from headwater.corpus.load import SPLITS, read_corpus_manifest
+from headwater.core.task_output import TaskOutput
+from headwater.corpus.load import SPLITS, place_of_shards, read_corpus_manifest
 from headwater.corpus.sources.settings import REPLAYED, EngineSettings
-from headwater.tokens.encode import ENCODE, SHARDS, lengths_of, shard_ranges
+from headwater.tokens.encode import ENCODE, LENGTHS, SHARDS, TOKENIZER, lengths_of, shard_ranges
 from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION, token_dtype
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.work import ShardGroup, ShardTasks, engine_of, groups_of
+from headwater.tokens.work import ShardGroup, ShardTasks, begin_work, end_work, engine_of, groups_of, write
 from headwater.tokens.write import write_manifest
 
 _LAYOUT = "3"  # raise it when what tasks write is laid out differently: work that an older version began is removed
@@ -69,14 +68,13 @@ def build_tokens(
     corpus, tokenizer = read_corpus_manifest(corpus_dir), Tokenizer.load(tokenizer_dir)
     sizes = [of_source["bytes"] for of_split in corpus["splits"].values() for of_source in of_split.values()]
     say(f"encoding {size(sum(sizes))}")
-    given = {
-        **{"corpus": str(corpus_dir.absolute()), "tokenizer": str(tokenizer_dir.absolute())},
-        **{"vocab_size": tokenizer.vocab_size, "markers": asdict(tokenizer.markers)},
-    }
-    work_dir = begin_work(out_dir, key, f"{_LAYOUT}-{MAX_SHARD_TOKENS}")
-    tasks = ShardTasks(work_dir, "headwater.tokens.encode:tasks_of_tokens", given)
-    groups = groups_of(corpus_dir, *SPLITS)
-    with engine_of(engine or EngineSettings(), tasks, groups) as doers:
+    engine, groups = engine or EngineSettings(), groups_of(corpus_dir, *SPLITS)
+    given = {"corpus": place_of_shards(corpus_dir), "vocab_size": tokenizer.vocab_size}
+    given["markers"] = asdict(tokenizer.markers)
+    work = begin_work(out_dir, key, f"{_LAYOUT}-{MAX_SHARD_TOKENS}", engine)
+    tasks = ShardTasks(*work, "headwater.tokens.encode:tasks_of_tokens", given)
+    _share_tokenizer(tasks, tokenizer_dir)
+    with engine_of(engine, tasks, groups) as doers:
         tasks.do_all(doers, ENCODE, [group.given() for group in groups], say)
         before_commit()
         tasks.do_all(doers, SHARDS, list(_shards(tasks, groups, tokenizer.vocab_size)), say)
@@ -107,14 +105,25 @@ def build_tokens(
             **again,
         }
         write_json(folder / "manifest.json", seal(manifest))
-    end_work(out_dir)
+    end_work(out_dir, tasks)
     return manifest
+
+
+def _share_tokenizer(tasks: ShardTasks, folder: Path) -> None:
+    """Put the files of a tokenizer where all who do tasks find them."""
+    path = tasks.folder / TOKENIZER
+    if not tasks.place.is_whole(path):
+        tasks.place.remove(path)
+        with tasks.place.new(path, TaskOutput) as output:
+            for file in sorted(folder.iterdir()):
+                write(output, file.name, [file.read_bytes()])
 
 
 def _shards(tasks: ShardTasks, groups: list[ShardGroup], vocab_size: int) -> Iterator[dict[str, Any]]:
     """Yield what is given to the tasks of the second stage: where the documents of each shard are."""
+    encoded = tasks.outputs(ENCODE, LENGTHS)
     for (split, source), group in groupby(enumerate(groups), lambda each: (each[1].split, each[1].source)):
-        lengths = ((number, lengths_of(tasks.path_of(Task(ENCODE, number)))) for number, _ in group)
+        lengths = ((number, lengths_of(encoded[number].folder)) for number, _ in group)
         for shard, ranges in enumerate(shard_ranges(lengths, MAX_SHARD_TOKENS)):
             num_bytes = MAX_SHARD_TOKENS * token_dtype(vocab_size).itemsize
             place = {"split": split, "source": source, "shard": shard}

@@ -21,33 +21,39 @@ from headwater.core.conversations import messages_of
 from headwater.core.files import DigestedFile
 from headwater.core.task_output import TaskOutput
 from headwater.corpus.document import Document
-from headwater.corpus.engine.tasks import Do, Task
+from headwater.corpus.engine.tasks import Do
 from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.tokens.format import COUNTS, token_dtype
 from headwater.tokens.tokenizer.conversation import render
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.tokenizer.tokenizer import Tokenizer, in_groups
-from headwater.tokens.work import ShardGroup, ShardTasks, doing
+from headwater.tokens.work import Make, ShardGroup, ShardTasks, doing
 from headwater.tokens.write import EncodedDocument, checked, document_names, write_shard
 
-ENCODE, SHARDS = "encode", "shards"
+ENCODE, SHARDS, TOKENIZER = "encode", "shards", "tokenizer"
 _BATCH_CHARS = 4_000_000
-_SIZES = "<u8"
+LENGTHS, _SIZES = "lengths.bin", "<u8"
 
 
 def tasks_of_tokens(given: dict[str, Any], on_read: Callable[[int], None], num_cores: int) -> Do:
     """Return what does a task of the tokens that are made in a folder."""
-    tasks, vocab_size = ShardTasks(Path(given["folder"])), given["vocab_size"]
+    return doing(given, lambda tasks: _makes(tasks, given, on_read, num_cores))
+
+
+def _makes(tasks: ShardTasks, given: dict[str, Any], on_read: Callable[[int], None], num_cores: int) -> dict[str, Make]:
+    vocab_size = given["vocab_size"]
     dtype = token_dtype(vocab_size).str
 
     @cache
     def tokenizer() -> Tokenizer:  # the tasks of the second stage need none
-        loaded = Tokenizer.load(Path(given["tokenizer"]))
+        folder = tasks.folder / TOKENIZER
+        tasks.place.fetch((folder, name) for name in tasks.place.output(folder).digests)
+        loaded = Tokenizer.load(folder)
         loaded.num_threads = num_cores
         return loaded
 
     def encode(item: dict[str, Any], output: TaskOutput) -> None:
-        documents = ShardGroup.of(item).documents(Path(given["corpus"]))
+        documents = ShardGroup.of(item).documents(given["corpus"])
         found = _Encoded(output)
         for batch in in_groups(documents, lambda document: len(document.text), _BATCH_CHARS):
             encoded = list(checked(_encode_batch(tokenizer(), batch), vocab_size))
@@ -55,16 +61,16 @@ def tasks_of_tokens(given: dict[str, Any], on_read: Callable[[int], None], num_c
         found.end()
 
     def shard(item: dict[str, Any], output: TaskOutput) -> None:
-        documents = [
-            document
-            for number, first, end in item["ranges"]
-            for document in encoded_documents(tasks.path_of(Task(ENCODE, number)), dtype, first, end)
-        ]
+        documents = list[EncodedDocument]()
+        for number, first, end in item["ranges"]:
+            path = tasks.path_of(ENCODE, number)
+            tasks.place.fetch((path, name) for name in tasks.place.output(path).digests)
+            documents += encoded_documents(path, dtype, first, end)
         output.facts = write_shard(output.folder, item["shard"], documents, vocab_size, Markers(**given["markers"]))
         name = output.facts["name"]
         output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
 
-    return doing(tasks, {ENCODE: encode, SHARDS: shard})
+    return {ENCODE: encode, SHARDS: shard}
 
 
 def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:
@@ -115,7 +121,7 @@ class _Encoded:
 
 def lengths_of(folder: Path) -> np.ndarray:
     """Return the tokens of each encoded document in a task's output, without begin and end."""
-    return np.fromfile(folder / "lengths.bin", dtype=_SIZES)
+    return np.fromfile(folder / LENGTHS, dtype=_SIZES)
 
 
 def encoded_documents(folder: Path, dtype: str, first: int, end: int) -> Iterator[EncodedDocument]:

@@ -3,22 +3,22 @@
 FOLDER/ask-STAGE/         what each task of a stage is given, as JSON
 FOLDER/STAGE/000017/      what task 17 made
 
-The folder is beside what is made of it and removed when that is done. Nothing is flushed before: what a power cut
-damaged is found by its digest, and made again.
+The folder is beside what is made of it, or in the corpus' store, and removed when that is done. Nothing is flushed
+before: what a power cut damaged is found by its digest, and made again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import StorageError
 from headwater.core.files import DigestedFile, json_bytes, read_json, remove_folder
-from headwater.core.task_output import TaskOutput, is_whole, new_output, read_output, remove_short
+from headwater.core.stores import is_address
+from headwater.core.task_output import TASK_FILE, TaskOutput, work_folder
+from headwater.core.task_store import TaskFolder, TaskStore
 from headwater.corpus.document import Document
 from headwater.corpus.engine.engine import Engine
 from headwater.corpus.engine.local import engine_for
@@ -28,8 +28,11 @@ from headwater.corpus.load import list_shards, list_sources, read_corpus_manifes
 from headwater.corpus.shards import parse_document
 from headwater.corpus.sources.settings import EngineSettings
 
-GROUP_BYTES = 16_000_000  # of compressed shards in a task: some 50 MB of text, which take some 10 s to encode
+GROUP_BYTES = 50_000_000  # of text in a task, about: some 10 s of encoding
 MIN_WORKER_BYTES = 50_000_000  # of text for each worker process: with less its start costs more than it does
+_ITEMS = "tasks.json"
+_INSIDE, _SETTING = "work", "corpus.engine.store"
+_KEY_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ class ShardGroup:
     def of(cls, given: Mapping[str, Any]) -> ShardGroup:
         return cls(given["split"], given["source"], given["shards"], given["num_bytes"])
 
-    def documents(self, corpus_dir: Path) -> Iterator[Document]:
+    def documents(self, place: str) -> Iterator[Document]:
         """Yield the documents; raise DataError before those of a shard that isn't as it was written."""
         for name, digest in self.shards.items():
-            yield from map(parse_document, shard_lines(corpus_dir, name, digest))
+            yield from map(parse_document, shard_lines(place, name, digest))
 
 
 def groups_of(corpus_dir: Path, *splits: str) -> list[ShardGroup]:
@@ -64,23 +67,13 @@ def groups_of(corpus_dir: Path, *splits: str) -> list[ShardGroup]:
     sizes, found = read_corpus_manifest(corpus_dir)["splits"], list[ShardGroup]()
     for split in splits:
         for source in sorted(list_sources(corpus_dir)):
-            shards = list_shards(corpus_dir, f"{split}/{source}/")
-            on_disk = {name: _size(corpus_dir / name) for name in shards}
-            rate = sizes[split][source]["bytes"] / max(sum(on_disk.values()), 1)
-            group, num_bytes = dict[str, str](), 0
-            for name, digest in shards.items():
-                if group and num_bytes + on_disk[name] > GROUP_BYTES:
-                    found.append(ShardGroup(split, source, group, round(num_bytes * rate)))
-                    group, num_bytes = {}, 0
-                group[name] = digest
-                num_bytes += on_disk[name]
-            if group:
-                found.append(ShardGroup(split, source, group, round(num_bytes * rate)))
+            shards = list(list_shards(corpus_dir, f"{split}/{source}/").items())
+            rate = sizes[split][source]["bytes"] / max(len(shards), 1)  # most are as large as the settings allow
+            count = max(int(GROUP_BYTES / max(rate, 1)), 1)
+            for at in range(0, len(shards), count):
+                group = dict(shards[at : at + count])
+                found.append(ShardGroup(split, source, group, round(rate * len(group))))
     return found
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0  # who reads it says that it is missing
 
 
 class ShardTasks(TaskSet):
@@ -89,18 +82,22 @@ class ShardTasks(TaskSet):
     What is given to a task has a `name` and a number of bytes, `num_bytes`, among the rest.
     """
 
-    def __init__(self, folder: Path, maker: str = "", given: dict[str, Any] | None = None) -> None:
-        super().__init__(folder, maker, {"folder": str(folder.absolute()), **(given or {})})
+    def __init__(self, folder: Path, place: TaskFolder, maker: str = "", given: dict[str, Any] | None = None) -> None:
+        super().__init__(folder, place, maker, {**(given or {}), "work": place.address_of(folder)})
         self.items = cache(self._read_items)  # what the tasks of a stage are given
 
     def _read_items(self, stage: str) -> list[dict[str, Any]]:
-        return list(read_json(self.folder / f"ask-{stage}" / "tasks.json"))
+        folder = self.folder / f"ask-{stage}"
+        self.place.fetch([(folder, _ITEMS)])
+        return list(read_json(folder / _ITEMS))
 
-    def path_of(self, task: Task) -> Path:
-        return self.folder / task.stage / f"{task.number:06d}"
+    def path_of(self, stage: str, number: int) -> Path:
+        return self.folder / stage / f"{number:06d}"
 
-    def is_done(self, task: Task) -> bool:
-        return self.path_of(task).is_dir()
+    def missing(self, tasks: Iterable[Task]) -> list[Task]:
+        paths = {task: self.path_of(task.stage, task.number) for task in tasks}
+        done = self.place.done(paths.values())
+        return [task for task, path in paths.items() if path not in done]
 
     def name_of(self, task: Task) -> str:
         return str(self.items(task.stage)[task.number]["name"])
@@ -111,43 +108,68 @@ class ShardTasks(TaskSet):
     def do_all(self, engine: Engine, stage: str, items: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
         """Have all tasks of a stage done; those that an earlier process did look whether it is still there."""
         question = self.folder / f"ask-{stage}"
-        if not is_whole(question):
-            remove_folder(question)
-            with new_output(question, TaskOutput) as output:
-                write(output, "tasks.json", [json_bytes(items)])
-        remove_short(self.folder / stage)
+        if not self.place.is_whole(question):
+            self.place.remove(question)
+            with self.place.new(question, TaskOutput) as output:
+                write(output, _ITEMS, [json_bytes(items)])
+        self.place.tidy([self.folder / stage])
         tasks = [Task(stage, number) for number in range(len(items))]
         engine.run(tasks, Progress(self, stage, len(tasks), tasks, say))
 
-    @contextmanager
-    def output(self, task: Task) -> Iterator[TaskOutput]:
-        """Yield what a task makes; where another process was faster its output stays: both are the same."""
-        is_complete = False
-        try:
-            with new_output(self.path_of(task), TaskOutput) as output:
-                yield output
-                is_complete = True
-        except (StorageError, OSError):
-            if not (is_complete and self.is_done(task)):
-                raise
+    def outputs(self, stage: str, *names: str) -> list[TaskOutput]:
+        """Return what the tasks of a stage made, with files of these names, or all files, at hand."""
+        paths = [self.path_of(stage, number) for number in range(len(self.items(stage)))]
+        self.place.fetch((path, TASK_FILE) for path in paths)
+        found = [self.place.output(path) for path in paths]
+        self.place.fetch((each.folder, name) for each in found for name in names or each.digests)
+        return found
 
-    def outputs(self, stage: str) -> list[TaskOutput]:
-        return [read_output(self.path_of(Task(stage, number))) for number in range(len(self.items(stage)))]
+
+def begin_work(out_dir: Path, key: str, layout: str, engine: EngineSettings) -> tuple[Path, TaskFolder]:
+    """Return the folder of the work of this key, laid out so, and where that is; the work on others is removed."""
+    place = _place_of(work_folder(out_dir), out_dir.name, engine.store)
+    folder = place.top / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{layout}"
+    for other in place.outputs_in(place.top):
+        if other != folder:
+            place.remove(other)
+    return folder, place
+
+
+def _place_of(top: Path, name: str, store: str | None) -> TaskFolder:
+    return TaskFolder(top) if store is None else TaskStore(store, f"{_INSIDE}/{name}", _SETTING, top / "store")
+
+
+def end_work(out_dir: Path, tasks: ShardTasks) -> None:
+    """Remove all that was made on the way to what `out_dir` holds."""
+    tasks.place.remove(tasks.folder)
+    remove_folder(work_folder(out_dir))
+
+
+def _open_tasks(address: str) -> ShardTasks:
+    """Return the tasks that another process has at this address."""
+    if not is_address(address):
+        return ShardTasks(Path(address), TaskFolder(Path(address).parent))
+    store, _, inside = address.rpartition(f"/{_INSIDE}/")
+    name, _, folder = inside.partition("/")
+    place = TaskStore(store, f"{_INSIDE}/{name}", _SETTING)
+    return ShardTasks(place.top / folder, place)
 
 
 Make = Callable[[dict[str, Any], TaskOutput], None]
 
 
-def doing(tasks: ShardTasks, make: Mapping[str, Make]) -> Do:
+def doing(given: Mapping[str, Any], make: Callable[[ShardTasks], Mapping[str, Make]]) -> Do:
     """Return what does a task by what makes, of each stage, an output out of what its task is given."""
+    tasks = _open_tasks(given["work"])
+    makes = make(tasks)
 
     def do(task: Task) -> None:
-        path = tasks.path_of(task)
-        if is_whole(path):
+        path = tasks.path_of(task.stage, task.number)
+        if tasks.place.is_whole(path):
             return
-        remove_folder(path)
-        with tasks.output(task) as output:
-            make[task.stage](tasks.items(task.stage)[task.number], output)
+        tasks.place.remove(path)
+        with tasks.place.new(path, TaskOutput) as output:
+            makes[task.stage](tasks.items(task.stage)[task.number], output)
 
     return do
 

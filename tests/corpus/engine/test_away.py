@@ -6,7 +6,6 @@ Nothing here waits.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,8 +115,8 @@ ENGINES = [in_process, local_pool, ray, slurm_array]
 def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     network = Network(away_seconds, lasting)
     task_set = SimpleNamespace(
-        **{"folder": Path("work"), "maker": "", "given": {}, "gpus_of": lambda stage: 0.0},
-        is_done=lambda task: task.number in network.done,
+        **{"maker": "", "given": {}, "address": "/work", "gpus_of": lambda stage: 0.0},
+        missing=lambda tasks: [task for task in tasks if task.number not in network.done],
         name_of=lambda task: f"part {task.number}",
     )
     ignore = {"failed": lambda task, why: None, "read": lambda num_bytes: None}

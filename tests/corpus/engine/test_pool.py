@@ -22,7 +22,7 @@ from headwater.corpus.engine.tasks import Task
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.work import Work, begin_work
+from headwater.corpus.tasks.work import begin_work
 
 NUM_KILLED = 4
 
@@ -63,14 +63,14 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         address = f"http://127.0.0.1:{server.server_address[1]}/large.txt"
         settings = CorpusSettings.model_validate({"sources": {"far": {"paths": [address]}}})
         work = begin_work(tmp_path / "corpus", settings, {}, "key")
-        worker = WorkerProcess(Work(work), 4 << 30, 0.0)
+        worker = WorkerProcess(work, 4 << 30, 0.0)
         worker.give(Task("texts", 0), 0.0)
-        while not any(path.is_file() for path in (work / "temporary").rglob("*")):
+        while not any(path.is_file() for path in (work.folder / "temporary").rglob("*")):
             time.sleep(0.001)
         os.kill(worker.pid, signal.SIGKILL)
         worker.end()
         server.shutdown()
-    assert not list((work / "temporary").iterdir())
+    assert not list((work.folder / "temporary").iterdir())
 
 
 class Endless(BaseHTTPRequestHandler):

@@ -21,6 +21,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 
+from headwater.core import stores
 from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Drop
@@ -185,8 +186,8 @@ class Failing(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch):
     """Return the address of such a server, with texts of three pages, in whose faults nobody waits long."""
-    monkeypatch.setattr(remote, "WAIT_SECONDS", (0.01,) * 6)
-    monkeypatch.setattr(remote, "NO_DATA_SECONDS", 0.3)
+    monkeypatch.setattr(stores, "WAIT_SECONDS", (0.01,) * 6)
+    monkeypatch.setattr(stores, "NO_DATA_SECONDS", 0.3)
     Failing.files = {f"/{n}.txt": f"The text of page {n} about rivers and hills.\n".encode() * 40 for n in range(3)}
     Failing.faults = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
@@ -208,7 +209,7 @@ def test_what_fails_in_passing_is_tried_again(web, fault, times):
 
 def test_a_server_that_never_recovers_is_named_with_what_it_said(web):
     Failing.faults = {"/1.txt": ["503"] * 100}
-    with pytest.raises(DataError, match=r"1\.txt can't be read, 7 tries in .*503"):
+    with pytest.raises(DataError, match=r"1\.txt can't be reached, 7 tries in .*503"):
         outcomes(f"{web}/1.txt")
 
 

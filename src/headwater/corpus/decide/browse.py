@@ -17,7 +17,7 @@ from headwater.corpus.shards import DECISIONS
 from headwater.corpus.tasks.columns import COLUMNS_FILE
 from headwater.corpus.tasks.pages import SHORTENED_FILE
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import SHORTENED, read_table
+from headwater.corpus.tasks.work import SHORTENED
 
 KEPT = "kept"
 _SHOWN = ("slice", "record", "id", "reason", "because", "duplicate_of", "side", "text_bytes")
@@ -58,11 +58,11 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
     columns: dict[str, Any] = {}
     for name, folder in work.columns_of_build(part.number).items():
         if name != KEYS:
-            row = read_table(folder / COLUMNS_FILE).slice(record, 1)
+            row = work.table(folder, COLUMNS_FILE).slice(record, 1)
             columns |= {key: value for key, value in row.to_pylist()[0].items() if value is not None}
     shortened = None
     if part.number in work.numbers_in_question(SHORTENED):
-        pages = read_table(work.path_of(SHORTENED, part.number) / SHORTENED_FILE, ["record", "text"]).to_pylist()
+        pages = work.table(work.path_of(SHORTENED, part.number), SHORTENED_FILE, ["record", "text"]).to_pylist()
         shortened = next((page["text"] for page in pages if page["record"] == record), None)
     return {
         "id": found.id,

@@ -61,7 +61,7 @@ class InProcess(Engine):
     """An engine that is this process."""
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        self._on_read, do = progress.read, self._do
+        self._on_read = progress.read
         waiting = Waiting(tasks, self._clock)
         failures = Failures(self._task_set, progress, self._settings.max_away_seconds)
         while waiting:
@@ -70,7 +70,7 @@ class InProcess(Engine):
                 continue
             failure = None
             try:
-                do(task)
+                self._do(task)
             except PassingError as error:
                 failure = Failure(str(error), may_pass=True)
             failures.settle(task, failure, waiting)

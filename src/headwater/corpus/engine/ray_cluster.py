@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster, whose nodes all see the work folder, at the same path, and have headwater installed.
+"""Tasks on a Ray cluster, whose nodes all see the work folder at the same path, or its store, and have headwater.
 
 A worker is an actor, a process that keeps what it loaded. It holds a core, the memory that a task may take and, for
 measures that want some, GPUs. Nodes may come and go: what a lost one did is done again by another.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.core.errors import ConfigError, HeadwaterError, PassingError
 from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.tasks import Task, doer_of
@@ -97,7 +97,7 @@ class RayCluster(Workers["_ActorWorker"]):
                 if self._num_not_started > MAX_FAILURES * len(self._workers):
                     raise ConfigError(
                         f"processes of the Ray cluster can't start: {worker.why}; every node needs this version of "
-                        f"headwater, and to see {self._task_set.folder.absolute()}"
+                        f"headwater, and to see {self._task_set.address}"
                     )
             if worker.why:  # the idle ones may have been on the same node, and a task would fail on one after another
                 for other in self._workers:
@@ -149,8 +149,11 @@ class _Actor:
 
     def start(self) -> dict[str, Any]:
         try:
-            os.chdir(self._working_folder)  # that paths of sources and measures are relative to
+            if os.path.isdir(self._working_folder):  # that paths of sources and measures are relative to
+                os.chdir(self._working_folder)
             self._do = doer_of(self._maker, self._given, lambda num_bytes: None, 1)
+        except PassingError as error:
+            return {"lost": str(error)}
         except (OSError, HeadwaterError) as error:
             text = f"a node of the Ray cluster doesn't see what this machine does: {error}"
             return {"error": [ConfigError.__name__, text]}

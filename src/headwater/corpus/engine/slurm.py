@@ -1,7 +1,7 @@
 """Tasks as job arrays of a Slurm cluster: one array a stage, whose script lies in the work folder to be read.
 
-The work folder must be on a disk that all nodes see. What is missing after an array has ended is submitted again, so
-that a node that fails costs what it was doing.
+The work folder must be on a disk that all nodes see, or the work in a store, where jobs then say why tasks failed.
+What is missing after an array has ended is submitted again, so that a node that fails costs what it was doing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, remove_folder, write_text
+from headwater.core.stores import is_address
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.tasks import Task, TaskSet
@@ -27,7 +29,7 @@ _POLL_SECONDS = 2.0
 _PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
-# {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th of jobs.json, from the Kth on.
+# {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th number, from the Kth on.
 printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.slurm_job
 """
 
@@ -42,7 +44,8 @@ class Slurm(Engine):
                 return
             array = _Array(self._task_set, missing, attempt, self._settings)
             array.do(progress)
-            places = [place for place, task in enumerate(missing) if not self._task_set.is_done(task)]
+            undone = set(self._task_set.missing(missing))
+            places = [place for place, task in enumerate(missing) if task in undone]
             missing = [missing[place] for place in places]
             failed = list(zip(missing, array.last_lines(places), strict=True))
             failures.add(*(each for each in failed if _PASSING not in each[1]))
@@ -63,17 +66,18 @@ class _Array:
         self._folder = task_set.folder / "slurm" / f"{self._stage}-{attempt}"
         remove_folder(self._folder)
         make_folder(self._folder)
-        jobs = self._folder / "jobs.json"
-        table = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
-        write_text(jobs, json.dumps({**table, "numbers": list(self._missing)}))
-        words = {"jobs": shlex.quote(str(jobs.absolute())), "python": shlex.quote(sys.executable)}
+        jobs = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
+        jobs["logs"] = task_set.place.address_of(self._folder)
+        jobs_text = json.dumps({**jobs, "numbers": list(self._missing)})
+        words = {"jobs": shlex.quote(jobs_text), "python": shlex.quote(sys.executable)}
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
         write_text(self._folder / "array.sh", _SCRIPT.format(**words, **counts))
 
     def do(self, progress: Progress) -> None:
         """Submit the array and wait until it has ended, whether it did its tasks or not."""
         command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
-        command += [f"--array=0-{self._num_jobs - 1}", f"--output={self._folder.absolute()}/job-%a.log"]
+        logs = "/dev/null" if is_address(self._task_set.address) else f"{self._folder.absolute()}/job-%a.log"
+        command += [f"--array=0-{self._num_jobs - 1}", f"--output={logs}"]
         command += [f"--chdir={Path.cwd()}", *self._options, str(self._folder / "array.sh")]
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -83,7 +87,8 @@ class _Array:
             ) from None
         try:
             while True:
-                self._count_done(progress)
+                with suppress(PassingError):
+                    self._count_done(progress)
                 try:
                     process.wait(timeout=_POLL_SECONDS)
                     break
@@ -98,7 +103,7 @@ class _Array:
         self._count_done(progress)
 
     def _count_done(self, progress: Progress) -> None:
-        for task in [task for task in self._missing.values() if self._task_set.is_done(task)]:
+        for task in {*self._missing.values()}.difference(self._task_set.missing(self._missing.values())):
             progress.done(self._missing.pop(task.number))
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
@@ -108,8 +113,7 @@ class _Array:
         return [last[job] for job in jobs]
 
     def _last_line(self, job: int) -> str:
-        log = self._folder / f"job-{job}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+        lines = self._task_set.place.read_log(self._folder / f"job-{job}.log").split("\n")
         written = [line for line in lines if line.strip()]
         return written[-1] if written else "its job ended without a word"
 

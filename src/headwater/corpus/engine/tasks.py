@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from headwater.core.task_store import TaskFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class TaskSet:
     """Tasks of some stages, which read and write files that every process sees.
 
     folder   where engines put scripts, logs and temporary files
+    place    where outputs are
     maker    "module:function", called once a process: with `given`, as JSON has it; what hears of bytes that are read;
              and the number of cores that a task has. What it returns does a task.
 
@@ -32,10 +35,16 @@ class TaskSet:
     """
 
     folder: Path
+    place: TaskFolder
     maker: str
     given: dict[str, Any]
 
-    def is_done(self, task: Task) -> bool:
+    @property
+    def address(self) -> str:
+        return self.place.address_of(self.folder)
+
+    def missing(self, tasks: Iterable[Task]) -> list[Task]:
+        """Return those of some tasks that are not done."""
         raise NotImplementedError
 
     def name_of(self, task: Task) -> str:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import IO, Any
 
@@ -39,11 +39,15 @@ def main() -> None:
     import_module(place["maker"].partition(":")[0])  # before the memory of its tasks is counted
     limit_memory_(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
-    do = doer_of(place["maker"], place["given"], outbox.note_read, 1)
+    do = cache(lambda: doer_of(place["maker"], place["given"], outbox.note_read, 1))
+
+    def run(task: Task) -> None:
+        do()(task)  # what it loads, too, may be at a store that is away
+
     while True:
         task = inbox.get()
         try:
-            outbox.send(outcome_of(partial(do, task)))
+            outbox.send(outcome_of(partial(run, task)))
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 

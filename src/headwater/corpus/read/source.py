@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.core.errors import DataError
+from headwater.core.stores import is_address
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
@@ -17,7 +18,7 @@ from headwater.corpus.read.blocked import without_blocked
 from headwater.corpus.read.files import Splits, limits_of, setting_of, source_files
 from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.remote import copied, is_address
+from headwater.corpus.read.remote import copied
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile

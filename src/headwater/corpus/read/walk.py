@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headwater.core.errors import DataError
-from headwater.corpus.read.remote import find_addresses, is_address
+from headwater.core.stores import is_address
+from headwater.corpus.read.remote import find_addresses
 from headwater.corpus.sources.formats import skip_reason
 
 _OWN_FORMAT = b'"format": "headwater-'

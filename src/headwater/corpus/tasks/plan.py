@@ -14,15 +14,17 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, json_bytes, read_json
+from headwater.core.stores import is_address
 from headwater.corpus.contents import identity_of
 from headwater.corpus.read.files import source_files
-from headwater.corpus.read.remote import is_address, size_of
+from headwater.corpus.read.remote import size_of
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
 BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
+PLAN_FILES = ("plan.json", "files.jsonl")
 TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from headwater.corpus.engine.tasks import Do, Task
@@ -29,10 +28,10 @@ _DO: dict[str, Callable[[WorkerContext, int], None]] = {
 
 def tasks_of_corpus(given: dict[str, Any], on_read: Callable[[int], None], num_cores: int) -> Do:
     """Return what does a task of the corpus that is made in a folder, unless it is done."""
-    context = WorkerContext(Path(given["folder"]), on_read)
+    context = WorkerContext(given["work"], on_read)
 
     def do(task: Task) -> None:
-        if not context.work.is_done(task):
+        if context.work.missing([task]):
             _DO[task.stage](context, task.number)
 
     return do
