@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_file, digest_json, new_folder, read_manifest_or_none, remove_folder, write_json
+from headwater.core.files import (
+    digest_file,
+    digest_json,
+    hand_over,
+    make_folder,
+    new_folder,
+    read_manifest_or_none,
+    remove_folder,
+    write_json,
+)
 from headwater.core.manifests import is_unmade, require_format
 from headwater.core.stores import Store
 from headwater.core.task_output import work_folder
@@ -128,6 +137,21 @@ def _lines(corpus_dir: Path, manifest: dict[str, Any], folder: str) -> Iterator[
             what = "is damaged: its digest differs from the manifest's" if path.is_file() else "is missing"
             raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
     yield from read_lines(corpus_dir / folder)
+
+
+def files_in(corpus_dir: Path, folder: str) -> list[Path]:
+    """Return the paths of all files in a folder of a corpus; those in a store are fetched beside its work."""
+    manifest = read_corpus_manifest(corpus_dir)
+    if (address := manifest.get("store")) is None:
+        return sorted((corpus_dir / folder).glob("*"))
+    store = Store(address, f"the store of {corpus_dir}")
+    top = work_folder(corpus_dir) / "fetched" / manifest["digest"].rpartition(":")[2]  # removed by the next build
+    names = sorted(name for name in manifest["shards"] if name.startswith(f"{folder}/"))
+    for name in names:
+        if not (top / name).is_file():
+            make_folder((top / name).parent)
+            hand_over(top / name, store.read_whole(name, manifest["shards"][name]))
+    return [top / name for name in names]
 
 
 def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
