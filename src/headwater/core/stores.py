@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from headwater.core.errors import DataError, PassingError
-from headwater.core.files import digest_file, discard, make_folder
+from headwater.core.files import digest_bytes, digest_file
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(
@@ -98,12 +98,14 @@ class Store:
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         return bytes(self._retried(lambda: self._fs.cat_file(self._path(name), start, end), name))
 
-    def get(self, name: str, path: Path, digest: str) -> None:
-        """Copy an object to a new file; raise DataError where it isn't of this digest."""
-        make_folder(path.parent)
-        self._retried(lambda: self._fs.get_file(self._path(name), str(path)), name)
-        if digest_file(path) != digest:
-            discard(path)
+    def read_whole(self, name: str, digest: str) -> bytes:
+        """Return what an object holds; raise DataError where it isn't of this digest."""
+        data = self.read(name)
+        self._require(digest_bytes(data) == digest, name)
+        return data
+
+    def _require(self, is_whole: bool, name: str) -> None:
+        if not is_whole:
             raise DataError(
                 f"{self.address}/{name} is damaged: its digest isn't that of what was written; remove it, and all that "
                 "was made with it, and give the same command again"
@@ -114,8 +116,10 @@ class Store:
         import pyarrow
 
         with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
-            self.get(name, Path(folder) / "object", digest)
-            return cast(IO[bytes], pyarrow.memory_map(str(Path(folder) / "object")))
+            path = Path(folder) / "object"
+            self._retried(lambda: self._fs.get_file(self._path(name), str(path)), name)
+            self._require(digest_file(path) == digest, name)
+            return cast(IO[bytes], pyarrow.memory_map(str(path)))
 
     def open_ranges(self, name: str, size: int) -> IO[bytes]:
         """Return an object of this size as a file; each read asks the store for these bytes alone."""

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import IO
 from weakref import finalize
 
-from headwater.core import disk
 from headwater.core.errors import TEMPORARY_MARK, DataError, StorageError
 from headwater.core.files import (
     digest_json,
     discard,
-    hand_over_json,
+    hand_over,
     json_of,
     make_folder,
     remove_folder,
@@ -174,7 +173,7 @@ class TaskStore(TaskFolder):
             if not is_whole:
                 raise DataError(f"{self.address_of(folder)} is no finished task; remove it and give the command again")
             make_folder(folder)
-            hand_over_json(folder / TASK_FILE, json_of(data))
+            hand_over(folder / TASK_FILE, data)
         return read_output(folder)
 
     def fetch(self, files: Iterable[tuple[Path, str]]) -> None:
@@ -183,9 +182,8 @@ class TaskStore(TaskFolder):
     def _fetch(self, folder: Path, name: str) -> None:
         output = self.output(folder)
         if name != TASK_FILE and not (folder / name).is_file():
-            with self._scratch() as scratch:
-                self.store.get(f"{self._name(folder)}/{name}", scratch / "file", output.digests[name])
-                disk.rename(scratch / "file", folder / name)
+            make_folder((folder / name).parent)
+            hand_over(folder / name, self.store.read_whole(f"{self._name(folder)}/{name}", output.digests[name]))
 
     def open(self, folder: Path, name: str) -> Path | IO[bytes]:
         size = self.output(folder).sizes[name]

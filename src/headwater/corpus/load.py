@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_bytes, digest_json, new_folder, read_manifest_or_none, remove_folder, write_json
+from headwater.core.files import (
+    digest_bytes,
+    digest_json,
+    hand_over,
+    make_folder,
+    new_folder,
+    read_manifest_or_none,
+    remove_folder,
+    write_json,
+)
 from headwater.core.manifests import is_unmade, require_format
 from headwater.core.stores import Store, is_address
 from headwater.core.task_output import work_folder
@@ -128,7 +137,7 @@ def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
     Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
     """
     if is_address(place):
-        yield from read_shard(Store(place, "the store of the corpus").open_whole(name, digest))
+        yield from read_shard(BytesIO(Store(place, "the store of the corpus").read_whole(name, digest)))
         return
     path = Path(place) / name
     data = path.read_bytes() if path.is_file() else None
@@ -136,6 +145,21 @@ def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
         what = "is missing" if data is None else "is damaged: its digest differs from the manifest's"
         raise DataError(f"{path} {what}; delete {place} and build the corpus again")
     yield from read_shard(BytesIO(data))
+
+
+def files_in(corpus_dir: Path, folder: str) -> list[Path]:
+    """Return the paths of all files in a folder of a corpus; those in a store are fetched beside its work."""
+    manifest = read_corpus_manifest(corpus_dir)
+    if (address := manifest.get("store")) is None:
+        return sorted((corpus_dir / folder).glob("*"))
+    store = Store(address, f"the store of {corpus_dir}")
+    top = work_folder(corpus_dir) / "fetched" / manifest["digest"].rpartition(":")[2]  # removed by the next build
+    names = sorted(name for name in manifest["shards"] if name.startswith(f"{folder}/"))
+    for name in names:
+        if not (top / name).is_file():
+            make_folder((top / name).parent)
+            hand_over(top / name, store.read_whole(name, manifest["shards"][name]))
+    return [top / name for name in names]
 
 
 def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:

@@ -11,7 +11,7 @@ from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.decide.columns import rows_of_files
 from headwater.corpus.decide.tune import work_of
 from headwater.corpus.document import plain_text
-from headwater.corpus.load import list_sources
+from headwater.corpus.load import files_in, list_sources
 from headwater.corpus.measures.chosen import KEYS
 from headwater.corpus.shards import DECISIONS
 from headwater.corpus.tasks.columns import COLUMNS_FILE
@@ -77,7 +77,7 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
 def _decisions(corpus_dir: Path, source: str) -> str:
     if source not in list_sources(corpus_dir):
         raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(list_sources(corpus_dir))}")
-    files = sorted((corpus_dir / DECISIONS / source).glob("*.parquet"))
+    files = files_in(corpus_dir, f"{DECISIONS}/{source}")
     if not files:
         raise DataError(f"{corpus_dir} says nothing of its documents; `headwater corpus build RUN` builds it again")
     return rows_of_files(files, ", file_row_number = true")

@@ -1,0 +1,121 @@
+"""A corpus whose work and shards are in a store: the files that one process makes on its disk, whoever dies on the way."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import astuple
+
+import fsspec
+import pytest
+from pydantic import ValidationError
+
+from headwater.core.errors import DataError
+from headwater.core.stores import Store
+from headwater.core.task_output import work_folder
+from headwater.corpus.decide import browse
+from headwater.corpus.decide.tune import tune
+from headwater.corpus.load import dropped_sample, read_corpus_manifest, read_documents, trace
+from headwater.corpus.sources.settings import CorpusSettings, EngineSettings
+
+STORE = "memory://bucket/corpus"
+
+
+@pytest.fixture
+def memory():
+    store = fsspec.filesystem("memory")
+    yield store
+    store.rm("/bucket", recursive=True)
+
+
+class Died(BaseException):
+    """What no code catches, as a process that is killed runs none."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_build_that_dies_between_any_two_uploads_goes_on_and_does_no_task_twice(
+    build_of, is_as_expected, memory, tmp_path, monkeypatch, seed
+):
+    put, chance, sent = Store.put, random.Random(seed), []
+
+    def put_and_die(self, path, name):
+        if len(sent) == dies_at:
+            raise Died
+        put(self, path, name)
+        sent.append(name)
+
+    monkeypatch.setattr(Store, "put", put_and_die)
+    for _ in range(4):
+        dies_at = len(sent) + chance.randint(0, 20)
+        with pytest.raises(Died):
+            build_of(tmp_path / "corpus", workers=1, store=STORE)
+    dies_at = -1
+    build_of(tmp_path / "corpus", workers=1, store=STORE)
+    assert is_as_expected(tmp_path / "corpus")
+    done = [name for name in sent if name.endswith("task.json")]
+    assert len(done) == len(set(done))
+    assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == ["files.parquet", "manifest.json"]
+    assert not memory.find("/bucket/corpus/work/8/write"), "the shards twice"
+
+
+def test_a_corpus_in_a_store_answers_as_one_on_this_disk_does(build_of, texts, table_of, memory, tmp_path):
+    other = CorpusSettings.model_validate(table_of(texts) | {"rules": {"text": {"min_words": 95}}})
+    answers = []
+    for name, engine in (("here", {}), ("there", {"store": STORE})):
+        folder = tmp_path / name / "corpus"
+        build_of(folder, workers=1, **engine)
+        shown = browse.documents(folder, "1", count=100)
+        answers.append(
+            {
+                "documents": [list(read_documents(folder, split, "1")) for split in ("train", "validation")],
+                "dropped": dropped_sample(folder, None, None, 3),
+                "hits": list(trace(folder, "river")) + list(trace(folder, "stover")),
+                "reasons": browse.reasons_of(folder, "0"),
+                "shown": shown,
+                "document": browse.document(folder, "1", shown[-1]["slice"], shown[-1]["record"]),
+                "tuned": astuple(tune(folder, other, "words")),
+            }
+        )
+    assert answers[0] == answers[1]
+    assert answers[0]["hits"]
+
+
+def test_another_limit_reads_no_text_again(build_of, memory, tmp_path, monkeypatch):
+    build_of(tmp_path / "corpus", workers=1, store=STORE)
+    put, sent = Store.put, []
+    monkeypatch.setattr(Store, "put", lambda self, path, name: sent.append(name) or put(self, path, name))
+    build_of(tmp_path / "other" / "corpus", workers=1, store=STORE, limits={"text": {"words": {"min": 5}}})
+    assert not [name for name in sent if "/texts/" in name or "/columns/" in name]
+    assert [name for name in sent if "/write/" in name]
+
+
+@pytest.mark.parametrize("name", ["task.json", "columns.parquet", "texts.parquet", "train/"])
+def test_an_object_that_is_not_what_was_written_is_named(build_of, memory, tmp_path, name):
+    """A shard, when it is read; any other, when the next build of other limits reads it."""
+    build_of(tmp_path / "corpus", workers=1, store=STORE)
+    damaged = next(path for path in memory.find("/bucket/corpus") if name in path and "/plans/" not in path)
+    content = bytearray(memory.cat_file(damaged))
+    content[len(content) // 2] ^= 1
+    memory.pipe_file(damaged, bytes(content))
+    source = "page" if "/page/" in damaged else "0"
+    with pytest.raises(DataError, match=f"{damaged.rpartition('/')[0].removeprefix('/')}.*(damaged|no finished task)"):
+        if name == "train/":
+            list(read_documents(tmp_path / "corpus", "train", source))
+        build_of(tmp_path / "other" / "corpus", workers=1, store=STORE, limits={"text": {"words": {"min": 5}}})
+
+
+def test_a_corpus_of_which_nothing_is_kept_says_why_from_the_store(build_of, memory, tmp_path):
+    with pytest.raises(DataError, match="the corpus is empty"):
+        build_of(tmp_path / "corpus", workers=1, store=STORE, limits={"text": {"words": {"min": 5000}}})
+    [failed] = tmp_path.glob(".corpus-failed-build")
+    assert dropped_sample(failed, None, "0", 1)
+    assert read_corpus_manifest(failed)["store"].startswith(STORE)
+    assert work_folder(tmp_path / "corpus").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [("bucket/corpus", "is no address"), ("s3://id:secret-word@bucket/corpus", "holds credentials")],
+)
+def test_what_is_no_store_is_refused(store, message):
+    with pytest.raises(ValidationError, match=message):
+        EngineSettings(store=store)
