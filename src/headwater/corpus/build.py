@@ -52,6 +52,7 @@ from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.work import (
     COLUMNS,
     GPU_COLUMNS,
+    LINES,
     OWN,
     SHORTENED,
     TEXTS,
@@ -136,6 +137,7 @@ class _Build:
         """Do all and return what was noted of decisions."""
         work = self._work
         parts = [part.number for part in work.plan.parts]
+        self._do(LINES, [part.number for part in work.plan.parts if part.has_lines])
         self._do(TEXTS, parts)
         _require_few_failures(work, self._max_failed)
         self._do(COLUMNS, parts)

@@ -71,7 +71,7 @@ def _row_groups(table: Any, file: InputFile) -> tuple[list[int], int]:
     every = list(range(table.num_row_groups))
     if file.within is None:
         return every, 0
-    (first, end), last = file.within, file.num_bytes - 1
+    (first, end, _), last = file.within, file.num_bytes - 1
     begins = (table.metadata.row_group(number).column(0) for number in every)
     # a damaged file may say anything: each row group is in one slice
     places = [min(max(each.dictionary_page_offset or each.data_page_offset, 0), last) for each in begins]

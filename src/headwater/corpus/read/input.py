@@ -30,14 +30,15 @@ _BUFFER_BYTES = 1 << 16  # of decompressed text
 class InputFile:
     """A file of a source. `origin` names it in the corpus, `kind` is that of the documents in it.
 
-    Where it is read in slices `within` has the first byte of this one and that behind its last: what begins there.
+    Where it is read in slices `within` has the first byte of this one, that behind its last, which bound what begins
+    there, and the number of lines before.
     """
 
     path: Path
     origin: str
     source: str
     kind: str
-    within: tuple[int, int] | None = field(default=None, kw_only=True)
+    within: tuple[int, int, int] | None = field(default=None, kw_only=True)
 
     @property
     def num_bytes(self) -> int:

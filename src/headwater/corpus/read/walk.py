@@ -29,6 +29,7 @@ class ListedFile(NamedTuple):
     the path beside it names nothing here (read.remote).
 
     Of a large file that is read in slices only what begins from byte `start` up to `end` is read; 0 and 0: all of it.
+    `num_before` lines begin before that.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class ListedFile(NamedTuple):
     because: str = ""
     start: int = 0
     end: int = 0
+    num_before: int = 0
 
 
 def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:

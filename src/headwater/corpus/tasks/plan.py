@@ -21,13 +21,14 @@ from headwater.corpus.read.files import source_files
 from headwater.corpus.read.remote import size_of
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
-from headwater.corpus.sources.formats import format_of
+from headwater.corpus.sources.formats import compression_of, format_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
 BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
 PLAN_FILES = ("plan.json", "files.jsonl")
 TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
+_SLICED = ("parquet", "jsonl")  # formats in which a record is found without those before it
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
 
@@ -48,6 +49,7 @@ class Part:
     first_file: str = ""
     num_files: int = 0
     key: str = ""
+    has_lines: bool = False  # a slice of a file of lines, which are counted
 
     def __str__(self) -> str:
         if self.at < 0:
@@ -106,7 +108,9 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
                 named = [[*each, identity] for each, identity in zip(known, identities)]
                 of_part = digest_json({**how, "files": named})
                 first = files[0].origin
-                parts.append(Part(len(parts), source, index, num_bytes, lines.num_bytes, first, len(files), of_part))
+                has_lines = any(file.end and format_of(file.path.name) == "jsonl" for file in files)
+                place = lines.num_bytes, first, len(files), of_part, has_lines
+                parts.append(Part(len(parts), source, index, num_bytes, *place))
                 listed = [(path_as_text(file.path), *file[1:]) for file in files]
                 lines.write(json.dumps({"files": listed, "identities": identities}).encode() + b"\n")
     given = for_workers(settings).model_dump(mode="json")
@@ -144,9 +148,10 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
 
 
 def _sliced(files: Iterable[ListedFile], task_bytes: int) -> Iterator[ListedFile]:
-    """Yield files, those of this machine whose row groups can be found in slices of `task_bytes` at most."""
+    """Yield files, those of this machine whose rows or lines can be found in slices of `task_bytes` at most."""
     for file in files:
-        is_cut = not file.skipped and not is_address(file.origin) and format_of(file.path.name) == "parquet"
+        is_cut = not file.skipped and not is_address(file.origin) and format_of(file.path.name) in _SLICED
+        is_cut = is_cut and compression_of(file.path.name) is None
         count = -(-_size(file) // task_bytes) if is_cut else 1
         bounds = [_size(file) * at // count for at in range(count + 1)] if count > 1 else [0, 0]
         yield from (file._replace(start=start, end=end) for start, end in pairwise(bounds))

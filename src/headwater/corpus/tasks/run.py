@@ -8,14 +8,16 @@ from typing import Any
 
 from headwater.corpus.engine.tasks import Do, Task
 from headwater.corpus.tasks.columns import measure_texts
+from headwater.corpus.tasks.lines import count_lines
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
 from headwater.corpus.tasks.texts import read_texts
 from headwater.corpus.tasks.verify import verify
-from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, OWN, SHORTENED, TEXTS, VERIFY, WRITE
+from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, LINES, OWN, SHORTENED, TEXTS, VERIFY, WRITE
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
 
 _DO: dict[str, Callable[[WorkerContext, int], None]] = {
+    LINES: count_lines,
     TEXTS: read_texts,
     COLUMNS: measure_texts,
     GPU_COLUMNS: partial(measure_texts, stage=GPU_COLUMNS),

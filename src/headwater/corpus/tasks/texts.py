@@ -28,6 +28,7 @@ from headwater.corpus.pipeline import apply_steps
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, drop_line
 from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.lines import numbered_files
 from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.work import TEXTS, TEXTS_FILE, Work, damaged
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -59,7 +60,7 @@ def read_texts(context: WorkerContext, number: int) -> None:
         pieces = read_source(part.source, context.settings)
     else:
         contents = _contents(work, part)
-        pieces = read_files(work.plan.files(part), part.source, context.settings)
+        pieces = read_files(numbered_files(work, part), part.source, context.settings)
     with work.new_output(work.path_of(TEXTS, number)) as output:
         with (
             output.table(TEXTS_FILE, _SCHEMA) as table,

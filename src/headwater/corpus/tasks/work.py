@@ -1,5 +1,6 @@
 """The folder in which a corpus is made, beside the corpus. What is done there stays for the next build with it.
 
+lines/KEY/              how many lines a slice of a large file has
 texts/KEY/              what a slice of a source holds, read: texts.parquet, what was dropped; KEY is what was read, how
 columns/MEASURE-KEY/    what a measure says of these texts
 own, verify, shortened, write: what was done with some of these texts, by what was asked of them
@@ -38,7 +39,8 @@ from headwater.corpus.tasks.plan import PLAN_FILES, Plan, write_plan
 _LAYOUT = "8"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE = "texts", "columns", "own", "verify", "shortened", "write"
 GPU_COLUMNS = "gpu_columns"  # of the measures that want GPUs
-STAGES = (TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
+LINES = "lines"  # of slices of large files of lines, counted
+STAGES = (LINES, TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
 TEXTS_FILE, _DOCUMENTS_FILE = "texts.parquet", "documents.parquet"
 _INSIDE, _OF_STORE = f"work/{_LAYOUT}", f"{_LAYOUT}-store"  # of a store, where the finished corpus is, too
@@ -163,7 +165,9 @@ class Work(TaskSet):
 
     def path_of(self, stage: str, number: int) -> Path:
         texts = _short(self.plan.parts[number].key)
-        return self._top / stage / (texts if stage == TEXTS else f"{texts}-{_short(self._keys_of(stage)[str(number)])}")
+        if stage in (LINES, TEXTS):
+            return self._top / stage / texts
+        return self._top / stage / f"{texts}-{_short(self._keys_of(stage)[str(number)])}"
 
     def way_of(self, stage: str) -> dict[str, str]:
         return {"way": self.place.output(self.folder / f"ask-{stage}").facts["way"]}
@@ -258,7 +262,7 @@ class Work(TaskSet):
         """Remove what this plan doesn't use: what other settings or earlier texts left."""
         used = {self.folder}
         for part in self.plan.parts:
-            used |= {self.path_of(TEXTS, part.number)}
+            used |= {self.path_of(stage, part.number) for stage in (LINES, TEXTS)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
         for stage in (OWN, VERIFY, SHORTENED):
             used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
