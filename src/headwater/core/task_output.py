@@ -25,7 +25,6 @@ from headwater.core.files import (
 )
 
 TASK_FILE = "task.json"
-_KEY_CHARACTERS = 16
 
 
 def work_folder(made_dir: Path) -> Path:
@@ -34,21 +33,6 @@ def work_folder(made_dir: Path) -> Path:
     The name is hidden, so that no source of text that holds the run reads it.
     """
     return made_dir.with_name(f".{made_dir.name}-work")
-
-
-def begin_work(made_dir: Path, key: str, layout: str) -> Path:
-    """Return the folder of the work of this key, laid out so; the work on others is removed."""
-    folder = work_folder(made_dir) / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{layout}"
-    if folder.parent.is_dir():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                remove_folder(other)
-    return folder
-
-
-def end_work(made_dir: Path) -> None:
-    """Remove all that was made on the way to what `made_dir` holds."""
-    remove_folder(work_folder(made_dir))
 
 
 @dataclass
@@ -110,11 +94,3 @@ def _has_its_sizes(folder: Path) -> bool:
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def remove_damaged(folder: Path) -> None:
-    """Remove what a killed process left in a folder of outputs, and every output that isn't whole."""
-    remove_leftovers(folder)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not is_whole(path):
-            remove_folder(path)

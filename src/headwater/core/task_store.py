@@ -19,7 +19,6 @@ from headwater.core.errors import TEMPORARY_MARK, DataError, StorageError
 from headwater.core.files import (
     digest_json,
     discard,
-    encoded,
     hand_over,
     json_of,
     make_folder,
@@ -28,7 +27,15 @@ from headwater.core.files import (
     share_file,
 )
 from headwater.core.stores import Store, each_of
-from headwater.core.task_output import TASK_FILE, OutputKind, TaskOutput, new_output, read_output, remove_short
+from headwater.core.task_output import (
+    TASK_FILE,
+    OutputKind,
+    TaskOutput,
+    is_whole,
+    new_output,
+    read_output,
+    remove_short,
+)
 
 _MANY = 8  # outputs of a folder: more are looked for by a list of it
 
@@ -52,6 +59,10 @@ class TaskFolder:
     def done(self, folders: Iterable[Path]) -> set[Path]:
         """Return those that are outputs."""
         return {folder for folder in folders if folder.is_dir()}
+
+    def is_whole(self, folder: Path) -> bool:
+        """Return whether a folder is an output as it was written."""
+        return is_whole(folder)
 
     @contextmanager
     def new(self, folder: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
@@ -93,9 +104,6 @@ class TaskFolder:
         """Return what another process said, "" where it said nothing."""
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    def write_log(self, path: Path, text: str) -> None:
-        """Say something to who leads; where all see the folder, what runs this process writes it there."""
-
     def share(self, files: Mapping[str, Path], folder: Path, name: str) -> Store | None:
         """Give files of outputs second names in a folder that `new_folder` yielded.
 
@@ -134,6 +142,9 @@ class TaskStore(TaskFolder):
                 names = {name for name in self.store.names(self._name(parent)) if name.endswith(f"/{TASK_FILE}")}
                 found |= {folder for folder in wanted if f"{self._name(folder)}/{TASK_FILE}" in names}
         return found
+
+    def is_whole(self, folder: Path) -> bool:
+        return bool(self.done([folder]))  # whoever fetches a file compares its digest
 
     @contextmanager
     def new(self, folder: Path, kind: type[OutputKind]) -> Iterator[OutputKind]:
@@ -195,9 +206,6 @@ class TaskStore(TaskFolder):
     def read_log(self, path: Path) -> str:
         name = self._name(path)
         return self.store.read(name).decode(errors="replace") if self.store.has(name) else ""
-
-    def write_log(self, path: Path, text: str) -> None:
-        self.store.write(self._name(path), encoded(text))
 
     def share(self, files: Mapping[str, Path], folder: Path, name: str) -> Store | None:
         each_of(files, lambda file: self.store.copy(self._name(files[file]), f"{name}/{file}"))

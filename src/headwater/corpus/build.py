@@ -40,6 +40,7 @@ from headwater.corpus.decide.limits import rules_name
 from headwater.corpus.engine.engine import Engine
 from headwater.corpus.engine.local import engine_for
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
 from headwater.corpus.load import remove_failed_build, write_corpus, write_failed_build
@@ -56,7 +57,6 @@ from headwater.corpus.tasks.work import (
     TEXTS,
     VERIFY,
     WRITE,
-    Task,
     Work,
     begin_work,
 )
@@ -87,7 +87,7 @@ def build_corpus(
     work = begin_work(out_dir, settings, listed, corpus_key(settings, listed))
     if not work.plan.parts:
         _require_text(settings, Balance(list(settings.sources)))
-    with engine_for(settings.engine, work) as engine:
+    with engine_for(settings.engine, work, len(work.plan.parts)) as engine:
         notes = _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
     notes = _merged(notes, work, TEXTS, "notes")
     balance = Balance(list(settings.sources))

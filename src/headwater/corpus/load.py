@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import xxhash
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import (
-    digest_file,
+    digest_bytes,
     digest_json,
     hand_over,
     make_folder,
@@ -25,17 +25,18 @@ from headwater.core.files import (
     write_json,
 )
 from headwater.core.manifests import is_unmade, require_format
-from headwater.core.stores import Store
+from headwater.core.stores import Store, is_address
 from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines, read_shard
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_shard
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
 
 DROPPED = "dropped/"
 
+_SETTING = "the store of the corpus"
 FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 CONTEXT_CHARACTERS = 80
 
@@ -120,23 +121,31 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def _lines(corpus_dir: Path, manifest: dict[str, Any], folder: str) -> Iterator[bytes]:
-    """Yield the lines of all shards in a folder of a corpus.
+def place_of_shards(corpus_dir: Path) -> str:
+    """Return where the shards of a corpus are: the address of a store, or its folder."""
+    return str(read_corpus_manifest(corpus_dir).get("store") or corpus_dir.absolute())
 
-    Raises DataError when one isn't what was written: zstd alone lets a flipped bit pass as other text.
+
+def list_shards(corpus_dir: Path, beginning: str) -> dict[str, str]:
+    """Return the names of the shards that begin so, in their order, each with its digest."""
+    shards: dict[str, str] = read_corpus_manifest(corpus_dir)["shards"]
+    return {name: shards[name] for name in sorted(shards) if name.startswith(beginning)}
+
+
+def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
+    """Yield the lines of a shard, which is read once.
+
+    Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
     """
-    shards = {name: manifest["shards"][name] for name in sorted(manifest["shards"]) if name.startswith(f"{folder}/")}
-    if address := manifest.get("store"):
-        store = Store(address, f"the store of {corpus_dir}")
-        for name, digest in shards.items():
-            yield from read_shard(store.open_whole(name, digest))
+    if is_address(place):
+        yield from read_shard(Store(place, _SETTING).open_whole(name, digest))
         return
-    for name, digest in shards.items():
-        path = corpus_dir / name
-        if not path.is_file() or digest_file(path) != digest:
-            what = "is damaged: its digest differs from the manifest's" if path.is_file() else "is missing"
-            raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
-    yield from read_lines(corpus_dir / folder)
+    path = Path(place) / name
+    data = path.read_bytes() if path.is_file() else None
+    if data is None or digest_bytes(data) != digest:
+        what = "is missing" if data is None else "is damaged: its digest differs from the manifest's"
+        raise DataError(f"{path} {what}; delete {place} and build the corpus again")
+    yield from read_shard(BytesIO(data))
 
 
 def files_in(corpus_dir: Path, folder: str) -> list[Path]:
@@ -144,29 +153,26 @@ def files_in(corpus_dir: Path, folder: str) -> list[Path]:
     manifest = read_corpus_manifest(corpus_dir)
     if (address := manifest.get("store")) is None:
         return sorted((corpus_dir / folder).glob("*"))
-    store = Store(address, f"the store of {corpus_dir}")
+    store = Store(address, _SETTING)
     top = work_folder(corpus_dir) / "fetched" / manifest["digest"].rpartition(":")[2]  # removed by the next build
-    names = sorted(name for name in manifest["shards"] if name.startswith(f"{folder}/"))
-    for name in names:
-        if not (top / name).is_file():
-            make_folder((top / name).parent)
-            hand_over(top / name, store.read_whole(name, manifest["shards"][name]))
-    return [top / name for name in names]
+    shards = list_shards(corpus_dir, f"{folder}/")
+    for name in [name for name in shards if not (top / name).is_file()]:
+        make_folder((top / name).parent)
+        hand_over(top / name, store.read_whole(name, shards[name]))
+    return [top / name for name in shards]
 
 
-def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
-    """Yield the documents of a source in a split from number `start` on; DataError for no source, a damaged shard."""
-    for line in islice(_lines_of(corpus_dir, split, source), start, None):
-        yield parse_document(line)
+def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:
+    """Yield the documents of a source in a split; DataError for no source, or when it comes to a damaged shard."""
+    return map(parse_document, _lines(corpus_dir, split, source))
 
 
-def _lines_of(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
-    """Yield the lines of a source in a split; DataError as `read_documents`."""
-    assert split in SPLITS, split
-    manifest = read_corpus_manifest(corpus_dir)
-    if source not in manifest["sources"]:
-        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    return _lines(corpus_dir, manifest, f"{split}/{source}")
+def _lines(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
+    if source not in (sources := list_sources(corpus_dir)):
+        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    place = place_of_shards(corpus_dir)
+    for name, digest in list_shards(corpus_dir, f"{split}/{source}/").items():
+        yield from shard_lines(place, name, digest)
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
@@ -220,10 +226,9 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
     """Return `count` examples a reason. Of a corpus of any size only those are held."""
-    manifest = read_corpus_manifest(corpus_dir)
     best: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in sources:
-        for line in _lines(corpus_dir, manifest, f"dropped/{name}"):
+        for line in _lines(corpus_dir, "dropped", name):
             value = json.loads(line)
             metadata, key = value["metadata"], f"{value['metadata']['source']}\0{value['id']}"
             if (reason := metadata.pop("reason")) in reasons:
@@ -263,7 +268,7 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hi
     likely = re.compile(re.escape(json.dumps(longest, ensure_ascii=False)[1:-1]), flags)  # as a shard has it
     for split in SPLITS:
         for source in list_sources(corpus_dir):
-            for line in _lines_of(corpus_dir, split, source):
+            for line in _lines(corpus_dir, split, source):
                 if not likely.search(line.decode()):
                     continue
                 document = parse_document(line)

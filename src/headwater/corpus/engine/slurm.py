@@ -21,8 +21,8 @@ from headwater.core.files import make_folder, remove_folder, write_text
 from headwater.core.stores import is_address
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task, Work
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0
@@ -30,7 +30,7 @@ _PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
 # {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th number, from the Kth on.
-printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.job
+printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.slurm_job
 """
 
 
@@ -38,35 +38,36 @@ class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        failures, missing = Failures(self._work, progress, self._settings.max_away_seconds), list(tasks)
+        failures, missing = Failures(self._task_set, progress, self._settings.max_away_seconds), list(tasks)
         for attempt in count():
             if not missing:
                 return
-            jobs = _Jobs(self._work, missing, attempt, self._settings)
-            jobs.do(progress)
-            undone = set(self._work.missing(missing))
+            array = _Array(self._task_set, missing, attempt, self._settings)
+            array.do(progress)
+            undone = set(self._task_set.missing(missing))
             places = [place for place, task in enumerate(missing) if task in undone]
             missing = [missing[place] for place in places]
-            failed = list(zip(missing, jobs.last_lines(places), strict=True))
+            failed = list(zip(missing, array.last_lines(places), strict=True))
             failures.add(*(each for each in failed if _PASSING not in each[1]))
             away = [each for each in failed if _PASSING in each[1]]
             if away:  # one array waits as one
                 self._sleep(failures.seconds_away(*away[0], self._clock()))
 
 
-class _Jobs:
+class _Array:
     """One array: its script, its logs, and the tasks that it has not done yet."""
 
-    def __init__(self, work: Work, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
-        self._work = work
+    def __init__(self, task_set: TaskSet, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
+        self._task_set = task_set
         self._stage = tasks[0].stage
         self._missing = {task.number: task for task in tasks}
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
-        self._folder = work.folder / "slurm" / f"{self._stage}-{attempt}"
+        self._folder = task_set.folder / "slurm" / f"{self._stage}-{attempt}"
         remove_folder(self._folder)
         make_folder(self._folder)
-        jobs = {"work": work.address, "stage": self._stage, "folder": self._folder.name, "num_jobs": self._num_jobs}
+        jobs = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
+        jobs["logs"] = task_set.place.address_of(self._folder)
         jobs_text = json.dumps({**jobs, "numbers": list(self._missing)})
         words = {"jobs": shlex.quote(jobs_text), "python": shlex.quote(sys.executable)}
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
@@ -75,7 +76,7 @@ class _Jobs:
     def do(self, progress: Progress) -> None:
         """Submit the array and wait until it has ended, whether it did its tasks or not."""
         command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
-        logs = "/dev/null" if is_address(self._work.address) else f"{self._folder.absolute()}/job-%a.log"
+        logs = "/dev/null" if is_address(self._task_set.address) else f"{self._folder.absolute()}/job-%a.log"
         command += [f"--array=0-{self._num_jobs - 1}", f"--output={logs}"]
         command += [f"--chdir={Path.cwd()}", *self._options, str(self._folder / "array.sh")]
         try:
@@ -102,7 +103,7 @@ class _Jobs:
         self._count_done(progress)
 
     def _count_done(self, progress: Progress) -> None:
-        for task in {*self._missing.values()}.difference(self._work.missing(self._missing.values())):
+        for task in {*self._missing.values()}.difference(self._task_set.missing(self._missing.values())):
             progress.done(self._missing.pop(task.number))
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
@@ -112,7 +113,7 @@ class _Jobs:
         return [last[job] for job in jobs]
 
     def _last_line(self, job: int) -> str:
-        lines = self._work.place.read_log(self._folder / f"job-{job}.log").split("\n")
+        lines = self._task_set.place.read_log(self._folder / f"job-{job}.log").split("\n")
         written = [line for line in lines if line.strip()]
         return written[-1] if written else "its job ended without a word"
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from headwater.core.files import DigestedFile, digest_json, remove_folder
 from headwater.core.stores import is_address
 from headwater.core.task_output import read_output, work_folder
 from headwater.core.task_store import TaskFolder, TaskStore
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.measures.chosen import ChosenMeasure, chosen_measures, values_key
 from headwater.corpus.shards import read_shard
 from headwater.corpus.sources.settings import CorpusSettings
@@ -45,14 +45,6 @@ _INSIDE, _OF_STORE = f"work/{_LAYOUT}", f"{_LAYOUT}-store"  # of a store, where 
 SETTING = "corpus.engine.store"
 _KEY_CHARACTERS = 20
 RECORD_BITS = 32  # of a document's number: those above them are its slice's, so that numbers are in reading order
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The unit of work: what `stage` does to the slice of this number."""
-
-    stage: str
-    number: int = 0
 
 
 class Output(outputs.TaskOutput):
@@ -117,11 +109,12 @@ def open_work(address: str) -> Work:
     return Work(place.top / _PLANS / name, place)
 
 
-class Work:
+class Work(TaskSet):
     """The work of one plan: which tasks are done, and what they made."""
 
     def __init__(self, folder: Path, place: TaskFolder) -> None:
-        self.folder, self.place, self.address = folder, place, place.address_of(folder)
+        maker = "headwater.corpus.tasks.run:tasks_of_corpus"
+        super().__init__(folder, place, maker, {"work": place.address_of(folder)})
         place.fetch((folder / _PLAN, name) for name in PLAN_FILES)
         self.plan = Plan(folder / _PLAN)
         self._top = place.top
@@ -199,9 +192,6 @@ class Work:
             for name, depends_on in noted.items()
         }
 
-    def is_done(self, task: Task) -> bool:
-        return not self.missing([task])
-
     def missing(self, tasks: Iterable[Task]) -> list[Task]:
         """Return those of some tasks that are not done."""
         made = {task: self._made_by(task) for task in tasks}
@@ -224,10 +214,15 @@ class Work:
         """Have at hand what tasks noted, of many at once."""
         self.place.fetch((path, outputs.TASK_FILE) for task in tasks for path in self._made_by(task))
 
-    @property
-    def gpus(self) -> float:
-        """GPUs for a task of the measures that use any."""
-        return max(each.gpus for each in self.measures.values())
+    def name_of(self, task: Task) -> str:
+        return str(self.plan.parts[task.number])
+
+    def num_bytes_of(self, task: Task) -> int:
+        return self.plan.parts[task.number].num_bytes
+
+    def gpus_of(self, stage: str) -> float:
+        """Return the GPUs for a task of the measures that use any."""
+        return max(each.gpus for each in self.measures.values()) if stage == GPU_COLUMNS else 0.0
 
     def new_output(self, folder: Path) -> AbstractContextManager[Output]:
         """Return the output of a task, which is kept when the block ends without an error."""

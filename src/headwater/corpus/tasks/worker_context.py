@@ -13,24 +13,19 @@ from headwater.corpus.measures.statistics import Statistics
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Step
-from headwater.corpus.tasks.work import Work, open_work
+from headwater.corpus.tasks.work import open_work
 from headwater.corpus.words import WordHasher
 
 
 class WorkerContext:
-    """A process's place of work: `address` is the work's."""
+    """A process's place of work: `address` is the work's; `on_read` gets the bytes of every document that is read."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self.on_read: Callable[[int], None] = lambda num_bytes: None  # gets the bytes of every document that is read
+    def __init__(self, address: str, on_read: Callable[[int], None]) -> None:
+        self.work, self.on_read = open_work(address), on_read
         self.measure = cache(self._load_measure)
 
     def _load_measure(self, name: str) -> Measure:
         return self.work.measures[name].load()
-
-    @cached_property
-    def work(self) -> Work:
-        return open_work(self._address)
 
     @property
     def settings(self) -> CorpusSettings:
