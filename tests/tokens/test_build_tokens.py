@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from random import Random
 
+import fsspec
 import pytest
 from fault_plan import faults
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -228,6 +229,24 @@ def test_any_number_of_processes_gives_the_tokens_of_one_walk(build_quietly, exp
         build_quietly(tmp_path / "tokens", engine=EngineSettings(workers=workers))
     assert here == []
     assert files_of(tmp_path / "tokens") == expected(2000)
+
+
+def test_work_in_a_store_gives_the_tokens_and_the_sample_of_one_walk(
+    build_quietly, expected, corpus_dir, tmp_path, small
+):
+    store, engine = fsspec.filesystem("memory"), EngineSettings(workers=1, store="memory://tokens/of-a-run")
+    with texts_encoded(dying_at(9)) as before, pytest.raises(Killed):
+        build_quietly(tmp_path / "tokens", engine=engine)
+    assert store.find("/tokens/of-a-run/work/tokens")
+    with texts_encoded() as after:
+        build_quietly(tmp_path / "tokens", engine=engine)
+    assert before and after and not {*before} & {*after}
+    assert files_of(tmp_path / "tokens") == expected(1500)
+    given = corpus_dir, TokenizerSettings(), tmp_path / "tokenizer", "sha256:key", lambda line: None
+    with sampled_corpus(*given, engine=engine) as texts:
+        walk = (document.text for document in read_documents(corpus_dir, "train", "notes"))
+        assert texts["notes"] == sample_parts(walk, TokenizerSettings().max_bytes)
+    assert not store.find("/tokens") and [path.name for path in tmp_path.iterdir()] == ["tokens"]
 
 
 @drawn

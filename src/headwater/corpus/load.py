@@ -138,7 +138,7 @@ def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
     Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
     """
     if is_address(place):
-        yield from read_shard(Store(place, _SETTING).open_whole(name, digest))
+        yield from read_shard(BytesIO(Store(place, _SETTING).read_whole(name, digest)))
         return
     path = Path(place) / name
     data = path.read_bytes() if path.is_file() else None

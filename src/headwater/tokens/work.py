@@ -28,8 +28,8 @@ from headwater.corpus.load import list_shards, list_sources, read_corpus_manifes
 from headwater.corpus.shards import parse_document
 from headwater.corpus.sources.settings import EngineSettings
 
-GROUP_BYTES = 50_000_000  # of text in a task, about: some 10 s of encoding
-MIN_WORKER_BYTES = 50_000_000  # of text for each worker process: with less its start costs more than it does
+GROUP_BYTES = 20_000_000  # of text in a task, about: some seconds of encoding
+MIN_WORKER_BYTES = 10_000_000  # of text for each worker process: with less its start costs more than it does
 _ITEMS = "tasks.json"
 _INSIDE, _SETTING = "work", "corpus.engine.store"
 _KEY_CHARACTERS = 16

@@ -76,7 +76,9 @@ def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> It
         _load_(limits.format(request["format"]), request["path"], memory_bytes)
         clock.restart_()
         done = iter(range(request["num_done"])) if request["reports_begin"] else None
-        file = _Timed(path_of_text(request["path"]), "", request["source"], request["kind"], clock, done)
+        within = None if request["within"] is None else (request["within"][0], request["within"][1])
+        place = path_of_text(request["path"]), "", request["source"], request["kind"]
+        file = _Timed(*place, clock, done, within=within)
         for piece in parse(file, request["format"], limits):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)

@@ -68,7 +68,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
-        for path, origin, skipped, because in files:
+        for path, origin, skipped, because, *within in files:
             if skipped:
                 yield Drop(skipped, name, origin, origin, 0, because=because)
                 continue
@@ -79,7 +79,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                 if source.fetched is not None:
                     yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
                     continue
-                pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
+                pieces = _read_local(local, origin, name, source.kind, limits, sandbox, (within[0], within[1]))
                 if trees is not None:
                     licence, file = trees.found_for(path, origin)
                     pieces = (with_licence(piece, licence, file) for piece in pieces)
@@ -102,10 +102,17 @@ def _read_fetched(
 
 
 def _read_local(
-    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
+    path: Path,
+    origin: str,
+    source: str,
+    source_kind: str,
+    limits: ReadLimits,
+    sandbox: Sandbox,
+    within: tuple[int, int] = (0, 0),
 ) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
-    file = InputFile(path, origin, source, kind_of(format_of(path.name, limits.own_formats), source_kind))
+    """Yield the documents of one file, or slice; whatever is wrong with it becomes a drop with a reason."""
+    kind = kind_of(format_of(path.name, limits.own_formats), source_kind)
+    file = InputFile(path, origin, source, kind, within=within if within[1] else None)
     reason = reason_not_readable(path)
     if reason is not None:
         yield file.drop(reason, 0)

@@ -27,12 +27,16 @@ class ListedFile(NamedTuple):
 
     `origin` is the path as the settings name it, then what is below. A file elsewhere has its address for an origin;
     the path beside it names nothing here (read.remote).
+
+    Of a large file that is read in slices only what begins from byte `start` up to `end` is read; 0 and 0: all of it.
     """
 
     path: Path
     origin: str
     skipped: str = ""
     because: str = ""
+    start: int = 0
+    end: int = 0
 
 
 def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:

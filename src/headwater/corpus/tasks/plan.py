@@ -7,8 +7,9 @@ files.jsonl    one line a slice: its files, each with size and time, or what its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from headwater.corpus.read.files import source_files
 from headwater.corpus.read.remote import size_of
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
+from headwater.corpus.sources.formats import format_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
@@ -95,9 +97,13 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
             if found is None:
                 parts.append(Part(len(parts), source, 0, 0, key=digest_json({**how, "input": inputs[source]})))
                 continue
+            if not settings.formats and settings.sources[source].fetched is None:  # one's own may have its own rows
+                found = _sliced(found, settings.task_bytes)
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
                 identities = ["" if file.skipped else identity_of(file.path, file.origin) for file in files]
-                named = [[*file[1:], identity] for file, identity in zip(files, identities)]
+                # without its slice the key of a whole file is what it was before there were any
+                known = [file[1:] if file.end else file[1:4] for file in files]
+                named = [[*each, identity] for each, identity in zip(known, identities)]
                 of_part = digest_json({**how, "files": named})
                 first = files[0].origin
                 parts.append(Part(len(parts), source, index, num_bytes, lines.num_bytes, first, len(files), of_part))
@@ -137,11 +143,17 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
     }
 
 
-def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
-    """Yield consecutive files, of `task_bytes` in all or one larger file, with their size.
+def _sliced(files: Iterable[ListedFile], task_bytes: int) -> Iterator[ListedFile]:
+    """Yield files, those of this machine whose row groups can be found in slices of `task_bytes` at most."""
+    for file in files:
+        is_cut = not file.skipped and not is_address(file.origin) and format_of(file.path.name) == "parquet"
+        count = -(-_size(file) // task_bytes) if is_cut else 1
+        bounds = [_size(file) * at // count for at in range(count + 1)] if count > 1 else [0, 0]
+        yield from (file._replace(start=start, end=end) for start, end in pairwise(bounds))
 
-    Large files of lines could be cut here: a part would then have a range of bytes beside its file.
-    """
+
+def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
+    """Yield consecutive files, of `task_bytes` in all or one that is larger, with their size."""
     group: list[ListedFile] = []
     total = 0
     for file in files:
@@ -156,8 +168,8 @@ def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list
 
 
 def _size(file: ListedFile) -> int:
-    if file.skipped:
-        return 0
+    if file.skipped or file.end:
+        return file.end - file.start
     if is_address(file.origin):
         return size_of(file.origin, "a file of the corpus")
     try:

@@ -84,7 +84,7 @@ def _contents(work: Work, part: Part) -> list[Content]:
     return [
         Content(part.source, file.origin, identity, content_of(file.path, file.origin))
         for file, identity in listed
-        if not file.skipped
+        if not file.skipped and not file.start
     ]
 
 
