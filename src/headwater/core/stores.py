@@ -111,11 +111,11 @@ class Store:
                 "was made with it, and give the same command again"
             )
 
-    def open_whole(self, name: str, digest: str) -> IO[bytes]:
-        """Return a copy of an object, checked, which is gone when it is closed."""
+    def open_whole(self, name: str, digest: str, temporary: Path | None = None) -> IO[bytes]:
+        """Return a copy of an object, checked, which is gone when it is closed; it is made in a folder for such."""
         import pyarrow
 
-        with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
+        with tempfile.TemporaryDirectory(prefix="headwater-", dir=temporary) as folder:
             path = Path(folder) / "object"
             self._retried(lambda: self._fs.get_file(self._path(name), str(path)), name)
             self._require(digest_file(path) == digest, name)

@@ -6,10 +6,11 @@ when its task.json is, which is sent last. What is read of it is fetched into th
 
 from __future__ import annotations
 
-import shutil
+import fcntl
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,7 @@ from headwater.core.files import (
     hand_over,
     json_of,
     make_folder,
+    move_folder,
     remove_folder,
     remove_leftovers,
     share_file,
@@ -37,6 +39,7 @@ from headwater.core.task_output import (
     remove_short,
 )
 
+_OWN = "headwater-work-"  # what temporary folders of processes that work with a store are called
 _MANY = 8  # outputs of a folder: more are looked for by a list of it
 
 
@@ -121,9 +124,10 @@ class TaskStore(TaskFolder):
     """
 
     def __init__(self, address: str, inside: str, setting: str, top: Path | None = None) -> None:
-        super().__init__(top or Path(tempfile.mkdtemp(prefix="headwater-")))
         if top is None:
-            finalize(self, shutil.rmtree, self.top, ignore_errors=True)
+            top, lock = _own_folder()
+            finalize(self, _remove_own, top, lock)
+        super().__init__(top)
         self.store, self._inside, self._setting = Store(address, setting), inside, setting
 
     def _name(self, path: Path) -> str:
@@ -190,7 +194,7 @@ class TaskStore(TaskFolder):
         return self.store.open_ranges(f"{self._name(folder)}/{name}", size)
 
     def open_whole(self, folder: Path, name: str) -> Path | IO[bytes]:
-        return self.store.open_whole(f"{self._name(folder)}/{name}", self.output(folder).digests[name])
+        return self.store.open_whole(f"{self._name(folder)}/{name}", self.output(folder).digests[name], self.top)
 
     def outputs_in(self, folder: Path) -> list[Path]:
         top = self._name(folder)
@@ -210,3 +214,31 @@ class TaskStore(TaskFolder):
     def share(self, files: Mapping[str, Path], folder: Path, name: str) -> Store | None:
         each_of(files, lambda file: self.store.copy(self._name(files[file]), f"{name}/{file}"))
         return Store(f"{self.store.address}/{name}", self._setting)
+
+
+def _own_folder() -> tuple[Path, int]:
+    """Return a new temporary folder and its lock, which the process holds; those of processes that are gone go, too."""
+    for other in Path(tempfile.gettempdir()).glob(f"{_OWN}*"):
+        with suppress(OSError):
+            _remove_own(other, _lock(other))
+    folder = Path(tempfile.mkdtemp(prefix="headwater-"))
+    lock = _lock(folder)
+    own = folder.with_name(f"{_OWN}{folder.name}")
+    move_folder(folder, own)  # to a name that others look for once it is locked
+    return own, lock
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder as long as what is returned is open; raise OSError where another process has."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _remove_own(folder: Path, lock: int) -> None:
+    discard(folder)
+    os.close(lock)

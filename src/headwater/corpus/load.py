@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # whoever reads a corpus builds none
 
 DROPPED = "dropped/"
 
+_SETTING = "the store of the corpus"
 FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 CONTEXT_CHARACTERS = 80
 
@@ -137,7 +138,7 @@ def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
     Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
     """
     if is_address(place):
-        yield from read_shard(BytesIO(Store(place, "the store of the corpus").read_whole(name, digest)))
+        yield from read_shard(BytesIO(Store(place, _SETTING).read_whole(name, digest)))
         return
     path = Path(place) / name
     data = path.read_bytes() if path.is_file() else None
@@ -152,14 +153,13 @@ def files_in(corpus_dir: Path, folder: str) -> list[Path]:
     manifest = read_corpus_manifest(corpus_dir)
     if (address := manifest.get("store")) is None:
         return sorted((corpus_dir / folder).glob("*"))
-    store = Store(address, f"the store of {corpus_dir}")
+    store = Store(address, _SETTING)
     top = work_folder(corpus_dir) / "fetched" / manifest["digest"].rpartition(":")[2]  # removed by the next build
-    names = sorted(name for name in manifest["shards"] if name.startswith(f"{folder}/"))
-    for name in names:
-        if not (top / name).is_file():
-            make_folder((top / name).parent)
-            hand_over(top / name, store.read_whole(name, manifest["shards"][name]))
-    return [top / name for name in names]
+    shards = list_shards(corpus_dir, f"{folder}/")
+    for name in [name for name in shards if not (top / name).is_file()]:
+        make_folder((top / name).parent)
+        hand_over(top / name, store.read_whole(name, shards[name]))
+    return [top / name for name in shards]
 
 
 def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:

@@ -36,8 +36,9 @@ def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(build_of, t
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("store", [None, "file://{}/store"])
 def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
-    build_of, is_as_expected, tmp_path, monkeypatch
+    build_of, is_as_expected, tmp_path, monkeypatch, store
 ):
     give, killed, chance = WorkerProcess.give, [], random.Random(1)
 
@@ -49,7 +50,7 @@ def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
     said = []
-    build_of(tmp_path / "corpus", said.append, workers=2)
+    build_of(tmp_path / "corpus", said.append, workers=2, store=store and store.format(tmp_path))
     assert len(killed) == NUM_KILLED
     redone = [line for line in said if "is done again: its process was ended by Killed" in line]
     assert redone and any(" of source " in line for line in redone), said

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from dataclasses import astuple
+from pathlib import Path
 
 import fsspec
 import pytest
 from pydantic import ValidationError
+from s3_server import credentials_for, failing
 
+from headwater.core import stores
 from headwater.core.errors import DataError
 from headwater.core.stores import Store
 from headwater.core.task_output import work_folder
@@ -110,6 +115,46 @@ def test_a_corpus_of_which_nothing_is_kept_says_why_from_the_store(build_of, mem
     assert dropped_sample(failed, None, "0", 1)
     assert read_corpus_manifest(failed)["store"].startswith(STORE)
     assert work_folder(tmp_path / "corpus").is_dir()
+
+
+@pytest.mark.slow
+def test_a_store_that_answers_503_and_breaks_off_costs_time_alone(build_of, is_as_expected, s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "WAIT_SECONDS", (0.01,) * 6)
+    with failing(s3, share=0.04) as (address, did):
+        for name, value in credentials_for(address).items():
+            monkeypatch.setenv(name, value)
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("faulty")
+        build_of(tmp_path / "corpus", workers=1, store="s3://faulty/corpus")
+        assert is_as_expected(tmp_path / "corpus")
+        type(fsspec.filesystem("s3")).clear_instance_cache()
+    assert did["503"] and did["reset"] and did["late reset"], did
+
+
+WORKER = """
+import os, sys
+from headwater.core.task_store import TaskStore
+place = TaskStore(sys.argv[1], "work", "store")
+print(place.top, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_folder_of_a_worker_that_was_killed_is_removed_by_the_next_and_no_other(tmp_path, monkeypatch):
+    def worker():
+        command = [sys.executable, "-c", WORKER, f"file://{tmp_path}/store"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return process, Path(process.stdout.readline().strip())
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (killed, left), (lives, used) = worker(), worker()
+    killed.kill()
+    killed.communicate()
+    assert left.is_dir()
+    last, own = worker()
+    assert not left.exists() and used.is_dir() and own.is_dir()
+    for process in (lives, last):
+        process.communicate()
+    assert not list(tmp_path.glob("headwater-*"))
 
 
 @pytest.mark.parametrize(
