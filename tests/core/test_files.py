@@ -149,6 +149,20 @@ def test_remove_folder_removes_all_and_accepts_a_missing_one(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_file_that_appears_while_its_folder_is_removed_goes_too(tmp_path, monkeypatch):
+    (tmp_path / "stage").mkdir()
+    remove, late = os.rmdir, iter([b"of another rank"])
+
+    def remove_late(path) -> None:
+        for data in late:
+            (Path(path) / "model.safetensors").write_bytes(data)
+        remove(path)
+
+    monkeypatch.setattr(os, "rmdir", remove_late)
+    files.remove_folder(tmp_path / "stage")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_move_folder_never_overwrites(tmp_path):
     build(tmp_path / "a", {"x": "1"})
     build(tmp_path / "b", {"x": "2"})

@@ -187,8 +187,14 @@ def remove_tree(path: Path) -> None:
         return
     for inner in list(path.iterdir()):
         remove_tree(inner)
-    with suppress(FileNotFoundError):
+    try:
         remove_empty_folder(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        remove_tree(path)  # another process was making a file when the folder got another name
 
 
 def remove_empty_folder(path: Path) -> None:
