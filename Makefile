@@ -177,7 +177,7 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
-	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray]" pytest pytest-timeout pytest-xdist hypothesis
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray,s3]" "moto[server]" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export

@@ -41,8 +41,9 @@ INSIDE = {
     "model": [["kernels"], [".", "optim"]],
     "tokens": [["batches"], ["."], ["tokenizer"]],
     "corpus": [
-        ["decide", "engine"],
+        ["decide"],
         ["tasks"],
+        ["engine"],
         ["measures", "protect"],
         ["read"],
         ["licences", "personal"],

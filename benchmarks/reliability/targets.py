@@ -34,7 +34,7 @@ from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
-from headwater.tokens import build
+from headwater.tokens import build, work
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
 from headwater.train.checkpoint.save import Saved, Saver, retain_newest
@@ -176,8 +176,8 @@ def finish(place: Place) -> None:
 
 
 def encode_in_pieces(place: Place) -> None:
-    """Build the tokens a document or two at a time, in stores of several shards."""
-    with mock.patch.object(build, "_BATCH_CHARS", 3000), mock.patch.object(build, "MAX_SHARD_TOKENS", 8000):
+    """Build the tokens a shard of the corpus at a time, in stores of several shards."""
+    with mock.patch.object(work, "GROUP_BYTES", 3000), mock.patch.object(build, "MAX_SHARD_TOKENS", 8000):
         prepare(place)
 
 

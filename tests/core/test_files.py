@@ -356,11 +356,11 @@ def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):
 def test_what_is_handed_over_may_be_taken_away_at_once(tmp_path):
     """A rank's note of its part of a checkpoint: the first rank, which waits for it, renames its folder."""
     with faults("") as plan:
-        files.hand_over_json(tmp_path / "note.json", {"a": [1]})
+        files.hand_over(tmp_path / "note.json", files.json_bytes({"a": [1]}))
     assert plan.operations[-1] == "rename", "something is done with the file after it appeared"
     assert files.read_json(tmp_path / "note.json") == {"a": [1]}
     with faults("errno=EIO@2"), pytest.raises(StorageError, match=r"note\.json.*input/output error"):
-        files.hand_over_json(tmp_path / "note.json", {"b": 1})
+        files.hand_over(tmp_path / "note.json", files.json_bytes({"b": 1}))
     assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
 
 

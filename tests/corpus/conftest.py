@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from s3_server import s3_server
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.read import source
@@ -44,6 +45,15 @@ def one_process_that_parses() -> Iterator[None]:
     with mock.patch.object(source, "Sandbox", lambda: sandbox):
         yield
     sandbox.close()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[str]:
+    """The address of a server that speaks S3."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto.server")
+    with s3_server(tmp_path_factory.mktemp("moto")) as address:
+        yield address
 
 
 @pytest.fixture

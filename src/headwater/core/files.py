@@ -216,7 +216,7 @@ def write_json(path: Path, value: Any, before_commit: Callable[[], None] = no_ch
     write_bytes(path, json_bytes(value), before_commit)
 
 
-def hand_over_json(path: Path, value: Any) -> None:
+def hand_over(path: Path, data: bytes) -> None:
     """Let a small file appear whole for another process that waits for it, and do nothing after that.
 
     It isn't flushed: it means nothing after a crash. Whoever finds it may take it, and the folder it lies in, away at
@@ -226,7 +226,7 @@ def hand_over_json(path: Path, value: Any) -> None:
     with storage_errors(path):
         try:
             with disk.open_file(temporary, "xb") as file:
-                file.write(json_bytes(value))
+                file.write(data)
             disk.rename(temporary, path)
         except BaseException:
             discard(temporary)

@@ -25,7 +25,6 @@ from headwater.core.files import (
 )
 
 TASK_FILE = "task.json"
-_KEY_CHARACTERS = 16
 
 
 def work_folder(made_dir: Path) -> Path:
@@ -36,21 +35,6 @@ def work_folder(made_dir: Path) -> Path:
     return made_dir.with_name(f".{made_dir.name}-work")
 
 
-def begin_work(made_dir: Path, key: str, layout: str) -> Path:
-    """Return the folder of the work of this key, laid out so; the work on others is removed."""
-    folder = work_folder(made_dir) / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{layout}"
-    if folder.parent.is_dir():
-        for other in folder.parent.iterdir():
-            if other != folder:
-                remove_folder(other)
-    return folder
-
-
-def end_work(made_dir: Path) -> None:
-    """Remove all that was made on the way to what `made_dir` holds."""
-    remove_folder(work_folder(made_dir))
-
-
 @dataclass
 class TaskOutput:
     """A task's folder before it is committed: its facts and its files' digests are written with it."""
@@ -58,6 +42,7 @@ class TaskOutput:
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 OutputKind = TypeVar("OutputKind", bound=TaskOutput)
@@ -79,7 +64,7 @@ def read_output(folder: Path) -> TaskOutput:
     """Return the output that became `folder`; raise DataError where it isn't one."""
     try:
         made = read_json(folder / TASK_FILE)
-        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]))
+        return TaskOutput(folder, dict(made["facts"]), dict(made["files"]), dict(made["sizes"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no finished task ({error}); remove it and give the same command again") from error
 
@@ -109,11 +94,3 @@ def _has_its_sizes(folder: Path) -> bool:
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def remove_damaged(folder: Path) -> None:
-    """Remove what a killed process left in a folder of outputs, and every output that isn't whole."""
-    remove_leftovers(folder)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not is_whole(path):
-            remove_folder(path)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pyarrow.parquet as pq
 
 from headwater.core.errors import DataError
-from headwater.core.files import DigestedFile, digest_json, new_folder, no_check, write_json
+from headwater.core.files import DigestedFile, new_folder, no_check
 from headwater.core.numbers import size
 from headwater.corpus.balance import (
     LIMIT_SUFFIXES,
@@ -40,9 +40,10 @@ from headwater.corpus.decide.limits import rules_name
 from headwater.corpus.engine.engine import Engine
 from headwater.corpus.engine.local import engine_for
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
-from headwater.corpus.load import move_shards, remove_failed_build, write_failed_build
+from headwater.corpus.load import remove_failed_build, write_corpus, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
@@ -51,18 +52,17 @@ from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.work import (
     COLUMNS,
     GPU_COLUMNS,
+    LINES,
     OWN,
     SHORTENED,
     TEXTS,
     VERIFY,
     WRITE,
-    Task,
     Work,
     begin_work,
 )
 from headwater.corpus.toml_tables import toml_table
 
-KEPT = ("train/", "validation/")  # what a corpus' digest is of
 MIN_FAILED = 10  # documents of a source on which steps fail: fewer never end a build
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
@@ -85,10 +85,10 @@ def build_corpus(
     listed = corpus_inputs(settings)
     searched = check_evaluation_sets(settings, say)
     say_what_is_missing(settings, say)
-    work = Work(begin_work(out_dir, settings, listed, corpus_key(settings, listed)))
+    work = begin_work(out_dir, settings, listed, corpus_key(settings, listed))
     if not work.plan.parts:
         _require_text(settings, Balance(list(settings.sources)))
-    with engine_for(settings.engine, work) as engine:
+    with engine_for(settings.engine, work, len(work.plan.parts)) as engine:
         notes = _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
     notes = _merged(notes, work, TEXTS, "notes")
     balance = Balance(list(settings.sources))
@@ -119,12 +119,9 @@ def build_corpus(
         for loss in _great_losses(name, settings, balance):
             say(loss)
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
-        shards = move_shards(work, folder)
         with DigestedFile(folder / FILES) as file:
             pq.write_table(contents.table(), file, compression="zstd", write_page_checksum=True)
-        kept = {name: digest for name, digest in shards.items() if name.startswith(KEPT)}
-        manifest |= {"digest": digest_json(kept), "shards": shards}
-        write_json(folder / "manifest.json", manifest)
+        manifest = write_corpus(work, folder, manifest, [FILES])
     remove_failed_build(out_dir)
     work.remove_others()
     return manifest
@@ -140,6 +137,7 @@ class _Build:
         """Do all and return what was noted of decisions."""
         work = self._work
         parts = [part.number for part in work.plan.parts]
+        self._do(LINES, [part.number for part in work.plan.parts if part.has_lines])
         self._do(TEXTS, parts)
         _require_few_failures(work, self._max_failed)
         self._do(COLUMNS, parts)
@@ -164,9 +162,11 @@ class _Build:
         return noted
 
     def _do(self, stage: str, numbers: list[int]) -> None:
-        missing = [task for number in numbers if not self._work.is_done(task := Task(stage, number))]
+        tasks = [Task(stage, number) for number in numbers]
+        missing = self._work.missing(tasks)
         progress = Progress(self._work, stage, len(numbers), missing, self._say)
         self._engine.run(missing, progress)
+        self._work.fetch_facts(tasks)
 
 
 def _contents_of(work: Work) -> FileContents:

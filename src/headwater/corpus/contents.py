@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from headwater.core.stores import is_address
 from headwater.corpus.read.input import reason_not_readable
-from headwater.corpus.read.remote import is_address, version_of
+from headwater.corpus.read.remote import version_of
 
 FILES = "files.parquet"
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("source", "origin", "identity", "content")])

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
+from headwater.core.files import (
+    digest_bytes,
+    digest_json,
+    hand_over,
+    make_folder,
+    new_folder,
+    read_manifest_or_none,
+    remove_folder,
+    write_json,
+)
 from headwater.core.manifests import is_unmade, require_format
+from headwater.core.stores import Store, is_address
 from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_shard
 
 if TYPE_CHECKING:  # whoever reads a corpus builds none
     from headwater.corpus.tasks.work import Work
 
 DROPPED = "dropped/"
 
+_SETTING = "the store of the corpus"
 FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 CONTEXT_CHARACTERS = 80
 
@@ -39,15 +50,30 @@ def has_failed(corpus_dir: Path) -> bool:
     return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
 
 
-def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
-    """Link what the slices wrote, under names with this beginning, into a folder; return the digest of every file."""
-    shards: dict[str, str] = {}
-    for part in work.plan.parts:
-        for name, digest in work.digests_of("write", part.number).items():
-            if name.startswith(beginning):
-                share_file(work.path_of("write", part.number) / name, folder / name)
-                shards[name] = digest
-    return {name: shards[name] for name in sorted(shards)}
+def write_corpus(
+    work: Work, folder: Path, manifest: dict[str, Any], beside: Iterable[str] = (), beginning: str = ""
+) -> dict[str, Any]:
+    """Link what the slices wrote, under names with this beginning, into a folder; write and return the manifest.
+
+    Of work in a store the shards stay there: they are copied beside it, with the manifest and the files named `beside`.
+    """
+    written = {
+        name: (work.path_of("write", part.number) / name, digest)
+        for part in work.plan.parts
+        for name, digest in work.digests_of("write", part.number).items()
+        if name.startswith(beginning)
+    }
+    shards = {name: written[name][1] for name in sorted(written)}
+    store = work.place.share({name: path for name, (path, _) in written.items()}, folder, f"corpus-{work.folder.name}")
+    kept = {name: digest for name, digest in shards.items() if name.startswith(tuple(f"{split}/" for split in SPLITS))}
+    manifest = {**manifest, "digest": digest_json(kept), "shards": shards}
+    if store is not None:
+        manifest["store"] = store.address
+    write_json(folder / "manifest.json", manifest)
+    for name in (*beside, "manifest.json"):
+        if store is not None:
+            store.put(folder / name, name)
+    return manifest
 
 
 def write_failed_build(
@@ -55,7 +81,7 @@ def write_failed_build(
 ) -> None:
     """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
-        write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
+        write_corpus(work, folder, manifest, beginning=DROPPED)
 
 
 def remove_failed_build(corpus_dir: Path) -> None:
@@ -95,29 +121,58 @@ def list_sources(corpus_dir: Path) -> list[str]:
     return list(read_corpus_manifest(corpus_dir)["sources"])
 
 
-def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None:
-    """Raise DataError when a shard isn't what was written: zstd alone lets a flipped bit pass as other text."""
-    for name, digest in shards.items():
-        path = corpus_dir / name
-        if name.startswith(prefix) and (not path.is_file() or digest_file(path) != digest):
-            what = "is damaged: its digest differs from the manifest's" if path.is_file() else "is missing"
-            raise DataError(f"{path} {what}; delete {corpus_dir} and build the corpus again")
+def place_of_shards(corpus_dir: Path) -> str:
+    """Return where the shards of a corpus are: the address of a store, or its folder."""
+    return str(read_corpus_manifest(corpus_dir).get("store") or corpus_dir.absolute())
 
 
-def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
-    """Yield the documents of a source in a split from number `start` on; DataError for no source, a damaged shard."""
-    for line in islice(read_lines(whole_folder(corpus_dir, split, source)), start, None):
-        yield parse_document(line)
+def list_shards(corpus_dir: Path, beginning: str) -> dict[str, str]:
+    """Return the names of the shards that begin so, in their order, each with its digest."""
+    shards: dict[str, str] = read_corpus_manifest(corpus_dir)["shards"]
+    return {name: shards[name] for name in sorted(shards) if name.startswith(beginning)}
 
 
-def whole_folder(corpus_dir: Path, split: str, source: str) -> Path:
-    """Return the folder of a source's shards, each of which is as it was written; DataError as `read_documents`."""
-    assert split in SPLITS, split
+def shard_lines(place: str, name: str, digest: str) -> Iterator[bytes]:
+    """Yield the lines of a shard, which is read once.
+
+    Raises DataError, before the first, when it isn't what was written: zstd alone lets a flipped bit pass.
+    """
+    if is_address(place):
+        yield from read_shard(BytesIO(Store(place, _SETTING).read_whole(name, digest)))
+        return
+    path = Path(place) / name
+    data = path.read_bytes() if path.is_file() else None
+    if data is None or digest_bytes(data) != digest:
+        what = "is missing" if data is None else "is damaged: its digest differs from the manifest's"
+        raise DataError(f"{path} {what}; delete {place} and build the corpus again")
+    yield from read_shard(BytesIO(data))
+
+
+def files_in(corpus_dir: Path, folder: str) -> list[Path]:
+    """Return the paths of all files in a folder of a corpus; those in a store are fetched beside its work."""
     manifest = read_corpus_manifest(corpus_dir)
-    if source not in manifest["sources"]:
-        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(manifest['sources'])}")
-    require_whole(corpus_dir, f"{split}/{source}/", manifest["shards"])
-    return corpus_dir / split / source
+    if (address := manifest.get("store")) is None:
+        return sorted((corpus_dir / folder).glob("*"))
+    store = Store(address, _SETTING)
+    top = work_folder(corpus_dir) / "fetched" / manifest["digest"].rpartition(":")[2]  # removed by the next build
+    shards = list_shards(corpus_dir, f"{folder}/")
+    for name in [name for name in shards if not (top / name).is_file()]:
+        make_folder((top / name).parent)
+        hand_over(top / name, store.read_whole(name, shards[name]))
+    return [top / name for name in shards]
+
+
+def read_documents(corpus_dir: Path, split: str, source: str) -> Iterator[Document]:
+    """Yield the documents of a source in a split; DataError for no source, or when it comes to a damaged shard."""
+    return map(parse_document, _lines(corpus_dir, split, source))
+
+
+def _lines(corpus_dir: Path, split: str, source: str) -> Iterator[bytes]:
+    if source not in (sources := list_sources(corpus_dir)):
+        raise DataError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    place = place_of_shards(corpus_dir)
+    for name, digest in list_shards(corpus_dir, f"{split}/{source}/").items():
+        yield from shard_lines(place, name, digest)
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
@@ -171,11 +226,9 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
 
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
     """Return `count` examples a reason. Of a corpus of any size only those are held."""
-    shards = read_corpus_manifest(corpus_dir)["shards"]
     best: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in sources:
-        require_whole(corpus_dir, f"dropped/{name}/", shards)
-        for line in read_lines(corpus_dir / "dropped" / name):
+        for line in _lines(corpus_dir, "dropped", name):
             value = json.loads(line)
             metadata, key = value["metadata"], f"{value['metadata']['source']}\0{value['id']}"
             if (reason := metadata.pop("reason")) in reasons:
@@ -215,7 +268,7 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hi
     likely = re.compile(re.escape(json.dumps(longest, ensure_ascii=False)[1:-1]), flags)  # as a shard has it
     for split in SPLITS:
         for source in list_sources(corpus_dir):
-            for line in read_lines(whole_folder(corpus_dir, split, source)):
+            for line in _lines(corpus_dir, split, source):
                 if not likely.search(line.decode()):
                     continue
                 document = parse_document(line)

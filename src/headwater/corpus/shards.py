@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 from pydantic_core import PydanticSerializationError, to_json
@@ -98,8 +98,13 @@ def parse_document(line: bytes) -> Document:
 def read_lines(folder: Path) -> Iterator[bytes]:
     """Yield the lines of a folder's shards in the order they were written; DataError names a damaged shard."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            with open(path, "rb") as file:
-                yield from io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
-        except OSError as error:
-            raise DataError(f"{path} can't be read ({error}); build the corpus again") from error
+        yield from read_shard(path)
+
+
+def read_shard(shard: Path | IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a shard, by its path or opened."""
+    try:
+        with open(shard, "rb") if isinstance(shard, Path) else shard as file:
+            yield from io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
+    except OSError as error:
+        raise DataError(f"{shard} can't be read ({error}); build the corpus again") from error

@@ -145,23 +145,21 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say) -> None:
         from headwater.export.base.facts import write_tokenizer
 
         return write_tokenizer(base, folders.tokenizer, key)
-    from headwater.corpus.document import plain_text
-    from headwater.corpus.load import list_sources, read_documents
+    from headwater.tokens.sample import sampled_corpus
     from headwater.tokens.tokenizer.train import train_tokenizer
 
-    names = list_sources(folders.corpus)
-    texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
-    train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say)
+    given = config.tokenizer, folders.tokenizer, key, say
+    with sampled_corpus(folders.corpus, *given, engine=config.corpus.engine) as texts:
+        train_tokenizer(texts, *given)
 
 
 def rebuild_tokens(config: RunConfig, say: Say) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
     from headwater.tokens.build import build_tokens
-    from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
     folders = config.folders
-    given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say
-    build_tokens(*given, replayed=replayed_text(config))
+    given = folders.corpus, folders.tokenizer, folders.tokens, tokens_key_of(config), say
+    build_tokens(*given, replayed=replayed_text(config), engine=config.corpus.engine)
 
 
 def prepare_rows(config: RunConfig, say: Say) -> None:

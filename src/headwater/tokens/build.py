@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from headwater.core.conversations import messages_of
-from headwater.core.errors import StoreError
-from headwater.core.files import create, digest_json, new_folder, no_check, read_manifest_or_none, write_json
+from headwater.core.errors import StorageError, StoreError, storage_errors
+from headwater.core.files import (
+    create,
+    digest_json,
+    discard,
+    flush,
+    new_folder,
+    no_check,
+    read_manifest_or_none,
+    share_file,
+    write_json,
+)
 from headwater.core.manifests import seal
-from headwater.core.numbers import duration, plural, size
-from headwater.core.task_output import begin_work, end_work
-from headwater.corpus.document import Document
-from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
-from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
-from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED
-from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
+from headwater.core.numbers import plural, size
+from headwater.core.task_output import TaskOutput
+from headwater.corpus.load import SPLITS, place_of_shards, read_corpus_manifest
+from headwater.corpus.sources.settings import REPLAYED, EngineSettings
+from headwater.tokens.encode import ENCODE, LENGTHS, SHARDS, TOKENIZER, lengths_of, shard_ranges
+from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION, token_dtype
 from headwater.tokens.read import open_stores
-from headwater.tokens.tokenizer.conversation import render
-from headwater.tokens.tokenizer.tokenizer import Tokenizer, in_groups
-from headwater.tokens.work import LAYOUT, SourceWork
-from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.work import ShardGroup, ShardTasks, begin_work, end_work, engine_of, groups_of, write
+from headwater.tokens.write import write_manifest
 
-_BATCH_CHARS = 4_000_000
+_LAYOUT = "3"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,13 @@ class Replayed:
 
 def build_tokens(
     corpus_dir: Path,
-    tokenizer: Tokenizer,
+    tokenizer_dir: Path,
     out_dir: Path,
     key: str,
     say: Callable[[str], None],
     before_commit: Callable[[], None] = no_check,
     replayed: Replayed | None = None,
+    engine: EngineSettings | None = None,
 ) -> dict[str, Any]:
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
@@ -58,30 +64,34 @@ def build_tokens(
     anything is written or replaced. Stores that are `replayed` are verified and copied: a second name for a file would
     change the first one's times. Raises StoreError where they are of another tokenizer.
     """
-    corpus = read_corpus_manifest(corpus_dir)
-    sizes = corpus["splits"]
-    every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
-    total_bytes = sum(sizes[split][source]["bytes"] for split, source in every)
-    say(f"encoding {size(total_bytes)}")
-    progress = TokensProgress(total_bytes, say)
-    work_dir = begin_work(out_dir, key, f"{LAYOUT}-{MAX_SHARD_TOKENS}")
-    works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
-    shards = {}
-    for split, source in every:
-        texts = _Texts(corpus_dir, split, source, sizes[split][source])
-        shards[split, source] = _encoded(texts, tokenizer, works[split, source], progress)
-        of_both = sum(sizes[each][source]["documents"] for each in SPLITS)
+    before_commit()
+    corpus, tokenizer = read_corpus_manifest(corpus_dir), Tokenizer.load(tokenizer_dir)
+    sizes = [of_source["bytes"] for of_split in corpus["splits"].values() for of_source in of_split.values()]
+    say(f"encoding {size(sum(sizes))}")
+    engine, groups = engine or EngineSettings(), groups_of(corpus_dir, *SPLITS)
+    given = {"corpus": place_of_shards(corpus_dir), "vocab_size": tokenizer.vocab_size}
+    given["markers"] = asdict(tokenizer.markers)
+    work = begin_work(out_dir, key, f"{_LAYOUT}-{MAX_SHARD_TOKENS}", engine)
+    tasks = ShardTasks(*work, "headwater.tokens.encode:tasks_of_tokens", given)
+    _share_tokenizer(tasks, tokenizer_dir)
+    with engine_of(engine, tasks, groups) as doers:
+        tasks.do_all(doers, ENCODE, [group.given() for group in groups], say)
+        before_commit()
+        tasks.do_all(doers, SHARDS, list(_shards(tasks, groups, tokenizer.vocab_size)), say)
+    stores = _shards_by_store(tasks, corpus)
+    for (split, source), outputs in stores.items():
+        of_both = sum(corpus["splits"][each][source]["documents"] for each in SPLITS)
         is_cut = split != "train" and of_both > corpus["sources"][source]["kept"]["documents"]
-        say(_summary(split, source, shards[split, source], is_cut))
-    for place, work in works.items():
-        work.flush_shards(len(shards[place]))  # by itself: a shard that can't be flushed must not be found again
+        say(_summary(split, source, [output.facts for output in outputs], is_cut))
+    for output in chain.from_iterable(stores.values()):
+        _flush(output)  # by itself: a shard that can't be flushed must not be found again
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         splits: dict[str, dict[str, Any]] = {split: {} for split in SPLITS}
-        for (split, source), work in works.items():
-            store_dir = folder / split / source
-            entries, names = shards[split, source], (tokenizer.vocab_size, tokenizer.digest)
-            store = write_manifest(store_dir, entries, *names, tokenizer.markers)
-            work.share_shards(len(shards[split, source]), store_dir)
+        for (split, source), outputs in stores.items():
+            store_dir, names = folder / split / source, (tokenizer.vocab_size, tokenizer.digest)
+            store = write_manifest(store_dir, [output.facts for output in outputs], *names, tokenizer.markers)
+            for path in chain.from_iterable(map(_files, outputs)):
+                share_file(path, store_dir / path.name)
             splits[split][source] = _facts(store)
         again = {} if replayed is None else _copy_replayed(replayed, tokenizer, folder, splits)
         manifest = {
@@ -95,8 +105,60 @@ def build_tokens(
             **again,
         }
         write_json(folder / "manifest.json", seal(manifest))
-    end_work(out_dir)
+    end_work(out_dir, tasks)
     return manifest
+
+
+def _share_tokenizer(tasks: ShardTasks, folder: Path) -> None:
+    """Put the files of a tokenizer where all who do tasks find them."""
+    path = tasks.folder / TOKENIZER
+    if not tasks.place.is_whole(path):
+        tasks.place.remove(path)
+        with tasks.place.new(path, TaskOutput) as output:
+            for file in sorted(folder.iterdir()):
+                write(output, file.name, [file.read_bytes()])
+
+
+def _shards(tasks: ShardTasks, groups: list[ShardGroup], vocab_size: int) -> Iterator[dict[str, Any]]:
+    """Yield what is given to the tasks of the second stage: where the documents of each shard are."""
+    encoded = tasks.outputs(ENCODE, LENGTHS)
+    for (split, source), group in groupby(enumerate(groups), lambda each: (each[1].split, each[1].source)):
+        lengths = ((number, lengths_of(encoded[number].folder)) for number, _ in group)
+        for shard, ranges in enumerate(shard_ranges(lengths, MAX_SHARD_TOKENS)):
+            num_bytes = MAX_SHARD_TOKENS * token_dtype(vocab_size).itemsize
+            place = {"split": split, "source": source, "shard": shard}
+            yield {"name": f"{split}/{source}/{shard:05d}", "num_bytes": num_bytes, **place, "ranges": ranges}
+
+
+def _shards_by_store(tasks: ShardTasks, corpus: dict[str, Any]) -> dict[tuple[str, str], list[TaskOutput]]:
+    """Return the shards of every split and source, which hold all of its texts; raise StoreError where they don't."""
+    stores = {(split, source): list[TaskOutput]() for split in SPLITS for source in sorted(corpus["sources"])}
+    for item, output in zip(tasks.items(SHARDS), tasks.outputs(SHARDS), strict=True):
+        stores[item["split"], item["source"]].append(output)
+    for (split, source), outputs in stores.items():
+        wanted = corpus["splits"][split][source]
+        found = {unit: sum(output.facts[f"num_{unit}"] for output in outputs) for unit in ("documents", "bytes")}
+        if found != {unit: wanted[unit] for unit in found}:
+            raise StoreError(
+                f"of {split} {source} {found} were encoded, where the corpus has {wanted}; the corpus or the work "
+                "beside the tokens was changed meanwhile: give the same command again"
+            )
+    return stores
+
+
+def _files(output: TaskOutput) -> list[Path]:
+    return [output.folder / name for name in output.digests]
+
+
+def _flush(output: TaskOutput) -> None:
+    """Flush the files of a shard to the device; one that can't be isn't trusted again."""
+    try:
+        with storage_errors(output.folder):
+            flush(_files(output))
+    except StorageError:
+        # the system says it once: asked again, it would call bytes flushed that it has given up
+        discard(output.folder)
+        raise
 
 
 def _copy_replayed(
@@ -117,76 +179,6 @@ def _copy_replayed(
             splits[split][name] = _facts(store.manifest)
     digest = read_manifest_or_none(replayed.tokens_dir)["digest"]
     return {"replayed": {"digest": digest, "weights": replayed.weights, "synthetic": replayed.synthetic}}
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """The documents of one split of one source; `size` is what the corpus says of them: documents and bytes."""
-
-    corpus_dir: Path
-    split: str
-    source: str
-    size: dict[str, int]
-
-    def batches(self, start: int) -> Iterator[list[Document]]:
-        """Yield the documents from number `start` on; where none is left nothing is read."""
-        if start < self.size["documents"]:
-            documents = read_documents(self.corpus_dir, self.split, self.source, start)
-            yield from in_groups(documents, lambda document: len(document.text), _BATCH_CHARS)
-
-
-def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: TokensProgress) -> list[dict[str, Any]]:
-    """Write the shards that are missing, and return the entries of all, which hold all of the texts."""
-    done = work.shards()
-    start = sum(shard["num_documents"] for shard in done)
-    progress.was_done(sum(shard["num_bytes"] for shard in done))
-    documents = _documents(texts, start, tokenizer, work, progress)
-    for number, group in enumerate(shards_of(documents, MAX_SHARD_TOKENS), len(done)):
-        work.write_shard(number, group, tokenizer.vocab_size, tokenizer.markers)
-        start += len(group)
-        del group  # it maps the pieces, whose room on the disk is free when nothing does
-        work.forget_pieces(start)
-    shards = work.shards()
-    found = {"documents": sum(shard["num_documents"] for shard in shards), "bytes": sum(s["num_bytes"] for s in shards)}
-    if found != texts.size:
-        raise StoreError(
-            f"of {texts.split} {texts.source} {found} were encoded, where the corpus has {texts.size}; the corpus or "
-            "the work beside the tokens was changed meanwhile: give the same command again"
-        )
-    return shards
-
-
-def _documents(
-    texts: _Texts, start: int, tokenizer: Tokenizer, work: SourceWork, progress: TokensProgress
-) -> Iterator[EncodedDocument]:
-    """Yield the encoded documents from number `start` on; a piece is kept on disk before it is yielded."""
-    for piece in work.pieces():
-        if piece.first <= start < piece.end:
-            documents = list(piece.documents(start))
-            progress.was_done(sum(document.num_bytes for document in documents))
-            yield from documents
-            del documents
-            start = piece.end
-        # of the others, those before are in a shard, and those behind come after one that was damaged
-    for batch in texts.batches(start):
-        encoded = list(checked(_encode_batch(tokenizer, batch), tokenizer.vocab_size))
-        piece = work.write_piece(start, encoded)
-        progress.done(sum(document.num_bytes for document in encoded))
-        del encoded  # what the piece gives is on the disk
-        yield from piece.documents(start)
-        start = piece.end
-
-
-def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:
-    """Yield the ids of documents, of which all or none are conversations."""
-    encoded: list[tuple[np.ndarray, np.ndarray | None]]
-    if batch[0].kind == CONVERSATIONS:
-        conversations = render(tokenizer, [messages_of(document.text) for document in batch])
-        encoded = [(each.ids, each.is_target) for each in conversations]
-    else:
-        encoded = [(ids, None) for ids in tokenizer.encode_arrays([document.text for document in batch])]
-    for document, (ids, is_target) in zip(batch, encoded, strict=True):
-        yield EncodedDocument(ids, len(document.text.encode()), document.id, is_target)
 
 
 def _facts(store: dict[str, Any]) -> dict[str, Any]:
@@ -210,32 +202,3 @@ def _summary(split: str, source: str, shards: list[dict[str, Any]], is_cut: bool
     rate = num_bytes / max(num_tokens - 2 * num_documents, 1)
     documents = "the end of one of them" if is_cut else plural(num_documents, "document")
     return f"{split} {source}: {documents}, {num_tokens:,} tokens, {rate:.2f} bytes a token"
-
-
-class TokensProgress:
-    """Counts the bytes of the texts that are encoded, of `total_bytes`, and says how far it is every ten seconds."""
-
-    def __init__(
-        self, total_bytes: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._total_bytes = total_bytes
-        self._before = self._here = 0
-        self._say, self._clock = say, clock
-        self._started_at = self._last_line_at = clock()
-
-    def was_done(self, num_bytes: int) -> None:
-        """Count what an earlier process encoded."""
-        self._before += num_bytes
-
-    def done(self, num_bytes: int) -> None:
-        self._here += num_bytes
-        now = self._clock()
-        left = self._total_bytes - self._before - self._here
-        if now - self._last_line_at < SECONDS_BETWEEN_LINES or left <= 0:
-            return
-        self._last_line_at = now
-        rate = self._here / (now - self._started_at)
-        self._say(
-            f"encoding: {(self._before + self._here) / 1e6:,.0f} of {self._total_bytes / 1e6:,.0f} MB, "
-            f"{rate / 1e6:.1f} MB/s, {duration(left / rate)} to go"
-        )

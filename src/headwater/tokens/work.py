@@ -1,147 +1,187 @@
-"""The folder in which tokens are made, beside them and removed after they are done.
+"""Tasks over the text of a corpus: its shards in groups, so that a task reads some and compares their digests.
 
-KEY/SPLIT/SOURCE/shards/00003/         a shard of the store as it will lie there
-KEY/SPLIT/SOURCE/pieces/000001250/     documents from number 1,250 on, encoded but in no shard yet
+FOLDER/ask-STAGE/         what each task of a stage is given, as JSON
+FOLDER/STAGE/000017/      what task 17 made
 
-Each appears whole, with the digests of its files: encoding that was killed resumes behind the last piece. Shards alone
-would not do: one holds 67 million tokens, a whole small source. Nothing is flushed before the end; what a power cut
-damages is found by its digest and encoded again. The store gets its files as hard links, so that a failed commit costs
-no encoding. A process that was taken over may still write here, the same bytes; the other one replaces them.
+The folder is beside what is made of it, or in the corpus' store, and removed when that is done. Nothing is flushed
+before: what a power cut damaged is found by its digest, and made again.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from headwater.core.files import DigestedFile, json_bytes, read_json, remove_folder
+from headwater.core.stores import is_address
+from headwater.core.task_output import TASK_FILE, TaskOutput, work_folder
+from headwater.core.task_store import TaskFolder, TaskStore
+from headwater.corpus.document import Document
+from headwater.corpus.engine.engine import Engine
+from headwater.corpus.engine.local import engine_for
+from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Do, Task, TaskSet
+from headwater.corpus.load import list_shards, list_sources, read_corpus_manifest, shard_lines
+from headwater.corpus.shards import parse_document
+from headwater.corpus.sources.settings import EngineSettings
 
-from headwater.core.errors import StorageError, storage_errors
-from headwater.core.files import DigestedFile, discard, flush, remove_folder, share_file
-from headwater.core.task_output import TASK_FILE, TaskOutput, new_output, read_output, remove_damaged
-from headwater.tokens.tokenizer.settings import Markers
-from headwater.tokens.write import EncodedDocument, document_names, write_shard
-
-LAYOUT = "2"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
+GROUP_BYTES = 20_000_000  # of text in a task, about: some seconds of encoding
+MIN_WORKER_BYTES = 10_000_000  # of text for each worker process: with less its start costs more than it does
+_ITEMS = "tasks.json"
+_INSIDE, _SETTING = "work", "corpus.engine.store"
+_KEY_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
-class EncodedRange:
-    """Encoded documents from number `first` up to `end`, not included."""
+class ShardGroup:
+    """Consecutive shards of a source in a split, with their digests; `num_bytes` of text, about."""
 
-    folder: Path
-    first: int
-    end: int
+    split: str
+    source: str
+    shards: dict[str, str]
+    num_bytes: int
 
-    def _map(self, name: str, dtype: str) -> np.ndarray:
-        path = self.folder / f"{name}.bin"
-        return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+    @property
+    def name(self) -> str:
+        first, *others = self.shards
+        return first + (f" and {len(others)} more" if others else "")
 
-    def documents(self, start: int) -> Iterator[EncodedDocument]:
-        """Yield its documents from number `start` on; their ids are views of the disk."""
-        arrays = {name: self._map(name, dtype) for name, dtype in read_output(self.folder).facts["dtypes"].items()}
-        ids, lengths, sizes = arrays["ids"], arrays["lengths"], arrays["num_bytes"]
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        targets = arrays.get("is_target")
-        names = [json.loads(line) for line in arrays["names"].tobytes().split(b"\n") if line]
-        for at in range(start - self.first, self.end - self.first):
-            own = slice(bounds[at], bounds[at + 1])
-            yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
+    def given(self) -> dict[str, Any]:
+        return {"name": self.name, **asdict(self)}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ShardGroup:
+        return cls(given["split"], given["source"], given["shards"], given["num_bytes"])
+
+    def documents(self, place: str) -> Iterator[Document]:
+        """Yield the documents; raise DataError before those of a shard that isn't as it was written."""
+        for name, digest in self.shards.items():
+            yield from map(parse_document, shard_lines(place, name, digest))
 
 
-class SourceWork:
-    """The work on the store of one split of one source. What an earlier process left is verified."""
+def groups_of(corpus_dir: Path, *splits: str) -> list[ShardGroup]:
+    """Return all shards of some splits in groups, by split and then by name of the source."""
+    sizes, found = read_corpus_manifest(corpus_dir)["splits"], list[ShardGroup]()
+    for split in splits:
+        for source in sorted(list_sources(corpus_dir)):
+            shards = list(list_shards(corpus_dir, f"{split}/{source}/").items())
+            rate = sizes[split][source]["bytes"] / max(len(shards), 1)  # most are as large as the settings allow
+            count = max(int(GROUP_BYTES / max(rate, 1)), 1)
+            for at in range(0, len(shards), count):
+                group = dict(shards[at : at + count])
+                found.append(ShardGroup(split, source, group, round(rate * len(group))))
+    return found
 
-    def __init__(self, folder: Path, require_owner: Callable[[], None]) -> None:
-        """`require_owner` raises where another process has taken the run over: asked before anything is changed."""
-        self._shards, self._pieces = folder / "shards", folder / "pieces"
-        self._require_owner = require_owner
-        require_owner()
-        for inner in (self._shards, self._pieces):
-            remove_damaged(inner)
 
-    def shards(self) -> list[dict[str, Any]]:
-        """Return the manifest's entries of the shards that are done, up to the first that is missing."""
-        found = list[dict[str, Any]]()
-        while (folder := self._shard(len(found))).is_dir():
-            found.append(read_output(folder).facts)
+class ShardTasks(TaskSet):
+    """Stages of tasks over a corpus' shards, and what comes of them, in a folder.
+
+    What is given to a task has a `name` and a number of bytes, `num_bytes`, among the rest.
+    """
+
+    def __init__(self, folder: Path, place: TaskFolder, maker: str = "", given: dict[str, Any] | None = None) -> None:
+        super().__init__(folder, place, maker, {**(given or {}), "work": place.address_of(folder)})
+        self.items = cache(self._read_items)  # what the tasks of a stage are given
+
+    def _read_items(self, stage: str) -> list[dict[str, Any]]:
+        folder = self.folder / f"ask-{stage}"
+        self.place.fetch([(folder, _ITEMS)])
+        return list(read_json(folder / _ITEMS))
+
+    def path_of(self, stage: str, number: int) -> Path:
+        return self.folder / stage / f"{number:06d}"
+
+    def missing(self, tasks: Iterable[Task]) -> list[Task]:
+        paths = {task: self.path_of(task.stage, task.number) for task in tasks}
+        done = self.place.done(paths.values())
+        return [task for task, path in paths.items() if path not in done]
+
+    def name_of(self, task: Task) -> str:
+        return str(self.items(task.stage)[task.number]["name"])
+
+    def num_bytes_of(self, task: Task) -> int:
+        return int(self.items(task.stage)[task.number]["num_bytes"])
+
+    def do_all(self, engine: Engine, stage: str, items: Sequence[dict[str, Any]], say: Callable[[str], None]) -> None:
+        """Have all tasks of a stage done; those that an earlier process did look whether it is still there."""
+        question = self.folder / f"ask-{stage}"
+        if not self.place.is_whole(question):
+            self.place.remove(question)
+            with self.place.new(question, TaskOutput) as output:
+                write(output, _ITEMS, [json_bytes(items)])
+        self.place.tidy([self.folder / stage])
+        tasks = [Task(stage, number) for number in range(len(items))]
+        engine.run(tasks, Progress(self, stage, len(tasks), tasks, say))
+
+    def outputs(self, stage: str, *names: str) -> list[TaskOutput]:
+        """Return what the tasks of a stage made, with files of these names, or all files, at hand."""
+        paths = [self.path_of(stage, number) for number in range(len(self.items(stage)))]
+        self.place.fetch((path, TASK_FILE) for path in paths)
+        found = [self.place.output(path) for path in paths]
+        self.place.fetch((each.folder, name) for each in found for name in names or each.digests)
         return found
 
-    def _shard(self, number: int) -> Path:
-        return self._shards / f"{number:05d}"
 
-    def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int, markers: Markers) -> None:
-        """Write a shard, in place of one that is there behind one that was missing."""
-        self._require_owner()
-        remove_folder(self._shard(number))
-        with new_output(self._shard(number), TaskOutput) as output:
-            output.facts = write_shard(output.folder, number, documents, vocab_size, markers)
-            name = output.facts["name"]
-            output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
-
-    def flush_shards(self, num_shards: int) -> None:
-        """Flush the files of the first shards to the device; one that can't be isn't trusted again."""
-        for number in range(num_shards):
-            paths = self._files(number)
-            try:
-                with storage_errors(paths[0]):
-                    flush(paths)
-            except StorageError:
-                # the system says it once: asked again, it would call bytes flushed that it has given up
-                discard(self._shard(number))
-                raise
-
-    def share_shards(self, num_shards: int, folder: Path) -> None:
-        """Give the files of the first shards a name in the folder of the store, which `new_folder` yielded."""
-        self._require_owner()
-        for number in range(num_shards):
-            for path in self._files(number):
-                share_file(path, folder / path.name)
-
-    def _files(self, number: int) -> list[Path]:
-        output = read_output(self._shard(number))
-        return [output.folder / name for name in output.digests]
-
-    def pieces(self) -> list[EncodedRange]:
-        """Return the pieces in the order of their documents."""
-        return sorted((_piece(read_output(folder)) for folder in _outputs(self._pieces)), key=lambda piece: piece.first)
-
-    def write_piece(self, first: int, documents: Sequence[EncodedDocument]) -> EncodedRange:
-        """Write encoded documents, of which the first has number `first`."""
-        self._require_owner()
-        remove_folder(self._pieces / f"{first:09d}")
-        with new_output(self._pieces / f"{first:09d}", TaskOutput) as output:
-            arrays = {
-                "ids": np.concatenate([np.asarray(document.ids) for document in documents]),
-                "lengths": np.array([len(document.ids) for document in documents], dtype="<u8"),
-                "num_bytes": np.array([document.num_bytes for document in documents], dtype="<u8"),
-                "names": np.frombuffer(document_names(documents), dtype="u1"),
-            }
-            if documents[0].is_target is not None:
-                arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
-            for name, values in arrays.items():
-                with DigestedFile(output.folder / f"{name}.bin") as file:
-                    file.write(np.ascontiguousarray(values))
-                output.digests[f"{name}.bin"] = file.digest
-            output.facts = {"first": first, "end": first + len(documents)}
-            output.facts["dtypes"] = {name: values.dtype.str for name, values in arrays.items()}
-        return EncodedRange(self._pieces / f"{first:09d}", first, first + len(documents))
-
-    def forget_pieces(self, before: int) -> None:
-        """Remove the pieces whose documents all come before number `before`."""
-        self._require_owner()
-        for piece in self.pieces():
-            if piece.end <= before:
-                discard(piece.folder)  # whatever is left of it is no whole piece
+def begin_work(out_dir: Path, key: str, layout: str, engine: EngineSettings) -> tuple[Path, TaskFolder]:
+    """Return the folder of the work of this key, laid out so, and where that is; the work on others is removed."""
+    place = _place_of(work_folder(out_dir), out_dir.name, engine.store)
+    folder = place.top / f"{key.split(':')[-1][:_KEY_CHARACTERS]}-{layout}"
+    for other in place.outputs_in(place.top):
+        if other != folder:
+            place.remove(other)
+    return folder, place
 
 
-def _outputs(folder: Path) -> list[Path]:
-    """Return the outputs in a folder; what is left of one that is being removed is none."""
-    return [path for path in folder.iterdir() if (path / TASK_FILE).is_file()] if folder.is_dir() else []
+def _place_of(top: Path, name: str, store: str | None) -> TaskFolder:
+    return TaskFolder(top) if store is None else TaskStore(store, f"{_INSIDE}/{name}", _SETTING, top / "store")
 
 
-def _piece(output: TaskOutput) -> EncodedRange:
-    return EncodedRange(output.folder, output.facts["first"], output.facts["end"])
+def end_work(out_dir: Path, tasks: ShardTasks) -> None:
+    """Remove all that was made on the way to what `out_dir` holds."""
+    tasks.place.remove(tasks.folder)
+    remove_folder(work_folder(out_dir))
+
+
+def _open_tasks(address: str) -> ShardTasks:
+    """Return the tasks that another process has at this address."""
+    if not is_address(address):
+        return ShardTasks(Path(address), TaskFolder(Path(address).parent))
+    store, _, inside = address.rpartition(f"/{_INSIDE}/")
+    name, _, folder = inside.partition("/")
+    place = TaskStore(store, f"{_INSIDE}/{name}", _SETTING)
+    return ShardTasks(place.top / folder, place)
+
+
+Make = Callable[[dict[str, Any], TaskOutput], None]
+
+
+def doing(given: Mapping[str, Any], make: Callable[[ShardTasks], Mapping[str, Make]]) -> Do:
+    """Return what does a task by what makes, of each stage, an output out of what its task is given."""
+    tasks = _open_tasks(given["work"])
+    makes = make(tasks)
+
+    def do(task: Task) -> None:
+        path = tasks.path_of(task.stage, task.number)
+        if tasks.place.is_whole(path):
+            return
+        tasks.place.remove(path)
+        with tasks.place.new(path, TaskOutput) as output:
+            makes[task.stage](tasks.items(task.stage)[task.number], output)
+
+    return do
+
+
+def write(output: TaskOutput, name: str, blocks: Iterable[Any]) -> None:
+    """Write a file of a task's output, a block after another."""
+    with DigestedFile(output.folder / name) as file:
+        for block in blocks:
+            file.write(block)
+    output.digests[name] = file.digest
+
+
+def engine_of(settings: EngineSettings, tasks: ShardTasks, groups: Sequence[ShardGroup]) -> Engine:
+    """Return the engine; what one process does in seconds is worth no other."""
+    return engine_for(settings, tasks, sum(group.num_bytes for group in groups) // MIN_WORKER_BYTES)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
+from headwater.core.files import json_bytes
 from headwater.corpus.build import build_corpus
 from headwater.corpus.sources.settings import CorpusSettings
 
@@ -36,9 +38,9 @@ def texts(tmp_path_factory) -> Path:
 def table_of() -> Callable[..., dict[str, Any]]:
     """Return a function that returns the settings of a corpus of a folder of such texts."""
 
-    def table(folder: Path, task_bytes: int = 12_000, **engine: Any) -> dict[str, Any]:
-        sources = {name: {"paths": [str(folder / f"{name}*")]} for name in SOURCES}
-        return {"sources": sources, "task_bytes": task_bytes, "engine": engine}
+    def table(folder: Path | str, task_bytes: int = 12_000, limits: Any = None, **engine: Any) -> dict[str, Any]:
+        sources = {name: {"paths": [f"{folder}/{name}*"]} for name in SOURCES}
+        return {"sources": sources, "task_bytes": task_bytes, "limits": limits or {}, "engine": engine}
 
     return table
 
@@ -66,5 +68,21 @@ def files_of() -> Callable[[Path], dict[str, bytes]]:
 
 
 @pytest.fixture
-def is_as_expected(expected, files_of) -> Callable[[Path], bool]:
-    return lambda folder: files_of(folder) == expected
+def is_as_expected(expected, corpus_files) -> Callable[[Path], bool]:
+    return lambda folder: corpus_files(folder) == expected
+
+
+@pytest.fixture(scope="session")
+def corpus_files(files_of) -> Callable[[Path], dict[str, bytes]]:
+    """Return a function that returns the files of a corpus, wherever they are; no manifest says where."""
+
+    def files(folder: Path) -> dict[str, bytes]:
+        found = files_of(folder)
+        if address := (manifest := json.loads(found["manifest.json"])).pop("store", None):
+            store, top = fsspec.core.url_to_fs(address)
+            found = {path.removeprefix(f"{top}/"): store.cat_file(path) for path in store.find(top)}
+            assert json.loads(found["manifest.json"]) == {**manifest, "store": address}
+            found["manifest.json"] = json_bytes(manifest)
+        return found
+
+    return files

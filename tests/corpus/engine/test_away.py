@@ -18,9 +18,9 @@ from headwater.core.errors import ConfigError, DataError, PassingError
 from headwater.corpus.engine import local, slurm
 from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS
 from headwater.corpus.engine.ray_cluster import RayCluster
+from headwater.corpus.engine.tasks import Task
 from headwater.corpus.engine.workers import Worker, outcome_of
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task
 
 TRY_SECONDS = 63.0  # that a task takes which fails
 
@@ -62,14 +62,14 @@ class Network:
         return None
 
 
-def in_process(network, work, given, patch):
-    patch.setattr(local, "run_task", lambda context, task: network.do(task.number))
-    return local.InProcess(work, given, network.clock, network.sleep)
+def in_process(network, task_set, given, patch):
+    patch.setattr(local, "doer_of", lambda *maker: lambda task: network.do(task.number))
+    return local.InProcess(task_set, given, network.clock, network.sleep)
 
 
-def local_pool(network, work, given, patch):
+def local_pool(network, task_set, given, patch):
     class Fake(Worker):
-        def __init__(self, folder, memory_bytes, now):
+        def __init__(self, task_set, memory_bytes, now):
             super().__init__(now)
 
         def taken_outcomes(self):
@@ -82,17 +82,17 @@ def local_pool(network, work, given, patch):
 
     patch.setattr(local, "WorkerProcess", Fake)
     patch.setattr(local.Pool, "_listen", lambda self, seconds: network.sleep(seconds))
-    return local.Pool(work, given, 2, network.clock)
+    return local.Pool(task_set, given, 2, network.clock)
 
 
-def ray(network, work, given, patch, **cluster):
+def ray(network, task_set, given, patch, **cluster):
     patch.setitem(sys.modules, "ray", FakeRay(network, **cluster))
-    return RayCluster(work, given, network.clock, network.sleep)
+    return RayCluster(task_set, given, network.clock, network.sleep)
 
 
-def slurm_array(network, work, given, patch):
-    class Jobs:
-        def __init__(self, work, tasks, attempt, given):
+def slurm_array(network, task_set, given, patch):
+    class Array:
+        def __init__(self, task_set, tasks, attempt, given):
             self.tasks, self.errors = tasks, {}
 
         def do(self, progress):
@@ -105,8 +105,8 @@ def slurm_array(network, work, given, patch):
         def last_lines(self, places):
             return [self.errors[place] for place in places]
 
-    patch.setattr(slurm, "_Jobs", Jobs)
-    return slurm.Slurm(work, given, network.clock, network.sleep)
+    patch.setattr(slurm, "_Array", Array)
+    return slurm.Slurm(task_set, given, network.clock, network.sleep)
 
 
 ENGINES = [in_process, local_pool, ray, slurm_array]
@@ -114,17 +114,18 @@ ENGINES = [in_process, local_pool, ray, slurm_array]
 
 def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     network = Network(away_seconds, lasting)
-    work = SimpleNamespace(
-        folder=SimpleNamespace(absolute=lambda: "/work"),
-        is_done=lambda task: task.number in network.done,
-        plan=SimpleNamespace(parts=[f"part {number}" for number in range(num_tasks)]),
+    task_set = SimpleNamespace(
+        **{"maker": "", "given": {}, "address": "/work", "gpus_of": lambda stage: 0.0},
+        missing=lambda tasks: [task for task in tasks if task.number not in network.done],
+        name_of=lambda task: f"part {task.number}",
     )
     ignore = {"failed": lambda task, why: None, "read": lambda num_bytes: None}
     progress = SimpleNamespace(done=network.done_tasks.append, **ignore)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "WorkerContext", lambda folder: SimpleNamespace())
-        with make(network, work, EngineSettings.model_validate(given), patch) as engine:
-            engine.run([Task("texts", number) for number in range(num_tasks)], progress)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        make(network, task_set, EngineSettings.model_validate(given), patch) as engine,
+    ):
+        engine.run([Task("texts", number) for number in range(num_tasks)], progress)
     return network
 
 
@@ -161,8 +162,8 @@ def test_lost_nodes_cost_what_they_did_and_end_no_build(data, num_nodes, num_cor
     lost = data.draw(st.lists(st.integers(0, num_nodes - 1), unique=True, max_size=min(2, num_nodes - 1)))
     times = sorted(data.draw(st.lists(st.floats(0, num_tasks), min_size=len(lost), max_size=len(lost))))
 
-    def make(network, work, given, patch):
-        return ray(network, work, given, patch, num_nodes=num_nodes, num_cores=num_cores, losses=zip(times, lost))
+    def make(network, task_set, given, patch):
+        return ray(network, task_set, given, patch, num_nodes=num_nodes, num_cores=num_cores, losses=zip(times, lost))
 
     network = run(make, 0.0, num_tasks)
     assert sorted(task.number for task in network.done_tasks) == list(range(num_tasks))
@@ -178,9 +179,9 @@ def test_nodes_that_cannot_start_a_process_end_the_build_and_say_why():
         def get(self, call):
             raise self.exceptions.RayError("The actor died\nModuleNotFoundError: No module named 'headwater'")
 
-    def make(network, work, given, patch):
+    def make(network, task_set, given, patch):
         patch.setitem(sys.modules, "ray", Broken(network))
-        return RayCluster(work, given, network.clock, network.sleep)
+        return RayCluster(task_set, given, network.clock, network.sleep)
 
     with pytest.raises(ConfigError, match=r"can't start: ModuleNotFoundError: No module .* every node needs"):
         run(make, 0.0, 3)

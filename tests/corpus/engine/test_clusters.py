@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.task_output import work_folder
+from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.ray_cluster import RayCluster
-from headwater.corpus.sources.settings import EngineSettings
+from headwater.corpus.sources.settings import CorpusSettings, EngineSettings
 
 
 def refuse(*arguments, **options):
@@ -89,12 +90,14 @@ def cluster(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("store", [None, "file://{}/store"])
 def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_else(
-    build_of, is_as_expected, cluster, monkeypatch, tmp_path
+    build_of, is_as_expected, cluster, monkeypatch, tmp_path, store
 ):
     """Five seconds: each job of an array is a process that imports all that reads texts."""
     monkeypatch.setenv("KILLED", "1:1 2:0")
-    build_of(tmp_path / "corpus", name="slurm", workers=3, slurm_options=["--partition=cpu"])
+    engine = {"name": "slurm", "workers": 3, "store": store and store.format(tmp_path)}
+    build_of(tmp_path / "corpus", slurm_options=["--partition=cpu"], **engine)
     assert is_as_expected(tmp_path / "corpus")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert all("--wait" in call and "--partition=cpu" in call for call in calls)
@@ -107,6 +110,28 @@ def test_tasks_that_never_end_well_are_reported_with_their_files(build_of, clust
     with pytest.raises(DataError, match=r"of source 0 \(\S+000\.jsonl.*\(texts\) .* in 3 tries: its job ended"):
         build_of(tmp_path / "corpus", name="slurm")
     assert list(work_folder(tmp_path / "corpus").glob("*/plans/*/slurm/texts-0/array.sh"))
+
+
+@pytest.mark.parametrize("store", [None, "file://{}/store"])
+def test_what_a_job_of_slurm_fails_at_is_said_wherever_its_work_is(cluster, tmp_path, store):
+    (tmp_path / "mine.py").write_text(FAILS)
+    (tmp_path / "a.txt").write_text("Some text.")
+    sources = {"mine": {"paths": [str(tmp_path / "a.txt")]}}
+    table = {"sources": sources, "measures": {"mine": {"class": f"{tmp_path}/mine.py:Fails"}}}
+    engine = {"name": "slurm", "store": store and store.format(tmp_path)}
+    with pytest.raises(DataError, match=r"\(columns\) could not be done in 3 tries: .*no such luck"):
+        build_corpus(CorpusSettings.model_validate(table | {"engine": engine}), tmp_path / "corpus", print)
+
+
+FAILS = """
+from headwater.corpus import Column, Measure
+
+class Fails(Measure):
+    columns = {"luck": Column(int, "luck")}
+
+    def measure(self, texts):
+        raise ArithmeticError("no such luck")
+"""
 
 
 def test_without_slurm_the_error_says_what_to_do(build_of, monkeypatch, tmp_path):

@@ -18,10 +18,11 @@ from headwater.core.errors import DataError
 from headwater.core.files import remove_leftovers
 from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
+from headwater.corpus.engine.tasks import Task
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.work import Task, begin_work
+from headwater.corpus.tasks.work import begin_work
 
 NUM_KILLED = 4
 
@@ -35,8 +36,9 @@ def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(build_of, t
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("store", [None, "file://{}/store"])
 def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
-    build_of, is_as_expected, tmp_path, monkeypatch
+    build_of, is_as_expected, tmp_path, monkeypatch, store
 ):
     give, killed, chance = WorkerProcess.give, [], random.Random(1)
 
@@ -48,7 +50,7 @@ def test_workers_make_the_same_bytes_and_those_that_are_killed_are_replaced(
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
     said = []
-    build_of(tmp_path / "corpus", said.append, workers=2)
+    build_of(tmp_path / "corpus", said.append, workers=2, store=store and store.format(tmp_path))
     assert len(killed) == NUM_KILLED
     redone = [line for line in said if "is done again: its process was ended by Killed" in line]
     assert redone and any(" of source " in line for line in redone), said
@@ -64,12 +66,12 @@ def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(
         work = begin_work(tmp_path / "corpus", settings, {}, "key")
         worker = WorkerProcess(work, 4 << 30, 0.0)
         worker.give(Task("texts", 0), 0.0)
-        while not any(path.is_file() for path in (work / "temporary").rglob("*")):
+        while not any(path.is_file() for path in (work.folder / "temporary").rglob("*")):
             time.sleep(0.001)
         os.kill(worker.pid, signal.SIGKILL)
         worker.end()
         server.shutdown()
-    assert not list((work / "temporary").iterdir())
+    assert not list((work.folder / "temporary").iterdir())
 
 
 class Endless(BaseHTTPRequestHandler):

@@ -1,5 +1,7 @@
 """Ray on this machine alone, and as three nodes: a node lost, a process ended, a task over its time, a GPU wanted.
 
+And three nodes that have texts and work on S3 alone, which answers 503 and breaks off now and then.
+
 `make test-post` runs it, in the environment that has Ray.
 """
 
@@ -9,8 +11,10 @@ import json
 import subprocess
 import sys
 
+import fsspec
 import pytest
 from many_ranks import free_port
+from s3_server import credentials_for, failing
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.sources.settings import CorpusSettings
@@ -111,3 +115,30 @@ def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
     alone = table_of(texts, workers=1) | {"measures": measures}
     build_corpus(CorpusSettings.model_validate(alone), tmp_path / "alone", print)
     assert files_of(tmp_path / "corpus") == files_of(tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_three_nodes_with_texts_and_work_on_s3_alone_that_fails_make_what_one_process_makes(
+    texts, table_of, files_of, corpus_files, s3, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MEASURES)
+    measures = {"length": {"class": "mine.py:Length"}}
+    port = str(free_port())
+    with failing(s3, share=0.05) as (address, did):
+        for name, value in credentials_for(address).items():
+            monkeypatch.setenv(name, value)
+        store = fsspec.filesystem("s3")
+        for bucket in ("texts", "made"):
+            store.mkdir(bucket)
+        store.put([str(path) for path in texts.iterdir()], "texts/")
+        engine = {"name": f"ray://127.0.0.1:{port}", "task_seconds": 30, "task_memory_bytes": 1_500_000_000}
+        table = table_of("s3://texts", **engine, store="s3://made/corpus") | {"measures": measures}
+        said = run(THREE_NODES, table, tmp_path / "corpus", port)
+        assert min(did[fault] for fault in ("503", "reset", "late reset")) >= 5, did
+        assert "lost a node" in said
+        alone = table_of("s3://texts", workers=1) | {"measures": measures}
+        build_corpus(CorpusSettings.model_validate(alone), tmp_path / "alone", print)
+        assert corpus_files(tmp_path / "corpus") == files_of(tmp_path / "alone")
+        assert sorted(files_of(tmp_path / "corpus")) == ["files.parquet", "manifest.json"]

@@ -6,7 +6,7 @@ import pytest
 
 from headwater.core.errors import DataError
 from headwater.corpus.engine.engine import MAX_FAILURES, Failures
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.engine.tasks import Task
 
 
 class Heard:
@@ -24,7 +24,7 @@ def heard():
 
 @pytest.fixture
 def failures(heard):
-    return Failures(SimpleNamespace(plan=SimpleNamespace(parts=[f"{number}.txt" for number in range(30_000)])), heard)
+    return Failures(SimpleNamespace(name_of=lambda task: f"{task.number}.txt"), heard)
 
 
 def test_a_cancelled_array_is_reported_in_a_line(failures, heard):

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import pytest
 
+from headwater.core import stores
 from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.read import remote
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CorpusSettings
 
@@ -89,7 +89,7 @@ def hub(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", address)
     template = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
-    monkeypatch.setattr(remote, "WAIT_SECONDS", ())
+    monkeypatch.setattr(stores, "WAIT_SECONDS", ())
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     huggingface_hub.HfFileSystem.clear_instance_cache()
     yield server

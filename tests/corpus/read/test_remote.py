@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -20,7 +15,9 @@ from typing import ClassVar
 
 import fsspec
 import pytest
+from s3_server import credentials_for
 
+from headwater.core import stores
 from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Drop
@@ -185,8 +182,8 @@ class Failing(BaseHTTPRequestHandler):
 @pytest.fixture
 def web(monkeypatch):
     """Return the address of such a server, with texts of three pages, in whose faults nobody waits long."""
-    monkeypatch.setattr(remote, "WAIT_SECONDS", (0.01,) * 6)
-    monkeypatch.setattr(remote, "NO_DATA_SECONDS", 0.3)
+    monkeypatch.setattr(stores, "WAIT_SECONDS", (0.01,) * 6)
+    monkeypatch.setattr(stores, "NO_DATA_SECONDS", 0.3)
     Failing.files = {f"/{n}.txt": f"The text of page {n} about rivers and hills.\n".encode() * 40 for n in range(3)}
     Failing.faults = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
@@ -208,7 +205,7 @@ def test_what_fails_in_passing_is_tried_again(web, fault, times):
 
 def test_a_server_that_never_recovers_is_named_with_what_it_said(web):
     Failing.faults = {"/1.txt": ["503"] * 100}
-    with pytest.raises(DataError, match=r"1\.txt can't be read, 7 tries in .*503"):
+    with pytest.raises(DataError, match=r"1\.txt can't be reached, 7 tries in .*503"):
         outcomes(f"{web}/1.txt")
 
 
@@ -238,41 +235,9 @@ def test_a_corpus_has_the_same_digest_however_its_server_fails(web, make_prose, 
 # ---- S3
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    """Start a server that speaks S3 on this machine; return its address."""
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    errors = tmp_path_factory.mktemp("moto") / "errors"
-    port = 20_000 + os.getpid() % 20_000
-    with open(errors, "wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(address, timeout=5).close()
-                break
-            except (urllib.error.URLError, OSError):
-                assert time.monotonic() < deadline and server.poll() is None, errors.read_text()
-                time.sleep(0.3)
-        yield address
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.fixture
 def bucket(s3, monkeypatch):
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "an-id",
-        "AWS_SECRET_ACCESS_KEY": "a-secret-word",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    for name, value in credentials_for(s3).items():
         monkeypatch.setenv(name, value)
     import s3fs
 

@@ -16,6 +16,7 @@ from headwater.core.errors import DataError
 from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import local
+from headwater.corpus.engine.tasks import doer_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 SHOUTING = """
@@ -96,8 +97,13 @@ def room(tmp_path):
 @pytest.fixture
 def done(monkeypatch):
     """Return the tasks that this process does, in their order."""
-    tasks, do = [], local.run_task
-    monkeypatch.setattr(local, "run_task", lambda context, task: (do(context, task), tasks.append(task)))
+    tasks = []
+
+    def noting(*maker):
+        do = doer_of(*maker)
+        return lambda task: (do(task), tasks.append(task))
+
+    monkeypatch.setattr(local, "doer_of", noting)
     return tasks
 
 
@@ -169,18 +175,23 @@ class Killed(BaseException):
 @given(st.data())
 @settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None, phases=QUICKLY)
 def test_a_build_that_is_killed_keeps_what_is_done(tmp_path_factory, data):
-    room, did, do = Room(tmp_path_factory.mktemp("killed"), data.draw(st.integers(3, 9))), [], local.run_task
+    room, did = Room(tmp_path_factory.mktemp("killed"), data.draw(st.integers(3, 9))), []
     last = [10**9]
 
-    def killed(context, task):
-        if len(did) == last[0]:
-            last[0] = 10**9
-            raise Killed
-        do(context, task)
-        did.append(task)
+    def mortal(*maker):
+        do = doer_of(*maker)
+
+        def killed(task):
+            if len(did) == last[0]:
+                last[0] = 10**9
+                raise Killed
+            do(task)
+            did.append(task)
+
+        return killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "run_task", killed)
+        patch.setattr(local, "doer_of", mortal)
         whole = room.fresh()
         num_tasks = len(did)
         did.clear()

@@ -11,13 +11,13 @@ from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.decide.columns import rows_of_files
 from headwater.corpus.decide.tune import work_of
 from headwater.corpus.document import plain_text
-from headwater.corpus.load import list_sources
+from headwater.corpus.load import files_in, list_sources
 from headwater.corpus.measures.chosen import KEYS
 from headwater.corpus.shards import DECISIONS
 from headwater.corpus.tasks.columns import COLUMNS_FILE
 from headwater.corpus.tasks.pages import SHORTENED_FILE
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import SHORTENED, read_table
+from headwater.corpus.tasks.work import SHORTENED
 
 KEPT = "kept"
 _SHOWN = ("slice", "record", "id", "reason", "because", "duplicate_of", "side", "text_bytes")
@@ -58,11 +58,11 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
     columns: dict[str, Any] = {}
     for name, folder in work.columns_of_build(part.number).items():
         if name != KEYS:
-            row = read_table(folder / COLUMNS_FILE).slice(record, 1)
+            row = work.table(folder, COLUMNS_FILE).slice(record, 1)
             columns |= {key: value for key, value in row.to_pylist()[0].items() if value is not None}
     shortened = None
     if part.number in work.numbers_in_question(SHORTENED):
-        pages = read_table(work.path_of(SHORTENED, part.number) / SHORTENED_FILE, ["record", "text"]).to_pylist()
+        pages = work.table(work.path_of(SHORTENED, part.number), SHORTENED_FILE, ["record", "text"]).to_pylist()
         shortened = next((page["text"] for page in pages if page["record"] == record), None)
     return {
         "id": found.id,
@@ -77,7 +77,7 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
 def _decisions(corpus_dir: Path, source: str) -> str:
     if source not in list_sources(corpus_dir):
         raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(list_sources(corpus_dir))}")
-    files = sorted((corpus_dir / DECISIONS / source).glob("*.parquet"))
+    files = files_in(corpus_dir, f"{DECISIONS}/{source}")
     if not files:
         raise DataError(f"{corpus_dir} says nothing of its documents; `headwater corpus build RUN` builds it again")
     return rows_of_files(files, ", file_row_number = true")

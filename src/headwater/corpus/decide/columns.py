@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from headwater.core.errors import DataError, StorageError
 from headwater.corpus.tasks.columns import COLUMNS_FILE
-from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work
 
 _NUMBER = f"(file_index::ubigint << {RECORD_BITS}) + file_row_number::ubigint as number"
@@ -40,10 +39,10 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("set preserve_insertion_order = true")
         connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
         connection.execute(f"set temp_directory = {quoted_text(str(temporary))}")
-        files = [work.path_of(TEXTS, number) / TEXTS_FILE for number in numbers]
+        files = _at_hand(work, [work.path_of(TEXTS, number) / work.documents_file for number in numbers])
         connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {rows_of_files(files, _NUMBERED)}")
         for name in work.measures:
-            files = [work.columns_of(name, number) / COLUMNS_FILE for number in numbers]
+            files = _at_hand(work, [work.columns_of(name, number) / COLUMNS_FILE for number in numbers])
             connection.execute(f'create view "measure_{name}" as select * from {rows_of_files(files)}')
         yield connection
     except duckdb.OutOfMemoryException as error:
@@ -57,6 +56,11 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
     finally:
         connection.close()
+
+
+def _at_hand(work: Work, files: list[Path]) -> list[Path]:
+    work.place.fetch((path.parent, path.name) for path in files)
+    return files
 
 
 def beside_texts(work: Work, *names: str) -> str:

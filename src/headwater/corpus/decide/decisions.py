@@ -42,9 +42,8 @@ from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
-from headwater.corpus.tasks.texts import TEXTS_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
-from headwater.corpus.tasks.work import OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work, read_table
+from headwater.corpus.tasks.work import OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work
 
 EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
@@ -158,7 +157,7 @@ class Decisions:
         self._ask(VERIFY, by_part(table), texts_of, dedup=dedup, min_words=least)
 
     def _answer(self, stage: str, number: int, file: str) -> pa.Table:
-        return read_table(self._work.path_of(stage, number) / file)
+        return self._work.table(self._work.path_of(stage, number), file)
 
     def shorten(self) -> None:
         """Decide about near duplicates, and ask for pages that stay to be cut."""
@@ -303,8 +302,9 @@ class Decisions:
         """Return the names of licences that weren't understood, of documents that have one."""
         found = dict[int, str]()
         for part in self._work.plan.parts:
-            path = self._work.path_of(TEXTS, part.number) / TEXTS_FILE
-            for record, meta in enumerate(read_table(path, ["meta"]).column("meta").to_pylist()):
+            folder = self._work.path_of(TEXTS, part.number)
+            metas = self._work.table(folder, self._work.documents_file, ["meta"]).column("meta").to_pylist()
+            for record, meta in enumerate(metas):
                 if '"licence_named"' in meta and (name := json.loads(meta).get("licence_named")):
                     found[(part.number << RECORD_BITS) + record] = name
         return found

@@ -26,7 +26,7 @@ from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import for_workers, how_read
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, plan_folder, record_of
+from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, record_of, work_of_plan
 
 NUM_BINS = 10
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -92,13 +92,13 @@ def work_of(corpus_dir: Path) -> Work:
     """Return the work of the build that made a corpus, or that kept too little; raise DataError where it is gone."""
     failed = failed_build_folder(corpus_dir)
     manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
-    folder = plan_folder(corpus_dir, str(manifest.get("plan")))
-    if not folder.is_dir():
+    work = work_of_plan(corpus_dir, str(manifest.get("plan")), manifest.get("store", "").rpartition("/")[0] or None)
+    if work is None:
         raise DataError(
             f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; remove {corpus_dir}, and "
             "`headwater corpus build RUN` makes both again"
         )
-    return Work(folder)
+    return work
 
 
 def _require_limits_alone(work: Work, other: CorpusSettings) -> None:

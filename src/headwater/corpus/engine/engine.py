@@ -9,8 +9,8 @@ from typing import NamedTuple, Self
 
 from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task, Work
 
 MAX_FAILURES = 3
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30.0, 600.0  # for a network: each try took a minute itself
@@ -56,8 +56,8 @@ class Waiting:
 class Failures:
     """Failures of the tasks of a stage, and what becomes of these."""
 
-    def __init__(self, work: Work, progress: Progress, max_away_seconds: float = 0.0) -> None:
-        self._work = work
+    def __init__(self, task_set: TaskSet, progress: Progress, max_away_seconds: float = 0.0) -> None:
+        self._task_set = task_set
         self._progress = progress
         self._max_away_seconds = max_away_seconds
         self._whys: dict[Task, list[str]] = {}
@@ -117,20 +117,20 @@ class Failures:
         )
 
     def _name(self, task: Task) -> str:
-        return f"{self._work.plan.parts[task.number]} ({task.stage})"
+        return f"{self._task_set.name_of(task)} ({task.stage})"
 
 
 class Engine:
-    """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
+    """Does the tasks of a set."""
 
     def __init__(
         self,
-        work: Work,
+        task_set: TaskSet,
         settings: EngineSettings,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
+        self._task_set, self._settings, self._clock, self._sleep = task_set, settings, clock, sleep
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Return when the output of every task is there; `progress` hears of each.

@@ -17,26 +17,26 @@ from headwater.corpus.engine.engine import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
+from headwater.corpus.engine.tasks import Do, Task, TaskSet, doer_of
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.engine.workers import Workers
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import GPU_COLUMNS, Task, Work
-from headwater.corpus.tasks.worker_context import WorkerContext
 
 
 class Pool(Workers[WorkerProcess]):
     """An engine of `num_workers` processes; each is started when there is a task for it."""
 
     def __init__(
-        self, work: Work, settings: EngineSettings, num_workers: int, clock: Callable[[], float] = time.monotonic
+        self, task_set: TaskSet, settings: EngineSettings, num_workers: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(work, settings, clock)
+        super().__init__(task_set, settings, clock)
         self._num_workers = num_workers
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        if tasks and tasks[0].stage == GPU_COLUMNS:  # the limit of a worker counts addresses: CUDA takes terabytes
-            InProcess(self._work, self._settings, self._clock).run(tasks, progress)
+        if tasks and self._task_set.gpus_of(
+            tasks[0].stage
+        ):  # the limit of a worker counts addresses: CUDA takes terabytes
+            InProcess(self._task_set, self._settings, self._clock).run(tasks, progress)
             return
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
@@ -46,7 +46,7 @@ class Pool(Workers[WorkerProcess]):
         return self._num_workers
 
     def _start_worker(self) -> WorkerProcess:
-        return WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
+        return WorkerProcess(self._task_set, self._settings.task_memory_bytes, self._clock())
 
     def _listen(self, seconds: float) -> None:
         by_handle = {worker.handle: worker for worker in self._workers}
@@ -61,35 +61,36 @@ class InProcess(Engine):
     """An engine that is this process."""
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        context = self._context
-        context.on_read = progress.read
+        self._on_read = progress.read
         waiting = Waiting(tasks, self._clock)
-        failures = Failures(self._work, progress, self._settings.max_away_seconds)
+        failures = Failures(self._task_set, progress, self._settings.max_away_seconds)
         while waiting:
             if (task := waiting.next()) is None:
                 self._sleep(waiting.seconds_to_next())
                 continue
             failure = None
             try:
-                run_task(context, task)
+                self._do(task)
             except PassingError as error:
                 failure = Failure(str(error), may_pass=True)
             failures.settle(task, failure, waiting)
 
     @cached_property
-    def _context(self) -> WorkerContext:
-        """What is loaded once, for all stages."""
-        return WorkerContext(self._work.folder)
+    def _do(self) -> Do:
+        """What does a task; it loads once, for all stages, what these need."""
+        return doer_of(
+            self._task_set.maker, self._task_set.given, lambda num_bytes: self._on_read(num_bytes), _num_cores()
+        )
 
 
-def engine_for(settings: EngineSettings, work: Work) -> Engine:
-    """Return the engine; on this machine a corpus of one part, or one worker, needs no process but this."""
+def engine_for(settings: EngineSettings, task_set: TaskSet, most_tasks: int) -> Engine:
+    """Return the engine; on this machine stages of one task at most, or one worker, need no process but this."""
     if settings.name == "slurm":
-        return Slurm(work, settings)
+        return Slurm(task_set, settings)
     if settings.name.startswith("ray"):
-        return RayCluster(work, settings)
-    num_workers = min(settings.workers or _num_cores(), len(work.plan.parts))
-    return Pool(work, settings, num_workers) if num_workers > 1 else InProcess(work, settings)
+        return RayCluster(task_set, settings)
+    num_workers = min(settings.workers or _num_cores(), most_tasks)
+    return Pool(task_set, settings, num_workers) if num_workers > 1 else InProcess(task_set, settings)
 
 
 def _num_cores() -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from headwater.core.numbers import duration
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.toml_tables import toml_table
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -18,7 +18,7 @@ class Progress:
 
     def __init__(
         self,
-        work: Work,
+        task_set: TaskSet,
         stage: str,
         num_tasks: int,
         missing: Sequence[Task],
@@ -26,7 +26,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = toml_table("headwater.corpus.engine", "stages").get(stage, stage)
-        self._sizes = {part.number: part.num_bytes for part in work.plan.parts}
+        self._size = lambda task: max(task_set.num_bytes_of(task), 1)
         self._num_tasks = num_tasks
         self._num_done = num_tasks - len(missing)
         self._left = sum(map(self._size, missing))
@@ -36,9 +36,6 @@ class Progress:
         self._started_at = self._line_at = clock()
         if missing and self._num_done:
             say(f"{self._name}: {self._num_done:,} of {num_tasks:,} tasks were done before")
-
-    def _size(self, task: Task) -> int:
-        return max(self._sizes.get(task.number, 0), 1)
 
     def done(self, task: Task) -> None:
         self._num_done += 1
@@ -72,5 +69,5 @@ class Progress:
         """Return how long the rest takes at the rate so far, None before enough is done to tell."""
         total = self._left + self._done_here
         # what was read of tasks that run counts, unless more text comes out of the files than they have bytes
-        done = max(self._done_here, self._num_bytes_read if self._num_bytes_read < total else 0)
+        done = max(self._done_here, self._num_bytes_read if self._num_bytes_read <= total else 0)
         return seconds * (total - done) / done if done >= MIN_DONE * total else None

@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster, whose nodes all see the work folder, at the same path, and have headwater installed.
+"""Tasks on a Ray cluster, whose nodes all see the work folder at the same path, or its store, and have headwater.
 
 A worker is an actor, a process that keeps what it loaded. It holds a core, the memory that a task may take and, for
 measures that want some, GPUs. Nodes may come and go: what a lost one did is done again by another.
@@ -10,18 +10,15 @@ import logging
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.core.errors import ConfigError, HeadwaterError, PassingError
 from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task, doer_of
 from headwater.corpus.engine.workers import Worker, Workers, outcome_of
 from headwater.corpus.read.processes import limit_memory_
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import GPU_COLUMNS, Task
-from headwater.corpus.tasks.worker_context import WorkerContext
 
 _MAX_TRIES, _SECONDS_BETWEEN_TRIES = 3, 3.0  # of a connection that the cluster accepts and then breaks off
 
@@ -58,7 +55,7 @@ class RayCluster(Workers["_ActorWorker"]):
         return self
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        num_gpus = self._work.gpus if tasks and tasks[0].stage == GPU_COLUMNS else 0.0
+        num_gpus = self._task_set.gpus_of(tasks[0].stage) if tasks else 0.0
         if num_gpus != self._num_gpus:
             super().__exit__()
             self._num_gpus = num_gpus
@@ -79,8 +76,8 @@ class RayCluster(Workers["_ActorWorker"]):
         memory = self._settings.task_memory_bytes
         options = {"num_cpus": 1, "num_gpus": self._num_gpus, "memory": memory}
         limit = 0 if self._num_gpus else memory  # it counts addresses, of which CUDA takes terabytes
-        folder = str(self._work.folder.absolute())
-        return _ActorWorker(self._ray, self._actor.options(**options).remote(folder, os.getcwd(), limit), self._clock())
+        place = self._task_set.maker, self._task_set.given, os.getcwd(), limit
+        return _ActorWorker(self._ray, self._actor.options(**options).remote(*place), self._clock())
 
     @cached_property
     def _actor(self) -> Any:
@@ -100,7 +97,7 @@ class RayCluster(Workers["_ActorWorker"]):
                 if self._num_not_started > MAX_FAILURES * len(self._workers):
                     raise ConfigError(
                         f"processes of the Ray cluster can't start: {worker.why}; every node needs this version of "
-                        f"headwater, and to see {self._work.folder.absolute()}"
+                        f"headwater, and to see {self._task_set.address}"
                     )
             if worker.why:  # the idle ones may have been on the same node, and a task would fail on one after another
                 for other in self._workers:
@@ -146,13 +143,17 @@ class _ActorWorker(Worker):
 class _Actor:
     """A process of the cluster. Its methods return messages, as those of this machine send them."""
 
-    def __init__(self, folder: str, working_folder: str, memory_bytes: int) -> None:
-        self._folder, self._working_folder, self._memory_bytes = Path(folder), working_folder, memory_bytes
+    def __init__(self, maker: str, given: dict[str, Any], working_folder: str, memory_bytes: int) -> None:
+        self._maker, self._given = maker, given
+        self._working_folder, self._memory_bytes = working_folder, memory_bytes
 
     def start(self) -> dict[str, Any]:
         try:
-            os.chdir(self._working_folder)  # that paths of sources and measures are relative to
-            self._context = WorkerContext(self._folder)
+            if os.path.isdir(self._working_folder):  # that paths of sources and measures are relative to
+                os.chdir(self._working_folder)
+            self._do = doer_of(self._maker, self._given, lambda num_bytes: None, 1)
+        except PassingError as error:
+            return {"lost": str(error)}
         except (OSError, HeadwaterError) as error:
             text = f"a node of the Ray cluster doesn't see what this machine does: {error}"
             return {"error": [ConfigError.__name__, text]}
@@ -162,6 +163,6 @@ class _Actor:
 
     def do(self, stage: str, number: int) -> dict[str, Any]:
         try:
-            return outcome_of(lambda: run_task(self._context, Task(stage, number)))
+            return outcome_of(lambda: self._do(Task(stage, number)))
         except MemoryError:
             return {"lost": f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"}

@@ -1,7 +1,7 @@
 """Tasks as job arrays of a Slurm cluster: one array a stage, whose script lies in the work folder to be read.
 
-The work folder must be on a disk that all nodes see. What is missing after an array has ended is submitted again, so
-that a node that fails costs what it was doing.
+The work folder must be on a disk that all nodes see, or the work in a store, where jobs then say why tasks failed.
+What is missing after an array has ended is submitted again, so that a node that fails costs what it was doing.
 """
 
 from __future__ import annotations
@@ -12,23 +12,25 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, remove_folder, write_text
+from headwater.core.stores import is_address
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task, Work
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0
 _PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
-# {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th of jobs.json, from the Kth on.
-printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.job
+# {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th number, from the Kth on.
+printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus.engine.slurm_job
 """
 
 
@@ -36,44 +38,46 @@ class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        failures, missing = Failures(self._work, progress, self._settings.max_away_seconds), list(tasks)
+        failures, missing = Failures(self._task_set, progress, self._settings.max_away_seconds), list(tasks)
         for attempt in count():
             if not missing:
                 return
-            jobs = _Jobs(self._work, missing, attempt, self._settings)
-            jobs.do(progress)
-            places = [place for place, task in enumerate(missing) if not self._work.is_done(task)]
+            array = _Array(self._task_set, missing, attempt, self._settings)
+            array.do(progress)
+            undone = set(self._task_set.missing(missing))
+            places = [place for place, task in enumerate(missing) if task in undone]
             missing = [missing[place] for place in places]
-            failed = list(zip(missing, jobs.last_lines(places), strict=True))
+            failed = list(zip(missing, array.last_lines(places), strict=True))
             failures.add(*(each for each in failed if _PASSING not in each[1]))
             away = [each for each in failed if _PASSING in each[1]]
             if away:  # one array waits as one
                 self._sleep(failures.seconds_away(*away[0], self._clock()))
 
 
-class _Jobs:
+class _Array:
     """One array: its script, its logs, and the tasks that it has not done yet."""
 
-    def __init__(self, work: Work, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
-        self._work = work
+    def __init__(self, task_set: TaskSet, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
+        self._task_set = task_set
         self._stage = tasks[0].stage
         self._missing = {task.number: task for task in tasks}
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
-        self._folder = work.folder / "slurm" / f"{self._stage}-{attempt}"
+        self._folder = task_set.folder / "slurm" / f"{self._stage}-{attempt}"
         remove_folder(self._folder)
         make_folder(self._folder)
-        jobs = self._folder / "jobs.json"
-        table = {"folder": str(work.folder.absolute()), "stage": self._stage, "num_jobs": self._num_jobs}
-        write_text(jobs, json.dumps({**table, "numbers": list(self._missing)}))
-        words = {"jobs": shlex.quote(str(jobs.absolute())), "python": shlex.quote(sys.executable)}
+        jobs = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
+        jobs["logs"] = task_set.place.address_of(self._folder)
+        jobs_text = json.dumps({**jobs, "numbers": list(self._missing)})
+        words = {"jobs": shlex.quote(jobs_text), "python": shlex.quote(sys.executable)}
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
         write_text(self._folder / "array.sh", _SCRIPT.format(**words, **counts))
 
     def do(self, progress: Progress) -> None:
         """Submit the array and wait until it has ended, whether it did its tasks or not."""
         command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
-        command += [f"--array=0-{self._num_jobs - 1}", f"--output={self._folder.absolute()}/job-%a.log"]
+        logs = "/dev/null" if is_address(self._task_set.address) else f"{self._folder.absolute()}/job-%a.log"
+        command += [f"--array=0-{self._num_jobs - 1}", f"--output={logs}"]
         command += [f"--chdir={Path.cwd()}", *self._options, str(self._folder / "array.sh")]
         try:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -83,7 +87,8 @@ class _Jobs:
             ) from None
         try:
             while True:
-                self._count_done(progress)
+                with suppress(PassingError):
+                    self._count_done(progress)
                 try:
                     process.wait(timeout=_POLL_SECONDS)
                     break
@@ -98,7 +103,7 @@ class _Jobs:
         self._count_done(progress)
 
     def _count_done(self, progress: Progress) -> None:
-        for task in [task for task in self._missing.values() if self._work.is_done(task)]:
+        for task in {*self._missing.values()}.difference(self._task_set.missing(self._missing.values())):
             progress.done(self._missing.pop(task.number))
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
@@ -108,8 +113,7 @@ class _Jobs:
         return [last[job] for job in jobs]
 
     def _last_line(self, job: int) -> str:
-        log = self._folder / f"job-{job}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+        lines = self._task_set.place.read_log(self._folder / f"job-{job}.log").split("\n")
         written = [line for line in lines if line.strip()]
         return written[-1] if written else "its job ended without a word"
 

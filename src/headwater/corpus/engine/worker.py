@@ -12,13 +12,13 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
+from importlib import import_module
 from typing import IO, Any
 
+from headwater.corpus.engine.tasks import Task, doer_of
 from headwater.corpus.engine.workers import outcome_of
 from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_memory_, pack, receive
-from headwater.corpus.tasks.work import Task
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -34,19 +34,20 @@ def main() -> None:
     threading.Thread(target=outbox.beat, daemon=True).start()
     import pyarrow as pa
 
-    from headwater.corpus.tasks.run import run_task
-    from headwater.corpus.tasks.worker_context import WorkerContext
-
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte immediately
     pa.set_cpu_count(1)  # a worker is a core; each thread more takes address space, which is limited
+    import_module(place["maker"].partition(":")[0])  # before the memory of its tasks is counted
     limit_memory_(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
-    context = WorkerContext(Path(place["folder"]))
-    context.on_read = outbox.note_read
+    do = cache(lambda: doer_of(place["maker"], place["given"], outbox.note_read, 1))
+
+    def run(task: Task) -> None:
+        do()(task)  # what it loads, too, may be at a store that is away
+
     while True:
         task = inbox.get()
         try:
-            outbox.send(outcome_of(partial(run_task, context, task)))
+            outbox.send(outcome_of(partial(run, task)))
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 

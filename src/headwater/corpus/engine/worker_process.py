@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from headwater.core.files import make_folder
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.engine.workers import Worker
 from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task
 
 _MODULE = "headwater.corpus.engine.worker"
-_TEMPORARY = (
-    "temporary"  # in the plan's folder: what a lost worker leaves there goes, at the latest with the next build
-)
+_TEMPORARY = "temporary"  # in the set's folder: what a lost worker leaves there goes, at the latest with the next build
 
 
 class WorkerProcess(Worker):
     """A process started with `python -m headwater.corpus.engine.worker`."""
 
-    def __init__(self, folder: Path, memory_bytes: int, now: float) -> None:
+    def __init__(self, task_set: TaskSet, memory_bytes: int, now: float) -> None:
         super().__init__(now)
         self.heard_at = now
         self._memory_bytes = memory_bytes
         self._is_gone = False
-        make_folder(folder / _TEMPORARY)
-        self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY, ignore_cleanup_errors=True)
+        make_folder(task_set.folder / _TEMPORARY)
+        self._temporary = tempfile.TemporaryDirectory(dir=task_set.folder / _TEMPORARY, ignore_cleanup_errors=True)
         self._child = Child(_MODULE)
         self.handle, self.pid = self._child.handle, self._child.pid
-        self._send({"folder": str(folder), "memory_bytes": memory_bytes, "temporary": self._temporary.name})
+        place = {"memory_bytes": memory_bytes, "temporary": self._temporary.name}
+        self._send({"maker": task_set.maker, "given": task_set.given, **place})
 
     def give(self, task: Task, now: float) -> None:
         super().give(task, now)

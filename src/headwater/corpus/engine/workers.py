@@ -12,8 +12,8 @@ from headwater.core import errors
 from headwater.core.errors import HeadwaterError, PassingError
 from headwater.corpus.engine.engine import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.engine.tasks import Task
 from headwater.corpus.sources.settings import EngineSettings
-from headwater.corpus.tasks.work import Task
 
 _POLL_SECONDS = 1.0
 
@@ -94,7 +94,7 @@ class Workers(Engine, Generic[WorkerKind]):
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         waiting = Waiting(tasks, self._clock)
-        failures = Failures(self._work, progress, self._settings.max_away_seconds)
+        failures = Failures(self._task_set, progress, self._settings.max_away_seconds)
         while waiting or any(worker.task for worker in self._workers):
             most = min(self._max_workers(), len(tasks)) if waiting else 0
             while len(self._workers) < most:

@@ -57,12 +57,27 @@ def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
     try:
         with pq.ParquetFile(file.path, buffer_size=_READ_BYTES) as table:
             columns = table_columns(file, table.schema_arrow, limits)
-            groups = (_group(table, number, columns) for number in range(table.num_row_groups))
-            yield from rows(file, groups, columns, table.schema_arrow.names, limits)
+            numbers, first_row = _row_groups(table, file)
+            groups = (_group(table, number, columns) for number in numbers)
+            yield from rows(file, groups, columns, table.schema_arrow.names, limits, first_row)
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError) as error:
         raise Unusable("damaged_parquet") from error
+
+
+def _row_groups(table: Any, file: InputFile) -> tuple[list[int], int]:
+    """Return the row groups of a file, or those that begin in its slice, and the number of the first row in them."""
+    every = list(range(table.num_row_groups))
+    if file.within is None:
+        return every, 0
+    (first, end, _), last = file.within, file.num_bytes - 1
+    begins = (table.metadata.row_group(number).column(0) for number in every)
+    # a damaged file may say anything: each row group is in one slice
+    places = [min(max(each.dictionary_page_offset or each.data_page_offset, 0), last) for each in begins]
+    numbers = [number for number in every if first <= places[number] < end]
+    before = every[: numbers[0]] if numbers else []
+    return numbers, sum(table.metadata.row_group(number).num_rows for number in before)
 
 
 def _group(table: Any, number: int, columns: list[str]) -> Group:
@@ -97,16 +112,17 @@ class Group:
 
 
 def rows(
-    file: InputFile, groups: Iterable[Group], columns: list[str], names: list[str], limits: ReadLimits
+    file: InputFile, groups: Iterable[Group], columns: list[str], names: list[str], limits: ReadLimits, number: int = 0
 ) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row of `table_columns`, out of a table that has columns of these names.
+
+    `number` is that of the first row.
 
     The rest of a damaged group is one drop. If a column that names licences isn't read, they aren't known. Raises
     Unusable: expands_too_far; as pyarrow for want of memory.
     """
     expansion, file_bytes = Expansion(), file.num_bytes
     unread = {"licence": UNKNOWN} if any(names_licence(name) and name not in columns for name in names) else {}
-    number = 0
     text_name, *others = columns
     for group in groups:
         first = number

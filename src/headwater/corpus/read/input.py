@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,17 @@ _BUFFER_BYTES = 1 << 16  # of decompressed text
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file of a source. `origin` names it in the corpus, `kind` is that of the documents in it."""
+    """A file of a source. `origin` names it in the corpus, `kind` is that of the documents in it.
+
+    Where it is read in slices `within` has the first byte of this one, that behind its last, which bound what begins
+    there, and the number of lines before.
+    """
 
     path: Path
     origin: str
     source: str
     kind: str
+    within: tuple[int, int, int] | None = field(default=None, kw_only=True)
 
     @property
     def num_bytes(self) -> int:
@@ -194,7 +199,8 @@ ReadAs = Callable[[InputFile, str, ReadLimits], Iterator[Document | Drop]]
 def pieces_of(file: InputFile, read: ReadAs, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield what `read` gives of a file in the format of its name; whatever is wrong with it is a drop with a reason.
 
-    Such a drop has the bytes of the file that no piece before it accounts for.
+    Such a drop has the bytes of the file that no piece before it accounts for. Of a file that is read in slices the
+    first one drops it, where nothing of it can be read.
     """
     left, rest = 0, ""
     file_format = format_of(file.path.name, limits.own_formats)
@@ -206,11 +212,15 @@ def pieces_of(file: InputFile, read: ReadAs, limits: ReadLimits) -> Iterator[Doc
         if not form.reader:
             raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
         for piece in bounded(read(file, file_format, limits), limits.max_document_characters):
+            if not rest and file.within is not None:
+                left = file.within[1] - file.within[0]
             left, rest = left - (num_bytes(piece.text) if isinstance(piece, Document) else piece.num_bytes), "#rest"
             yield piece
-        if not rest:
+        if not rest and file.within is None:
             yield file.drop("empty", left)
     except Unusable as error:
+        if file.within is not None and not rest and file.within[0]:
+            return
         if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
             error = Unusable("unknown_format")
         yield file.drop_for(error, max(left, 0), rest)

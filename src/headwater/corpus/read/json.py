@@ -28,11 +28,17 @@ def read_jsonl(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
     if limits.encoding.startswith(("utf-16", "utf-32")):  # in which a byte of a letter may be that of a line's end
         advice = f"convert the file: `iconv -f {limits.encoding.upper()} -t UTF-8 FILE > NEW`"
         raise Unusable("not_utf8", f"JSON lines aren't read in {limits.encoding}; {advice}")
-    numbers, start = count(1), 0
+    first, end, num_before = file.within or (0, None, 0)
+    numbers, start = count(num_before + 1), 0
 
     def read(stream: Stream) -> Iterator[Document | Drop]:
         nonlocal start
+        if first:
+            stream.seek(first - 1)  # a line that begins at the first byte is this slice's
+            start = first - 1 + next((size for _, size in capped_lines(stream, limits.max_line_bytes)), 0)
         for line, num_bytes in capped_lines(stream, limits.max_line_bytes):
+            if end is not None and start >= end:
+                return
             number = next(numbers)
             part = f"#{number}"
             if line is None:

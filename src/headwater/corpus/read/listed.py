@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
+from headwater.core.stores import is_address, refuse_secrets
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
-from headwater.corpus.read.remote import copied, is_address, range_of_bytes, refuse_secrets
+from headwater.corpus.read.remote import copied, range_of_bytes
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.sources.formats import format_of
 

@@ -1,49 +1,30 @@
 """Files at addresses that fsspec knows (s3://, https://, hf://, …): listed, told apart by version, read by a copy.
 
 A file is copied to this machine's temporary folder when its turn comes and removed when it is read: never more than
-one a process. What a network or a store fails at in passing (503, a reset, no answer in time) is tried again, later
-each time; after a minute of that it is a PassingError, and its task waits (engine.failures). Credentials come from the
-environment, as each store's own library reads them; an address that holds some is refused without being repeated.
+one a process. What fails in passing is tried again (core.stores), and then the task waits (engine.engine).
 """
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
-import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from headwater.core.errors import DataError, PassingError
+from headwater.core.errors import DataError
 from headwater.core.files import create, remove_file
+from headwater.core.stores import open_store, refuse_secrets, retried
 from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.corpus.sources.formats import skip_reason
 
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-_SECRET = re.compile(
-    r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
-)
 _RANGE = re.compile(r"(.+)#bytes=(\d{1,18})-(\d{1,18})", re.DOTALL)
 _PATTERN = re.compile(r"[*?\[]")
 _VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "blob_id", "size")
-WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # before each further try
-NO_DATA_SECONDS = 60.0  # in which a server that lives says something
-_PASSING = (408, 425, 429)  # status of an answer that asks for another try, as those from 500 on do
-_LASTING = (errno.ECONNREFUSED, socket.EAI_NONAME, errno.ENOSPC, errno.EDQUOT)
-T = TypeVar("T")
-_NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
-
-
-def is_address(text: str) -> bool:
-    """Return whether a path of the settings, or an origin, is an address."""
-    return _ADDRESS.match(text) is not None
 
 
 def range_of_bytes(address: str, at: int, length: int) -> str:
@@ -66,7 +47,7 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
     refuse_secrets(given, setting)
 
     def listed() -> list[tuple[str, str]]:
-        store, path = _open_store(given)
+        store, path = open_store(given)
         is_web = urlsplit(given).scheme.lower() in ("http", "https")
         if not is_web and _PATTERN.search(path):
             found = {name: "" for name in store.glob(path) if not store.isdir(name)}
@@ -76,7 +57,7 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
             found = dict(_below(name, path) for name in store.find(path))
         return sorted((store.unstrip_protocol(name), reason) for name, reason in found.items())
 
-    addresses = _retried(listed, given, setting)
+    addresses = retried(listed, given, setting)
     if not addresses:
         raise DataError(f"{setting}: no file at {given!r}; correct it")
     return addresses
@@ -98,7 +79,7 @@ def version_of(address: str, setting: str) -> str:
     """
     if _without_range(address)[2]:
         return ""
-    info = _retried(lambda: _info(address), address, setting)
+    info = retried(lambda: _info(address), address, setting)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
 
 
@@ -107,11 +88,11 @@ def size_of(address: str, setting: str) -> int:
     _, start, end = _without_range(address)
     if end:
         return end - start
-    return int(_retried(lambda: _info(address), address, setting).get("size") or 0)
+    return int(retried(lambda: _info(address), address, setting).get("size") or 0)
 
 
 def _info(address: str) -> dict[str, Any]:
-    store, path = _open_store(address)
+    store, path = open_store(address)
     # without it the hub says nothing of a file that changes with its content
     options = {"expand_info": True} if urlsplit(address).scheme.lower() == "hf" else {}
     return dict(store.info(path, **options))
@@ -133,14 +114,14 @@ def copied(address: str, setting: str) -> Iterator[Path]:
                 f"{setting}: {address} has {size:,} bytes and {folder} has room for {free:,}; set TMPDIR to a folder "
                 "on a larger disk"
             )
-        _retried(lambda: _copy(address, path, size), address, setting)
+        retried(lambda: _copy(address, path, size), address, setting)
         yield path
 
 
 def _copy(address: str, path: Path, size: int) -> None:
     """Copy a file from its beginning; raise OSError where fewer bytes came than its store says it has."""
     whole, start, end = _without_range(address)
-    store, remote = _open_store(whole)
+    store, remote = open_store(whole)
     remove_file(path)  # of an earlier try
     with (
         BytesIO(store.cat_file(remote, start, end)) if end else store.open(remote, "rb") as stream,
@@ -151,83 +132,3 @@ def _copy(address: str, path: Path, size: int) -> None:
         raise OSError(f"{path.stat().st_size:,} bytes came of {size:,}")
     if end and path.stat().st_size > size:
         raise DataError(f"{address}: its server gives whole files and no ranges of them; name files in paths_file")
-
-
-def _open_store(address: str) -> tuple[Any, str]:
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if urlsplit(address).scheme.lower() in ("http", "https"):
-        with suppress(ImportError):  # said when the store is opened
-            import aiohttp
-
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=NO_DATA_SECONDS, sock_read=NO_DATA_SECONDS)
-            options["client_kwargs"] = {"timeout": timeout}
-    store, path = fsspec.core.url_to_fs(address, **options)
-    return store, path
-
-
-def _retried(action: Callable[[], T], address: str, setting: str) -> T:
-    """Return what an action gives, tried again after what may pass; raise DataError for what doesn't."""
-    for seconds in (*WAIT_SECONDS, None):
-        try:
-            return action()
-        except Exception as error:
-            cause = _cause(error, address)
-            if not _may_pass(cause):
-                raise _explained(error, address, setting) from None
-            if seconds is None:
-                tries = f"{len(WAIT_SECONDS) + 1} tries in {sum(WAIT_SECONDS)} s"
-                raise PassingError(f"{setting}: {address} can't be read, {tries}: {_first_line(cause)}") from None
-        time.sleep(seconds)
-    raise AssertionError("every try ends above")
-
-
-def _cause(error: Exception, address: str) -> BaseException:
-    """Return what happened: whatever a web server fails at, fsspec calls a missing file."""
-    is_web = urlsplit(address).scheme.lower() in ("http", "https")
-    return error.__cause__ if is_web and isinstance(error, FileNotFoundError) and error.__cause__ else error
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Return whether an error is of a kind that another try may not meet."""
-    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(status, int) and status:
-        return status in _PASSING or status >= 500
-    lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)
-    of_code = (TypeError, AttributeError, LookupError)
-    return not isinstance(error, (*lasting, *of_code)) and getattr(error, "errno", None) not in _LASTING
-
-
-def refuse_secrets(address: str, setting: str) -> None:
-    """Raise DataError for an address that holds credentials."""
-    parts = urlsplit(address)
-    if "@" in parts.netloc or _SECRET.search(address):
-        raise DataError(
-            f"{setting}: an address of {parts.scheme}:// holds credentials, which would be kept in the "
-            "corpus; give them in the environment instead"
-        )
-
-
-def _explained(error: Exception, address: str, setting: str) -> DataError:
-    """Return what to do, in place of what a store's library raised."""
-    scheme = urlsplit(address).scheme.lower()
-    if isinstance(error, DataError):
-        return error
-    what = f" can't be reached: {_first_line(error)}"
-    if isinstance(error, ImportError):
-        how = f"`pip install headwater[{_NEEDS[scheme]}]`" if scheme in _NEEDS else f"what fsspec names for {scheme}://"
-        what = f" can't be read without another package; install {how}"
-    elif isinstance(error, FileNotFoundError):
-        what = ": no such file, folder or bucket, or no answer; correct it"
-    elif isinstance(error, PermissionError):
-        what = ": access is refused; check the credentials in the environment"
-    elif "Protocol not known" in str(error):
-        what = f": {scheme}:// is no kind of address that fsspec knows; correct it"
-    return DataError(f"{setting}: {address}{what}")
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the kind of an error and its first line, without what may be a secret."""
-    line = str(error).strip().split("\n")[0][:200]
-    return f"{type(error).__name__}: {line}" if line and not _SECRET.search(line) else type(error).__name__

@@ -53,6 +53,7 @@ class Sandbox:
             "format": file_format,
             "source": file.source,
             "kind": file.kind,
+            "within": file.within,
             "limits": asdict(limits),
         }
         progress, num_lost, reports_begin = _Progress(), 0, False

@@ -76,7 +76,9 @@ def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> It
         _load_(limits.format(request["format"]), request["path"], memory_bytes)
         clock.restart_()
         done = iter(range(request["num_done"])) if request["reports_begin"] else None
-        file = _Timed(path_of_text(request["path"]), "", request["source"], request["kind"], clock, done)
+        start, end, before = request["within"] or (0, 0, 0)
+        place = path_of_text(request["path"]), "", request["source"], request["kind"]
+        file = _Timed(*place, clock, done, within=(start, end, before) if end else None)
         for piece in parse(file, request["format"], limits):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)

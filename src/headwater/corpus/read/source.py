@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.core.errors import DataError
+from headwater.core.stores import is_address
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
@@ -17,7 +18,7 @@ from headwater.corpus.read.blocked import without_blocked
 from headwater.corpus.read.files import Splits, limits_of, setting_of, source_files
 from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.remote import copied, is_address
+from headwater.corpus.read.remote import copied
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile
@@ -67,7 +68,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
-        for path, origin, skipped, because in files:
+        for path, origin, skipped, because, start, end, before in files:
             if skipped:
                 yield Drop(skipped, name, origin, origin, 0, because=because)
                 continue
@@ -78,7 +79,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                 if source.fetched is not None:
                     yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
                     continue
-                pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
+                pieces = _read_local(local, origin, name, source.kind, limits, sandbox, (start, end, before))
                 if trees is not None:
                     licence, file = trees.found_for(path, origin)
                     pieces = (with_licence(piece, licence, file) for piece in pieces)
@@ -101,10 +102,17 @@ def _read_fetched(
 
 
 def _read_local(
-    path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
+    path: Path,
+    origin: str,
+    source: str,
+    source_kind: str,
+    limits: ReadLimits,
+    sandbox: Sandbox,
+    within: tuple[int, int, int] = (0, 0, 0),
 ) -> Iterator[Piece]:
-    """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
-    file = InputFile(path, origin, source, kind_of(format_of(path.name, limits.own_formats), source_kind))
+    """Yield the documents of one file, or slice; whatever is wrong with it becomes a drop with a reason."""
+    kind = kind_of(format_of(path.name, limits.own_formats), source_kind)
+    file = InputFile(path, origin, source, kind, within=within if within[1] else None)
     reason = reason_not_readable(path)
     if reason is not None:
         yield file.drop(reason, 0)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headwater.core.errors import DataError
-from headwater.corpus.read.remote import find_addresses, is_address
+from headwater.core.stores import is_address
+from headwater.corpus.read.remote import find_addresses
 from headwater.corpus.sources.formats import skip_reason
 
 _OWN_FORMAT = b'"format": "headwater-'
@@ -26,12 +27,18 @@ class ListedFile(NamedTuple):
 
     `origin` is the path as the settings name it, then what is below. A file elsewhere has its address for an origin;
     the path beside it names nothing here (read.remote).
+
+    Of a large file that is read in slices only what begins from byte `start` up to `end` is read; 0 and 0: all of it.
+    `num_before` lines begin before that.
     """
 
     path: Path
     origin: str
     skipped: str = ""
     because: str = ""
+    start: int = 0
+    end: int = 0
+    num_before: int = 0
 
 
 def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:

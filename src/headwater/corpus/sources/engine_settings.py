@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from headwater.core.config import Settings
+from headwater.core.errors import DataError
+from headwater.core.stores import is_address, refuse_secrets
 
 SLURM_OPTIONS = {
     *("account", "clusters", "constraint", "comment", "cpus-per-task", "exclude", "gres", "licenses", "mem"),
@@ -30,6 +32,9 @@ class EngineSettings(Settings):
     """Share of a source's documents that a step may raise on (step_failed); with more, and ten at least, it ends."""
     max_away_seconds: float = Field(default=12 * 3600.0, ge=0)
     """How long tasks are tried again if a network or a store is away: a night, since a build may take days."""
+    store: str | None = None
+    """Address for the work and the corpus ("s3://bucket/corpus"), in place of a disk that all machines see; of one
+    corpus alone. Credentials are those of the environment."""
     slurm_options: list[str] = []
     """Options of sbatch that choose where jobs run, such as "--partition=cpu"."""
 
@@ -37,6 +42,13 @@ class EngineSettings(Settings):
     def _known_name(self) -> EngineSettings:
         if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
             raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        if self.store is not None:
+            if not is_address(self.store):
+                raise ValueError(f"store {self.store!r} is no address; write one such as s3://bucket/corpus")
+            try:
+                refuse_secrets(self.store, "corpus.engine.store")
+            except DataError as error:
+                raise ValueError(str(error)) from None
         for option in self.slurm_options:
             name, is_value, _ = option.partition("=")
             if name.removeprefix("--") not in SLURM_OPTIONS or not name.startswith("--") or not is_value:

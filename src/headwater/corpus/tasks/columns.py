@@ -19,7 +19,7 @@ def measure_texts(context: WorkerContext, number: int, stage: str = COLUMNS) -> 
     """Do the task of a slice: read its texts once for all measures of the stage that are not there yet."""
     work, part = context.work, context.work.plan.parts[number]
     names = work.missing_measures(number, stage)
-    texts = Texts(work, part)
+    texts = Texts(work, part, reads_all=True)
     with ExitStack() as stack:
         tables = []
         for name in names:

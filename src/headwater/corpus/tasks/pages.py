@@ -22,7 +22,7 @@ from headwater.corpus.measures.measure import measured, schema_of
 from headwater.corpus.scripts import words_of
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import OWN, SHORTENED, read_table
+from headwater.corpus.tasks.work import OWN, SHORTENED
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 OWN_FILE, SHORTENED_FILE = "own.parquet", "shortened.parquet"
@@ -80,7 +80,7 @@ def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[t
     """Return what is known of pages from which the same lines were cut under other limits."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for path in context.work.other_answers(stage, number):
-        for row in read_table(path / file).to_pylist():
+        for row in context.work.table(path, file).to_pylist():
             found[row["record"], row["question"]] = row
     return found
 

@@ -7,23 +7,28 @@ files.jsonl    one line a slice: its files, each with size and time, or what its
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, json_bytes, read_json
+from headwater.core.stores import is_address
 from headwater.corpus.contents import identity_of
 from headwater.corpus.read.files import source_files
-from headwater.corpus.read.remote import is_address, size_of
+from headwater.corpus.read.remote import size_of
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
+from headwater.corpus.sources.formats import compression_of, format_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
 BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
+PLAN_FILES = ("plan.json", "files.jsonl")
 TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
+_SLICED = ("parquet", "jsonl")  # formats in which a record is found without those before it
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
 
@@ -44,6 +49,7 @@ class Part:
     first_file: str = ""
     num_files: int = 0
     key: str = ""
+    has_lines: bool = False  # a slice of a file of lines, which are counted
 
     def __str__(self) -> str:
         if self.at < 0:
@@ -93,12 +99,18 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
             if found is None:
                 parts.append(Part(len(parts), source, 0, 0, key=digest_json({**how, "input": inputs[source]})))
                 continue
+            if not settings.formats and settings.sources[source].fetched is None:  # one's own may have its own rows
+                found = _sliced(found, settings.task_bytes)
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
                 identities = ["" if file.skipped else identity_of(file.path, file.origin) for file in files]
-                named = [[*file[1:], identity] for file, identity in zip(files, identities)]
+                # without its slice the key of a whole file is what it was before there were any
+                known = [file[1:] if file.end else file[1:4] for file in files]
+                named = [[*each, identity] for each, identity in zip(known, identities)]
                 of_part = digest_json({**how, "files": named})
                 first = files[0].origin
-                parts.append(Part(len(parts), source, index, num_bytes, lines.num_bytes, first, len(files), of_part))
+                has_lines = any(file.end and format_of(file.path.name) == "jsonl" for file in files)
+                place = lines.num_bytes, first, len(files), of_part, has_lines
+                parts.append(Part(len(parts), source, index, num_bytes, *place))
                 listed = [(path_as_text(file.path), *file[1:]) for file in files]
                 lines.write(json.dumps({"files": listed, "identities": identities}).encode() + b"\n")
     given = for_workers(settings).model_dump(mode="json")
@@ -135,11 +147,18 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
     }
 
 
-def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
-    """Yield consecutive files, of `task_bytes` in all or one larger file, with their size.
+def _sliced(files: Iterable[ListedFile], task_bytes: int) -> Iterator[ListedFile]:
+    """Yield files, those of this machine whose rows or lines can be found in slices of `task_bytes` at most."""
+    for file in files:
+        is_cut = not file.skipped and not is_address(file.origin) and format_of(file.path.name) in _SLICED
+        is_cut = is_cut and compression_of(file.path.name) is None
+        count = -(-_size(file) // task_bytes) if is_cut else 1
+        bounds = [_size(file) * at // count for at in range(count + 1)] if count > 1 else [0, 0]
+        yield from (file._replace(start=start, end=end) for start, end in pairwise(bounds))
 
-    Large files of lines could be cut here: a part would then have a range of bytes beside its file.
-    """
+
+def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
+    """Yield consecutive files, of `task_bytes` in all or one that is larger, with their size."""
     group: list[ListedFile] = []
     total = 0
     for file in files:
@@ -154,8 +173,8 @@ def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list
 
 
 def _size(file: ListedFile) -> int:
-    if file.skipped:
-        return 0
+    if file.skipped or file.end:
+        return file.end - file.start
     if is_address(file.origin):
         return size_of(file.origin, "a file of the corpus")
     try:

@@ -1,19 +1,23 @@
-"""Does one task: what every engine calls, in whatever process."""
+"""Does one task of a corpus: what every engine calls, in whatever process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+from headwater.corpus.engine.tasks import Do, Task
 from headwater.corpus.tasks.columns import measure_texts
+from headwater.corpus.tasks.lines import count_lines
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
 from headwater.corpus.tasks.texts import read_texts
 from headwater.corpus.tasks.verify import verify
-from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, OWN, SHORTENED, TEXTS, VERIFY, WRITE, Task
+from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, LINES, OWN, SHORTENED, TEXTS, VERIFY, WRITE
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
 
 _DO: dict[str, Callable[[WorkerContext, int], None]] = {
+    LINES: count_lines,
     TEXTS: read_texts,
     COLUMNS: measure_texts,
     GPU_COLUMNS: partial(measure_texts, stage=GPU_COLUMNS),
@@ -24,7 +28,12 @@ _DO: dict[str, Callable[[WorkerContext, int], None]] = {
 }
 
 
-def run_task(context: WorkerContext, task: Task) -> None:
-    """Do a task, unless it is done. Doing it twice, even at the same time, is harmless: both make the same bytes."""
-    if not context.work.is_done(task):
-        _DO[task.stage](context, task.number)
+def tasks_of_corpus(given: dict[str, Any], on_read: Callable[[int], None], num_cores: int) -> Do:
+    """Return what does a task of the corpus that is made in a folder, unless it is done."""
+    context = WorkerContext(given["work"], on_read)
+
+    def do(task: Task) -> None:
+        if context.work.missing([task]):
+            _DO[task.stage](context, task.number)
+
+    return do

@@ -28,12 +28,12 @@ from headwater.corpus.pipeline import apply_steps
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, drop_line
 from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.lines import numbered_files
 from headwater.corpus.tasks.plan import Part
-from headwater.corpus.tasks.work import TEXTS, Work, damaged
+from headwater.corpus.tasks.work import TEXTS, TEXTS_FILE, Work, damaged
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 DROPPED = "dropped"
-TEXTS_FILE = "texts.parquet"
 _ROW_GROUP_BYTES = 1 << 20  # of text: one document of it is read in some milliseconds
 _GROUPS_AT_HAND = 32
 _SCHEMA = pa.schema(
@@ -60,7 +60,7 @@ def read_texts(context: WorkerContext, number: int) -> None:
         pieces = read_source(part.source, context.settings)
     else:
         contents = _contents(work, part)
-        pieces = read_files(work.plan.files(part), part.source, context.settings)
+        pieces = read_files(numbered_files(work, part), part.source, context.settings)
     with work.new_output(work.path_of(TEXTS, number)) as output:
         with (
             output.table(TEXTS_FILE, _SCHEMA) as table,
@@ -73,6 +73,9 @@ def read_texts(context: WorkerContext, number: int) -> None:
         output.add_digests(dropped.digests)
         output.facts = {"balance": reading.balance.as_dict(), "notes": reading.notes.as_dict()}
         output.facts["contents"] = contents
+        if work.documents_file != TEXTS_FILE:
+            names = [name for name in _SCHEMA.names if name != "text"]
+            output.write_table(work.documents_file, pq.read_table(output.folder / TEXTS_FILE, columns=names))
         _require_unchanged(work, part)
 
 
@@ -82,7 +85,7 @@ def _contents(work: Work, part: Part) -> list[Content]:
     return [
         Content(part.source, file.origin, identity, content_of(file.path, file.origin))
         for file, identity in listed
-        if not file.skipped
+        if not file.skipped and not file.start
     ]
 
 
@@ -158,10 +161,13 @@ class _Reading:
 class Texts:
     """The texts of a slice, in their order or by number; a row group is read at a time."""
 
-    def __init__(self, work: Work, part: Part) -> None:
-        self._path, self._source = work.path_of(TEXTS, part.number) / TEXTS_FILE, part.source
+    def __init__(self, work: Work, part: Part, *, reads_all: bool = False) -> None:
+        folder, self._source = work.path_of(TEXTS, part.number), part.source
+        self._path, open_file = folder / TEXTS_FILE, work.place.open_whole if reads_all else work.place.open
         try:
-            self._file = pq.ParquetFile(self._path, page_checksum_verification=True, memory_map=True)
+            given = open_file(folder, TEXTS_FILE)
+            how = {"memory_map": True} if isinstance(given, Path) else {"pre_buffer": True}  # a request a row group
+            self._file = pq.ParquetFile(given, page_checksum_verification=True, **how)
         except (OSError, pa.ArrowInvalid) as error:
             raise damaged(self._path, error) from error
         counts = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]

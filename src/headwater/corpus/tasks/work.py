@@ -1,5 +1,6 @@
 """The folder in which a corpus is made, beside the corpus. What is done there stays for the next build with it.
 
+lines/KEY/              how many lines a slice of a large file has
 texts/KEY/              what a slice of a source holds, read: texts.parquet, what was dropped; KEY is what was read, how
 columns/MEASURE-KEY/    what a measure says of these texts
 own, verify, shortened, write: what was done with some of these texts, by what was asked of them
@@ -8,13 +9,14 @@ plans/KEY/              settings and slices of one build, and what it decided be
 A task's folder appears whole: a task whose folder is there is done, and one that was killed leaves nothing under that
 name. Nothing here is flushed to the device, since all of it can be made again. What a power cut left short is found
 by its size when a build begins; pages of Parquet have checksums for the rest.
+
+With corpus.engine.store all of it is in the store, and the folder holds what this process fetched (core.task_store).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -23,28 +25,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.core import task_output as outputs
-from headwater.core.errors import DataError, StorageError
+from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, remove_folder
-from headwater.core.task_output import new_output, read_output, work_folder
+from headwater.core.stores import is_address
+from headwater.core.task_output import read_output, work_folder
+from headwater.core.task_store import TaskFolder, TaskStore
+from headwater.corpus.engine.tasks import Task, TaskSet
 from headwater.corpus.measures.chosen import ChosenMeasure, chosen_measures, values_key
+from headwater.corpus.shards import read_shard
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.plan import Plan, write_plan
+from headwater.corpus.tasks.plan import PLAN_FILES, Plan, write_plan
 
 _LAYOUT = "8"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE = "texts", "columns", "own", "verify", "shortened", "write"
 GPU_COLUMNS = "gpu_columns"  # of the measures that want GPUs
-STAGES = (TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
+LINES = "lines"  # of slices of large files of lines, counted
+STAGES = (LINES, TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
+TEXTS_FILE, _DOCUMENTS_FILE = "texts.parquet", "documents.parquet"
+_INSIDE, _OF_STORE = f"work/{_LAYOUT}", f"{_LAYOUT}-store"  # of a store, where the finished corpus is, too
+SETTING = "corpus.engine.store"
 _KEY_CHARACTERS = 20
 RECORD_BITS = 32  # of a document's number: those above them are its slice's, so that numbers are in reading order
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The unit of work: what `stage` does to the slice of this number."""
-
-    stage: str
-    number: int = 0
 
 
 class Output(outputs.TaskOutput):
@@ -69,38 +71,55 @@ class Output(outputs.TaskOutput):
             writer.write_table(table)
 
 
-def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, str], key: str) -> Path:
-    """Return the folder of the plan of this key. What a crash or another version left short is removed.
+def begin_work(corpus_dir: Path, settings: CorpusSettings, inputs: Mapping[str, str], key: str) -> Work:
+    """Return the work of the plan of this key. What a crash or another version left short is removed.
 
     Raises DataError for a path that names nothing.
     """
     top = work_folder(corpus_dir)
     for other in top.iterdir() if top.is_dir() else []:
-        if other.name != _LAYOUT:
+        if other.name not in (_LAYOUT, _OF_STORE):
             remove_folder(other)
-    top = top / _LAYOUT
-    for stage in STAGES:
-        outputs.remove_short(top / stage)
-    folder = plan_folder(corpus_dir, _short(key))
-    outputs.remove_short(folder)
-    if not (folder / _PLAN).is_dir():
-        with new_output(folder / _PLAN, Output) as output:
+    place = _place_of(corpus_dir, settings.engine.store)
+    folder = place.top / _PLANS / _short(key)
+    place.tidy([*(place.top / stage for stage in STAGES), folder])
+    if not place.done([folder / _PLAN]):
+        with place.new(folder / _PLAN, Output) as output:
             output.digests = write_plan(output.folder, settings, inputs, key)
-    return folder
+    return Work(folder, place)
 
 
-def plan_folder(corpus_dir: Path, name: str) -> Path:
-    """Return where the plan of this name is, or would be."""
-    return work_folder(corpus_dir) / _LAYOUT / _PLANS / name
+def _place_of(corpus_dir: Path, store: str | None) -> TaskFolder:
+    if store is None:
+        return TaskFolder(work_folder(corpus_dir) / _LAYOUT)
+    return TaskStore(store, _INSIDE, SETTING, work_folder(corpus_dir) / _OF_STORE)
 
 
-class Work:
+def work_of_plan(corpus_dir: Path, name: str, store: str | None) -> Work | None:
+    """Return the work that made a corpus, None where it is gone."""
+    place = _place_of(corpus_dir, store)
+    folder = place.top / _PLANS / name
+    return Work(folder, place) if place.done([folder / _PLAN]) else None
+
+
+def open_work(address: str) -> Work:
+    """Return the work that another process has at this address (`Work.address`)."""
+    if not is_address(address):
+        return Work(Path(address), TaskFolder(Path(address).parent.parent))
+    store, _, name = address.rpartition(f"/{_INSIDE}/{_PLANS}/")
+    place = TaskStore(store, _INSIDE, SETTING)
+    return Work(place.top / _PLANS / name, place)
+
+
+class Work(TaskSet):
     """The work of one plan: which tasks are done, and what they made."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, place: TaskFolder) -> None:
+        maker = "headwater.corpus.tasks.run:tasks_of_corpus"
+        super().__init__(folder, place, maker, {"work": place.address_of(folder)})
+        place.fetch((folder / _PLAN, name) for name in PLAN_FILES)
         self.plan = Plan(folder / _PLAN)
-        self._top = folder.parent.parent
+        self._top = place.top
         self._keys_of = cache(self._read_keys)  # of a stage that was asked for
 
     @cached_property
@@ -121,9 +140,9 @@ class Work:
         The same question of the same texts has the same key: it is answered already where another build asked it.
         """
         path = self.folder / f"ask-{stage}"
-        if path.is_dir():
+        if self.place.done([path]):
             return
-        with new_output(path, Output) as output:
+        with self.place.new(path, Output) as output:
             keys = {}
             for number, table in tables.items():
                 output.write_table(f"{number:06d}.parquet", table)
@@ -136,24 +155,27 @@ class Work:
 
     def question(self, stage: str, number: int) -> pa.Table:
         """Return what a stage is asked to do with the texts of a slice."""
-        return read_table(self.folder / f"ask-{stage}" / f"{number:06d}.parquet")
+        return self.table(self.folder / f"ask-{stage}", f"{number:06d}.parquet")
 
     def numbers_in_question(self, stage: str) -> list[int]:
         return [int(number) for number in self._keys_of(stage)]
 
     def _read_keys(self, stage: str) -> dict[str, str]:
-        return dict(read_output(self.folder / f"ask-{stage}").facts["keys"])
+        return dict(self.place.output(self.folder / f"ask-{stage}").facts["keys"])
 
     def path_of(self, stage: str, number: int) -> Path:
         texts = _short(self.plan.parts[number].key)
-        return self._top / stage / (texts if stage == TEXTS else f"{texts}-{_short(self._keys_of(stage)[str(number)])}")
+        if stage in (LINES, TEXTS):
+            return self._top / stage / texts
+        return self._top / stage / f"{texts}-{_short(self._keys_of(stage)[str(number)])}"
 
     def way_of(self, stage: str) -> dict[str, str]:
-        return {"way": read_output(self.folder / f"ask-{stage}").facts["way"]}
+        return {"way": self.place.output(self.folder / f"ask-{stage}").facts["way"]}
 
     def other_answers(self, stage: str, number: int) -> list[Path]:
         """Return where other questions about the same texts were answered, in the same way: much is the same."""
         way = self.way_of(stage)
+        # none of a store's: each task would ask for a list of all
         found = sorted((self._top / stage).glob(f"{_short(self.plan.parts[number].key)}-*"))
         return [path for path in found if (path / outputs.TASK_FILE).is_file() and read_output(path).facts == way]
 
@@ -167,62 +189,87 @@ class Work:
 
         No measure is loaded: a page that shows a corpus must not run the code that its settings name.
         """
-        noted = read_output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
+        noted = self.place.output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
         texts_key = self.plan.parts[number].key
         return {
             name: self._top / COLUMNS / f"{name}-{_short(values_key(texts_key, depends_on))}"
             for name, depends_on in noted.items()
         }
 
-    def is_done(self, task: Task) -> bool:
-        if task.stage in (COLUMNS, GPU_COLUMNS):
-            return not self.missing_measures(task.number, task.stage)
-        return self.path_of(task.stage, task.number).is_dir()
+    def missing(self, tasks: Iterable[Task]) -> list[Task]:
+        """Return those of some tasks that are not done."""
+        made = {task: self._made_by(task) for task in tasks}
+        done = self.place.done(path for paths in made.values() for path in paths)
+        return [task for task, paths in made.items() if not done.issuperset(paths)]
 
-    def missing_measures(self, number: int, *stages: str) -> list[str]:
-        """Return the measures whose columns of a slice are not there, of some stages or of all."""
-        names = [each.name for each in self.measures.values() if not stages or _stage_of(each) in stages]
-        return [name for name in names if not self.columns_of(name, number).is_dir()]
+    def _made_by(self, task: Task) -> list[Path]:
+        if task.stage not in (COLUMNS, GPU_COLUMNS):
+            return [self.path_of(task.stage, task.number)]
+        measures = [each.name for each in self.measures.values() if _stage_of(each) == task.stage]
+        return [self.columns_of(name, task.number) for name in measures]
+
+    def missing_measures(self, number: int, stage: str) -> list[str]:
+        """Return the measures of a stage whose columns of a slice are not there."""
+        names = [each.name for each in self.measures.values() if _stage_of(each) == stage]
+        done = self.place.done(self.columns_of(name, number) for name in names)
+        return [name for name in names if self.columns_of(name, number) not in done]
+
+    def fetch_facts(self, tasks: Iterable[Task]) -> None:
+        """Have at hand what tasks noted, of many at once."""
+        self.place.fetch((path, outputs.TASK_FILE) for task in tasks for path in self._made_by(task))
+
+    def name_of(self, task: Task) -> str:
+        return str(self.plan.parts[task.number])
+
+    def num_bytes_of(self, task: Task) -> int:
+        return self.plan.parts[task.number].num_bytes
+
+    def gpus_of(self, stage: str) -> float:
+        """Return the GPUs for a task of the measures that use any."""
+        return max(each.gpus for each in self.measures.values()) if stage == GPU_COLUMNS else 0.0
+
+    def new_output(self, folder: Path) -> AbstractContextManager[Output]:
+        """Return the output of a task, which is kept when the block ends without an error."""
+        return self.place.new(folder, Output)
+
+    def table(self, folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Return a table of an output; raise DataError where it isn't as it was written."""
+        try:
+            return pq.read_table(self.place.open_whole(folder, name), columns=columns, page_checksum_verification=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise damaged(folder / name, error) from error
+
+    def lines(self, stage: str, number: int, folder: str) -> Iterator[bytes]:
+        """Yield the lines of the shards that a task wrote into a folder of its output."""
+        path = self.path_of(stage, number)
+        for name in sorted(self.place.output(path).digests):
+            if name.startswith(f"{folder}/"):
+                yield from read_shard(self.place.open_whole(path, name))
 
     @property
-    def gpus(self) -> float:
-        """GPUs for a task of the measures that use any."""
-        return max(each.gpus for each in self.measures.values())
-
-    @contextmanager
-    def new_output(self, path: Path) -> Iterator[Output]:
-        """Yield the output of a task, which is committed when the block ends without an error.
-
-        Where another process was faster, its output stays: both are the same.
-        """
-        is_complete = False
-        try:
-            with new_output(path, Output) as output:
-                yield output
-                is_complete = True
-        except (StorageError, OSError):
-            if not (is_complete and path.is_dir()):
-                raise
+    def documents_file(self) -> str:
+        """The file of an output of texts with all but their text: in a store one of its own, since others are far."""
+        return _DOCUMENTS_FILE if isinstance(self.place, TaskStore) else TEXTS_FILE
 
     def facts_of(self, stage: str, number: int) -> dict[str, Any]:
-        return read_output(self.path_of(stage, number)).facts
+        return self.place.output(self.path_of(stage, number)).facts
 
     def digests_of(self, stage: str, number: int) -> dict[str, str]:
         """Return the digest of every file that a task wrote, by its name in the task's folder."""
-        return read_output(self.path_of(stage, number)).digests
+        return self.place.output(self.path_of(stage, number)).digests
 
     def remove_others(self) -> None:
         """Remove what this plan doesn't use: what other settings or earlier texts left."""
         used = {self.folder}
         for part in self.plan.parts:
-            used |= {self.path_of(TEXTS, part.number)}
+            used |= {self.path_of(stage, part.number) for stage in (LINES, TEXTS)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
         for stage in (OWN, VERIFY, SHORTENED):
             used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
         for stage in (*STAGES, _PLANS):
-            for path in (self._top / stage).iterdir() if (self._top / stage).is_dir() else []:
+            for path in self.place.outputs_in(self._top / stage):
                 if path not in used:
-                    remove_folder(path)
+                    self.place.remove(path)
 
 
 def _stage_of(measure: ChosenMeasure) -> str:
@@ -237,14 +284,6 @@ def part_of(number: int) -> int:
 def record_of(number: int) -> int:
     """Return the place in its slice of a document's number."""
     return number & ((1 << RECORD_BITS) - 1)
-
-
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Return a table of the work folder; raise DataError where it isn't as it was written."""
-    try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: Exception) -> DataError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, cached_property
-from pathlib import Path
 
 from headwater.corpus.measures.boilerplate import BoilerplateRule, boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, STATISTICS
@@ -14,16 +13,15 @@ from headwater.corpus.measures.statistics import Statistics
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Step
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import open_work
 from headwater.corpus.words import WordHasher
 
 
 class WorkerContext:
-    """A process's place of work in a work folder."""
+    """A process's place of work: `address` is the work's; `on_read` gets the bytes of every document that is read."""
 
-    def __init__(self, folder: Path) -> None:
-        self.work = Work(folder)
-        self.on_read: Callable[[int], None] = lambda num_bytes: None  # gets the bytes of every document that is read
+    def __init__(self, address: str, on_read: Callable[[int], None]) -> None:
+        self.work, self.on_read = open_work(address), on_read
         self.measure = cache(self._load_measure)
 
     def _load_measure(self, name: str) -> Measure:

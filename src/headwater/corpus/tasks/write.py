@@ -18,10 +18,10 @@ from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.read.sections import CutPoints
-from headwater.corpus.shards import DECISIONS, ShardWriter, document_line, drop_line, read_lines
+from headwater.corpus.shards import DECISIONS, ShardWriter, document_line, drop_line
 from headwater.corpus.tasks.pages import SHORTENED_FILE
 from headwater.corpus.tasks.texts import DROPPED, Texts, document_of
-from headwater.corpus.tasks.work import SHORTENED, TEXTS, WRITE, Work, read_table
+from headwater.corpus.tasks.work import SHORTENED, TEXTS, WRITE, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 _COLUMNS = ("id", "reason", "because", "duplicate_of", "side", "text_bytes")
@@ -41,11 +41,11 @@ def write(context: WorkerContext, number: int) -> None:
             }
             table = stack.enter_context(output.table(f"{DECISIONS}/{part.source}/{part.index:06d}.parquet", _DECISIONS))
             writer = _SliceWriter(part.source, writers)
-            for line in read_lines(work.path_of(TEXTS, number) / DROPPED):
+            for line in work.lines(TEXTS, number, DROPPED):
                 writers["dropped"].write(line)
             decisions = work.question(WRITE, number)
             at = 0
-            for rows in _row_groups(Texts(work, part)):
+            for rows in _row_groups(Texts(work, part, reads_all=True)):
                 decided = decisions.slice(at, len(rows)).to_pylist()
                 at += len(rows)
                 for row, decision in zip(rows, decided, strict=True):
@@ -83,8 +83,8 @@ class _SliceWriter:
         if not decision["is_short"]:
             return None
         if self._pages is None:
-            table = read_table(work.path_of(SHORTENED, number) / SHORTENED_FILE, ["record", "text", "cut", "cut_bytes"])
-            rows = table.to_pylist()
+            columns = ["record", "text", "cut", "cut_bytes"]
+            rows = work.table(work.path_of(SHORTENED, number), SHORTENED_FILE, columns).to_pylist()
             self._pages = {row["record"]: row for row in rows}
         return self._pages[decision["record"]]
 

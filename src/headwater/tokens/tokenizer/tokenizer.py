@@ -58,6 +58,7 @@ class Tokenizer:
         self.foreign = foreign
         self.markers = foreign.markers if foreign else OWN_MARKERS
         self.begin_id, self.end_id, self.pad_id = astuple(self.markers)
+        self.num_threads = os.cpu_count() or 1
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
@@ -101,7 +102,7 @@ class Tokenizer:
         return [ids.tolist() for ids in self.encode_arrays(texts)]
 
     def encode_arrays(self, texts: list[str]) -> list[np.ndarray]:
-        """Return the ids of each text as uint32; the work is spread over the cores.
+        """Return the ids of each text as uint32; the work is spread over `num_threads`.
 
         Raises TokenizerError for a text with a lone surrogate.
         """
@@ -118,11 +119,17 @@ class Tokenizer:
         # in groups: the library's encoding of a text takes some 100 times the memory of its ids
         for group in in_groups(parts, len, _GROUP_CHARS):
             if self._fast is not None:
-                with ThreadPoolExecutor(os.cpu_count()) as threads:
-                    yield from list(threads.map(partial(self._fast.encode_to_numpy, disallowed_special=()), group))
+                encode = partial(self._fast.encode_to_numpy, disallowed_special=())
+                if self.num_threads == 1:
+                    yield from map(encode, group)
+                    continue
+                with ThreadPoolExecutor(self.num_threads) as threads:
+                    yield from list(threads.map(encode, group))
             else:
-                encodings = self._model.encode_batch_fast(group, add_special_tokens=False)
-                yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
+                # the library has no other way to be told of one thread than one text
+                for texts in [group] if self.num_threads > 1 else [[part] for part in group]:
+                    encodings = self._model.encode_batch_fast(texts, add_special_tokens=False)
+                    yield from [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; special tokens are skipped, bytes that are not UTF-8 become U+FFFD."""

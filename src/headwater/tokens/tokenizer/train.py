@@ -22,6 +22,7 @@ from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokeniz
 
 STAGE_VERSION = 1
 _SAMPLED_PART_CHARS = 8192
+NO_LIMIT = 1 << 64  # of 64 bits
 
 
 def tokenizer_key(settings: TokenizerSettings, corpus_digest: str) -> str:
@@ -75,23 +76,39 @@ def sample_parts(texts: Iterable[str], max_bytes: int) -> list[str]:
 
     A sample by hash needs one pass, no size known beforehand and no random state, and doesn't depend on the order.
     """
-    kept: list[tuple[int, str]] = []  # a heap with the largest hash on top
-    kept_bytes = 0
-    limit = 1 << 64
+    sample = PartSample(max_bytes)
     for text in texts:
+        sample.add(text)
+    return sample.parts()
+
+
+class PartSample:
+    """A sample as `sample_parts` returns it, of hashes below `limit`; that of samples is that of their texts.
+
+    What may be missing from a sample of some texts has hashes from its `limit` on: a sample over it takes the lowest.
+    """
+
+    def __init__(self, max_bytes: int, limit: int = NO_LIMIT) -> None:
+        self.limit = limit
+        self._max_bytes, self._num_bytes = max_bytes, 0
+        self._kept: list[tuple[int, str]] = []  # a heap with the largest hash on top
+
+    def add(self, text: str) -> None:
         for part in cut(text, _SAMPLED_PART_CHARS):
             data = part.encode()
             rank = xxhash.xxh3_64_intdigest(data)
-            if rank >= limit:
+            if rank >= self.limit:
                 continue
-            heapq.heappush(kept, (-rank, part))
-            kept_bytes += len(data)
-            while kept_bytes > max_bytes:
-                negative_rank, dropped = heapq.heappop(kept)
-                kept_bytes -= len(dropped.encode())
+            heapq.heappush(self._kept, (-rank, part))
+            self._num_bytes += len(data)
+            while self._num_bytes > self._max_bytes:
+                negative_rank, dropped = heapq.heappop(self._kept)
+                self._num_bytes -= len(dropped.encode())
                 # nothing above what was dropped may come in later, or the order would matter
-                limit = -negative_rank
-    return [part for negative_rank, part in sorted(kept, reverse=True) if -negative_rank < limit]
+                self.limit = min(self.limit, -negative_rank)
+
+    def parts(self) -> list[str]:
+        return [part for negative_rank, part in sorted(self._kept, reverse=True) if -negative_rank < self.limit]
 
 
 def try_vocabulary(parts: list[str], vocab_size: int) -> tuple[int, float]:

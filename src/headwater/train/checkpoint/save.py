@@ -25,7 +25,7 @@ from headwater.core.files import (
     commit_folder,
     digest_file_on_disk,
     flush,
-    hand_over_json,
+    hand_over,
     json_bytes,
     make_folder,
     no_check,
@@ -279,11 +279,11 @@ def _leave_note(work: _Work, pieces: list[TensorChunk], ranks: Ranks) -> None:
             work.wait_for(work.folder)
             note = _write_pieces(work.folder, pieces, ranks)
             flush(work.folder / name for name in note["files"])
-        hand_over_json(path, note)
+        hand_over(path, json_bytes(note))
     except Exception as error:
         is_gone = isinstance(error, FileNotFoundError) or not work.folder.exists()
         with suppress(HeadwaterError, OSError):  # on a full disk; the other ranks then learn of it as this one ends
-            hand_over_json(path, {"error": str(error)})
+            hand_over(path, json_bytes({"error": str(error)}))
         if is_gone:
             raise StorageError(f"{work.target} can't be written: the first rank gave it up and says why") from error
         raise
