@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from headwater.corpus.tasks.columns import measure_texts
+from headwater.corpus.tasks.columns import measure_texts, read_and_measure
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
-from headwater.corpus.tasks.texts import read_texts
 from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, OWN, SHORTENED, TEXTS, VERIFY, WRITE, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
 
 _DO: dict[str, Callable[[WorkerContext, int], None]] = {
-    TEXTS: read_texts,
+    TEXTS: read_and_measure,
     COLUMNS: measure_texts,
     GPU_COLUMNS: partial(measure_texts, stage=GPU_COLUMNS),
     OWN: find_own_text,
