@@ -24,7 +24,7 @@ import xxhash
 from headwater.corpus.clean import clean
 from headwater.corpus.measures.by_language import stop_word_share
 from headwater.corpus.measures.language import LanguageModel
-from headwater.corpus.measures.lines import line_shapes
+from headwater.corpus.measures.lines import line_shapes, meant_lines, stripped_lines
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.sources.rules import RuleSettings
 
@@ -85,7 +85,7 @@ def limits_of(texts: list[Text], originals: dict[tuple[str, str], str], english:
 
 def is_unfinished(text: str) -> bool:
     """Return whether the default web rules want more signs at the end of sentences, in a script that has them."""
-    rules, shapes = RuleSettings().web, line_shapes(text, 30)
+    rules, shapes = RuleSettings().web, line_shapes(meant_lines(stripped_lines(text)), 30)
     is_short = shapes.sentence_characters < (rules.min_sentence_fraction or 0) * shapes.characters
     return marks_sentences(text) and (is_short or num_sentences(text, 3) < 3)
 

@@ -115,8 +115,8 @@ def test_sentences_end_as_their_script_has_it(text, sentences):
 
 def test_a_paragraph_that_ends_otherwise_counts_to_its_last_sentence():
     sentence = "The river rose in the night and nobody in the village by the bridge had heard of it. "
-    assert sentence_characters(sentence * 3 + "He wrote to his brother, who lived there;") == 3 * len(sentence) - 1
-    assert sentence_characters("Vol. 3, see also the index") == 0
+    assert sentence_characters([sentence * 3 + "He wrote to his brother, who lived there;"]) == 3 * len(sentence) - 1
+    assert sentence_characters(["Vol. 3, see also the index"]) == 0
 
 
 def test_thai_and_lao_do_not_mark_sentences():

@@ -7,7 +7,6 @@ depend on its version, and `re` is faster.
 from __future__ import annotations
 
 import re
-from itertools import islice
 
 from headwater.corpus.toml_tables import toml_table
 
@@ -29,17 +28,29 @@ _UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]+")
 _QUOTES = "”’»“‘«"  # the last three end what others begin with „, ‚ and »
 _FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]{_QUOTES}{_INVISIBLE}]*(?=\\s|$)")
 _STOP = re.compile(f"{_FULL_STOP.pattern}|[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
+# a text without one of these has full stops alone; they are looked for among its other characters, each once
+_BEYOND_LATIN = re.compile("[^\x00-\u0588]+")
+_FOREIGN_STOP = re.compile(f"[{_ENDS}\u1361\u0900-\u0dff]")
 _TO_LAST_FULL_STOP, _TO_LAST_STOP = (re.compile(f"(?s:.*)(?:{stop.pattern})") for stop in (_FULL_STOP, _STOP))
 _PARAGRAPH_CHARACTERS = 200
+_STOPS_AT_ONCE = 4000  # characters
 # spaces: before a French », between signs of direction
 _AROUND = "\"')]}*_`）」』】》〉 \u00a0\u202f" + _QUOTES + _INVISIBLE
+_MAY_END = frozenset(_AROUND + "|")  # ASCII beside full stops
 _FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|)$")
 
 
 def num_sentences(text: str, enough: int) -> int:
     """Return how many sentences a text has, `enough` at most: full stops before white space, other scripts' signs."""
-    stops = (_FULL_STOP if text.isascii() else _STOP).finditer(text)
-    return sum(1 for _ in islice(stops, enough))
+    has_others = not text.isascii() and _FOREIGN_STOP.search("".join(set("".join(_BEYOND_LATIN.findall(text)))))
+    stop = _STOP if has_others else _FULL_STOP
+    number = start = 0
+    while number < enough and start < len(text):
+        line_end = text.find("\n", start + _STOPS_AT_ONCE)  # no stop goes on behind it
+        end = line_end if line_end >= 0 else len(text)
+        number += len(stop.findall(text, start, end))
+        start = end
+    return min(number, enough)
 
 
 def ends_sentence(line: str) -> bool:
@@ -51,7 +62,19 @@ def ends_sentence(line: str) -> bool:
     return not line.isascii() and _FOREIGN_END.search(line[-3:]) is not None
 
 
-def sentence_characters(line: str) -> int:
+def sentence_characters(lines: list[str]) -> int:
+    """Return how many characters of lines, of which none is empty, are in sentences."""
+    total = 0
+    for line in lines:
+        last = line[-1]
+        if last in ".!?":
+            total += len(line)
+        elif len(line) >= _PARAGRAPH_CHARACTERS or last in _MAY_END or last > "\x7f":
+            total += _sentence_characters(line)
+    return total
+
+
+def _sentence_characters(line: str) -> int:
     """Return how many characters of a line are in sentences: all where it ends as one does.
 
     Of a paragraph that ends otherwise, as before a quotation, those to its last sentence's end.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -20,27 +19,45 @@ Span = tuple[int, int]  # [start, end) in characters
 
 
 class Candidate:
-    """A cleaned document on its way, with its words and their hashes once a step asks for them."""
+    """A cleaned document on its way, with what several steps and measures ask for, found once for all of them."""
+
+    __slots__ = ("_hasher", "_hashes", "_is_unspaced", "_language", "_words", "document")
 
     def __init__(self, document: Document, hasher: WordHasher) -> None:
         self.document = document
         self._hasher = hasher
+        # no cached_property: it takes a lock for each of them
+        self._is_unspaced: bool | None = None
+        self._words: list[str] | None = None
+        self._hashes: np.ndarray | None = None
+        self._language: tuple[str, float] | None = None
 
-    @cached_property
-    def words(self) -> list[str]:
-        """The words in lower case (corpus.scripts)."""
-        text = self.document.text
-        return units_of(text) if self.is_unspaced else spaced_words_of(text)
-
-    @cached_property
+    @property
     def is_unspaced(self) -> bool:
         """Whether its script doesn't separate words."""
-        return is_unspaced(self.document.text)
+        if self._is_unspaced is None:
+            self._is_unspaced = is_unspaced(self.document.text)
+        return self._is_unspaced
 
-    @cached_property
+    @property
+    def words(self) -> list[str]:
+        """The words in lower case (corpus.scripts)."""
+        if self._words is None:
+            self._words = (units_of if self.is_unspaced else spaced_words_of)(self.document.text)
+        return self._words
+
+    @property
     def hashes(self) -> np.ndarray:
         """The uint64 hashes of `words`."""
-        return self._hasher.hash(self.words)
+        if self._hashes is None:
+            self._hashes = self._hasher.hash(self.words)
+        return self._hashes
+
+    def language(self, identify: Callable[[str], tuple[str, float]]) -> tuple[str, float]:
+        """The language of its text, and how likely it is, by the one model that there is for it."""
+        if self._language is None:
+            self._language = identify(self.document.text)
+        return self._language
 
     def with_text(self, text: str, **meta: str) -> Candidate:
         """Return the candidate with another text, and more or other metadata."""

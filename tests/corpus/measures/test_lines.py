@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.measures.lines import cut_lines, line_shapes, meant_lines, wrap_width
+from headwater.corpus.measures.lines import cut_lines, line_shapes, meant_lines, stripped_lines, wrap_width
 from headwater.corpus.scripts import ends_sentence, num_sentences
 
 
@@ -14,7 +14,7 @@ def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():
         "Contents\nfirst part\nsecond part\n\n"
         "A sentence that is long enough to have been wrapped.\nthe next begins small, but after a full stop"
     )
-    assert meant_lines(text) == [
+    assert meant_lines(stripped_lines(text)) == [
         "The river runs down from the mountain and through the city, where it slows",
         *("Contents", "first part", "second part"),
         "A sentence that is long enough to have been wrapped.",
@@ -34,7 +34,7 @@ PARAGRAPHS = [
 def test_wrapped_paragraphs_are_joined_whatever_a_line_begins_with(width):
     paragraphs = [" ".join([paragraph] * 3) for paragraph in PARAGRAPHS]
     wrapped = "\n\n".join(textwrap.fill(paragraph, width) for paragraph in paragraphs)
-    assert meant_lines(wrapped) == paragraphs
+    assert meant_lines(stripped_lines(wrapped)) == paragraphs
 
 
 def test_verse_lists_and_code_have_no_width():
@@ -50,7 +50,7 @@ def test_lines_that_end_a_sentence_and_lines_that_end_none():
 
 
 def test_shapes_by_hand():
-    shapes = line_shapes("- one thing\n\n* and more...\nIt is so.\nHome\n", short_line_characters=9)
+    shapes = line_shapes(["- one thing", "* and more...", "It is so.", "Home"], short_line_characters=9)
     assert (shapes.lines, shapes.bullets, shapes.ellipses) == (4, 2, 1)
     assert shapes.characters == 11 + 13 + 9 + 4
     assert (shapes.short_characters, shapes.sentence_characters) == (9 + 4, 13 + 9)

@@ -19,7 +19,7 @@ import pytest
 from headwater.corpus.decide.documents import judged
 from headwater.corpus.document import Document
 from headwater.corpus.measures.by_language import LimitsByText, read_limits
-from headwater.corpus.measures.statistics import alpha_fraction, num_words_with_letters
+from headwater.corpus.measures.statistics import Letters
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate, too_little, too_much
 from headwater.corpus.words import WordHasher
@@ -122,10 +122,10 @@ def test_notices_are_cut_and_counted_and_sentences_about_them_stay(make_prose):
 
 
 def test_fractions_by_hand():
-    assert alpha_fraction("ab 12\n") == 0.5
+    assert Letters.of("ab 12\n").fraction == 0.5
     for text in ("Grüße aus Köln, Straße für Straße, schöne Bäume überall im Wald. ", "Река течёт с гор. "):
-        assert alpha_fraction(text) > 0.8
-    assert num_words_with_letters("one 2 3rd -- vier!") == 3
+        assert Letters.of(text).fraction > 0.8
+    assert Letters.of("one 2 3rd -- vier!").words == 3
 
 
 @pytest.mark.parametrize(

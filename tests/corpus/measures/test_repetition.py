@@ -22,7 +22,7 @@ def repeated(words, n):
 
 
 def test_fractions_by_hand():
-    assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
+    assert repeated_line_fraction(["one", "two", "one", ""]) == pytest.approx(3 / 9)
     known = list("abcabd") * 4  # "ab" eight times: 16 of 24 words
     assert top_of(known, 2) == pytest.approx(16 / 24)
     assert repeated(list("abcabc"), 3) == pytest.approx(1 / 4)

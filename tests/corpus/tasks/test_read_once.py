@@ -205,7 +205,7 @@ def test_a_build_that_is_killed_keeps_what_is_done(tmp_path_factory, data):
 def test_a_corpus_without_a_document_keeps_what_was_read(room, done):
     with pytest.raises(DataError, match="the corpus is empty"):
         room.build(limits={kind: {"characters": {"min": 10**6}} for kind in ("web", "text")})
-    assert {task.stage for task in done} >= {"texts", "columns"}
+    assert "texts" in {task.stage for task in done}
     done.clear()
     found, again = room.build(), {task.stage for task in done}
     assert found == room.fresh()

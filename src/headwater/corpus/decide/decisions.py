@@ -34,12 +34,14 @@ from headwater.corpus.decide.limits import (
     quoted,
     register_limits,
     require_columns,
+    settings_that_are_off,
     value_and_limit,
 )
 from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
+from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
@@ -65,12 +67,17 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
     limits = limits_of(settings)
     licences = connection.execute("select distinct licence from texts where licence is not null").fetchall()
     register_limits(connection, settings, (licence for (licence,) in licences))
+    # of a positional join DuckDB knows no size: it would look up each limit among all documents, in memory
+    connection.execute("set disabled_optimizers = 'build_side_probe_side'")
+    kinds = connection.execute("select distinct kind from texts").fetchall()
+    broken = broken_limit(limits, settings_that_are_off(settings, {family_of(kind) for (kind,) in kinds}))
     connection.execute(
         f"""create or replace table documents as
-            select number, kind, left_bytes, text_bytes, {broken_limit(limits)} as broken
+            select number, kind, left_bytes, text_bytes, {broken} as broken
             from ({beside_texts(work, *measures)}) m left join limits l
             on l.of_family is not distinct from m.family and l.of_usual is not distinct from m.usual"""
     )
+    connection.execute("reset disabled_optimizers")
     return limits
 
 

@@ -6,7 +6,7 @@ language (measures.by_language): the table `limits` has one row for each of both
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -204,10 +204,20 @@ def _of_row(rules: ProseRules, usual: Limits) -> dict[str, Any]:
     }
 
 
-def broken_limit(limits: list[Limit]) -> str:
-    """Return the expression for the number of the first limit that is broken, null where none is."""
-    cases = " ".join(f"when {limit.condition} then {number}" for number, limit in enumerate(limits))
-    return f"case {cases} end"
+def broken_limit(limits: list[Limit], off: Collection[str] = ()) -> str:
+    """Return the expression for the number of the first limit that is broken, null where none is.
+
+    Columns of limits whose settings are `off` are not read.
+    """
+    wanted = ((number, limit) for number, limit in enumerate(limits) if limit.setting not in off)
+    return f"case {' '.join(f'when {limit.condition} then {number}' for number, limit in wanted)} end"
+
+
+def settings_that_are_off(settings: CorpusSettings, families: Collection[str | None]) -> list[str]:
+    """Return the columns of the table `limits` that hold no limit for any text of some families of kinds."""
+    table = table_of_limits(settings)
+    table = table.filter(pa.array([family in families for family in table.column("of_family").to_pylist()]))
+    return [name for name in table.column_names if table.column(name).null_count == len(table)]
 
 
 def value_and_limit(limits: list[Limit]) -> str:

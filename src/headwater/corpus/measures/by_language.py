@@ -90,7 +90,7 @@ class LimitsByText:
         known = self._by_units(candidate.document.text) if candidate.is_unspaced else self._by_words(candidate.words)
         if known is not None:
             return self._rows[known]
-        language, confidence = self._model.identify(candidate.document.text) if self._model else ("", 0.0)
+        language, confidence = candidate.language(self._model.identify) if self._model else ("", 0.0)
         if confidence >= _MIN_CONFIDENCE and language in self._rows:
             named = self._rows[language]
             return replace(named, stop_words=frozenset()) if named.relatives else named

@@ -13,7 +13,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.measure import Column, Measure
 from headwater.corpus.read.sections import sections
-from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings
+from headwater.corpus.sources.settings import CONVERSATIONS, KINDS, CorpusSettings
 from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import MinHash, ngrams
@@ -42,24 +42,21 @@ class Keys(Measure):
         self.minhash = MinHash(settings.dedup)
 
     def measure_candidates(self, candidates: Sequence[Candidate]) -> Mapping[str, Sequence[Any]]:
-        rows = [self._of(candidate) for candidate in candidates]
-        return {name: [row[name] for row in rows] for name in self.columns}
-
-    def _of(self, candidate: Candidate) -> dict[str, Any]:
-        document, rule = candidate.document, self._boilerplate
-        digest = xxhash.xxh3_128_digest(" ".join(candidate.words).encode())
-        is_compared = self._dedup.near and document.kind not in (*self._dedup.near_exempt_kinds, CONVERSATIONS)
-        bands, signature = self.minhash_of(candidate.hashes) if is_compared else ([], None)
-        lines = rule.keys(document) if rule else []
+        documents, rule = [candidate.document for candidate in candidates], self._boilerplate
+        exempt = set(KINDS) if not self._dedup.near else {*self._dedup.near_exempt_kinds, CONVERSATIONS}
+        minima = [([], None) if c.document.kind in exempt else self.minhash_of(c.hashes) for c in candidates]
+        digests = [xxhash.xxh3_128_digest(" ".join(candidate.words).encode()) for candidate in candidates]
+        halves = np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+        lines = [rule.keys(document) if rule else [] for document in documents]
         return {
-            "digest_high": int.from_bytes(digest[:8]),
-            "digest_low": int.from_bytes(digest[8:]),
-            "bands": bands,
-            "signature": signature,
+            "digest_high": pa.array(halves[:, 0]),
+            "digest_low": pa.array(halves[:, 1]),
+            "bands": [bands for bands, _ in minima],
+            "signature": [signature for _, signature in minima],
             "lines": lines,
-            "site": rule.site_key(document) if rule and lines else 0,
-            "passages": sorted(passage_keys(document)),
-            "split_hash": split_hash(document.meta.get("group", document.text), self._seed),
+            "site": [rule.site_key(each) if rule and keys else 0 for each, keys in zip(documents, lines)],
+            "passages": [sorted(passage_keys(document)) for document in documents],
+            "split_hash": [split_hash(each.meta.get("group", each.text), self._seed) for each in documents],
         }
 
     def minhash_of(self, hashes: np.ndarray) -> tuple[list[int], bytes]:

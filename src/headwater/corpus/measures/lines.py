@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 from headwater.corpus.scripts import sentence_characters
 
@@ -25,33 +25,49 @@ class LineShapes:
     sentence_characters: int
 
 
-def meant_lines(text: str) -> list[str]:
-    """Return the lines of a text, without the blank ones, with those that a hard wrap broke joined again.
+def stripped_lines(text: str) -> list[str]:
+    """Return the lines of a text without the white space around each."""
+    return list(map(str.strip, text.split("\n")))
+
+
+def meant_lines(lines: list[str]) -> list[str]:
+    """Return a text's stripped lines, without the blank ones, with those that a hard wrap broke joined again.
 
     In a text that was wrapped to a width, a line is joined to the next where that one's first word had no room in it.
     In any other, a line of 40 characters or more that doesn't end a sentence continues in the next if that begins with
     a small letter.
     """
-    lines = [line.strip() for line in text.split("\n")]
     width = wrap_width(lines)
     meant: list[str] = []
+    joined: list[str] = []  # of one line
     before = ""
     for line in lines:
-        if before and line and (_has_no_room(before, line, width) if width else _goes_on(before, line)):
-            meant[-1] += " " + line
-        elif line:
-            meant.append(line)
+        if line:
+            if joined:
+                if _has_no_room(before, line, width) if width else _goes_on(before, line):
+                    joined.append(line)
+                    before = line
+                    continue
+                meant.append(joined[0] if len(joined) == 1 else " ".join(joined))
+            joined = [line]
+        elif joined:
+            meant.append(joined[0] if len(joined) == 1 else " ".join(joined))
+            joined = []
         before = line
+    if joined:
+        meant.append(" ".join(joined))
     return meant
 
 
 def wrap_width(lines: list[str]) -> int:
     """Return the width to which a text was wrapped, 0 where it wasn't, as seven in ten of its line breaks say."""
     pairs = [(one, other) for one, other in pairwise(lines) if one and other and len(one) <= _MAX_WIDTH]
-    width = max((len(one) for one, _ in pairs), default=0)
-    if len(pairs) < _LEAST_BREAKS or width < _WRAPPED_CHARACTERS:
+    if len(pairs) < _LEAST_BREAKS:
         return 0
-    full = sum(_has_no_room(one, other, width) for one, other in pairs)
+    width = max(len(one) for one, _ in pairs)
+    if width < _WRAPPED_CHARACTERS:
+        return 0
+    full = sum([_has_no_room(one, other, width) for one, other in pairs])
     return width if full >= 0.7 * len(pairs) else 0
 
 
@@ -64,16 +80,16 @@ def _goes_on(line: str, after: str) -> bool:
     return len(line) >= _WRAPPED_CHARACTERS and line[-1] not in ".!?:;" and after[0].islower()
 
 
-def line_shapes(text: str, short_line_characters: int) -> LineShapes:
+def line_shapes(lines: list[str], short_line_characters: int) -> LineShapes:
     """Return the shapes of a text's meant lines; one of at most `short_line_characters` is short."""
-    lines = meant_lines(text)
+    lengths = list(map(len, lines))
     return LineShapes(
         lines=len(lines),
-        bullets=sum(line.startswith(BULLETS) for line in lines),
-        ellipses=sum(line.endswith(("...", "…")) for line in lines),
-        characters=sum(map(len, lines)),
-        short_characters=sum(len(line) for line in lines if len(line) <= short_line_characters),
-        sentence_characters=sum(map(sentence_characters, lines)),
+        bullets=sum(map(str.startswith, lines, repeat(BULLETS))),
+        ellipses=sum(map(str.endswith, lines, repeat(("...", "…")))),
+        characters=sum(lengths),
+        short_characters=sum(length for length in lengths if length <= short_line_characters),
+        sentence_characters=sentence_characters(lines),
     )
 
 

@@ -39,7 +39,7 @@ class Language(Measure):
         document = candidate.document
         if document.kind in EXEMPT_KINDS or not document.text:
             return None, None
-        return self._model.identify(document.text)
+        return candidate.language(self._model.identify)
 
 
 class Quality(Measure):

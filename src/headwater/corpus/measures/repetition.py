@@ -7,9 +7,8 @@ import numpy as np
 from headwater.corpus.words import runs_of
 
 
-def repeated_line_fraction(text: str) -> float:
-    """Return the share of characters that stand in lines seen before in the same text; blank lines don't count."""
-    lines = [line.strip() for line in text.split("\n")]
+def repeated_line_fraction(lines: list[str]) -> float:
+    """Return the share of characters in stripped lines that came before; blank lines don't count."""
     total = sum(map(len, lines))
     return 1 - sum(map(len, set(lines))) / max(total, 1)
 

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 from headwater.corpus.engine.tasks import Do, Task
-from headwater.corpus.tasks.columns import measure_texts
+from headwater.corpus.tasks.columns import measure_texts, read_and_measure
 from headwater.corpus.tasks.lines import count_lines
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
-from headwater.corpus.tasks.texts import read_texts
 from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, LINES, OWN, SHORTENED, TEXTS, VERIFY, WRITE
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -18,7 +17,7 @@ from headwater.corpus.tasks.write import write
 
 _DO: dict[str, Callable[[WorkerContext, int], None]] = {
     LINES: count_lines,
-    TEXTS: read_texts,
+    TEXTS: read_and_measure,
     COLUMNS: measure_texts,
     GPU_COLUMNS: partial(measure_texts, stage=GPU_COLUMNS),
     OWN: find_own_text,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -36,6 +36,8 @@ from headwater.corpus.tasks.worker_context import WorkerContext
 DROPPED = "dropped"
 _ROW_GROUP_BYTES = 1 << 20  # of text: one document of it is read in some milliseconds
 _GROUPS_AT_HAND = 32
+_META = json.JSONEncoder(ensure_ascii=False)
+_OF_DOCUMENT = ("text", "id", "origin", "kind", "meta")
 _SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -51,8 +53,8 @@ _SCHEMA = pa.schema(
 )
 
 
-def read_texts(context: WorkerContext, number: int) -> None:
-    """Do the task of a slice."""
+def read_texts(context: WorkerContext, number: int, measure: Callable[[list[Candidate]], None]) -> None:
+    """Do the task of a slice. `measure` gets the documents of each row group while they are at hand."""
     work = context.work
     part = work.plan.parts[number]
     contents = list[Content]()
@@ -66,7 +68,7 @@ def read_texts(context: WorkerContext, number: int) -> None:
             output.table(TEXTS_FILE, _SCHEMA) as table,
             ShardWriter(output.folder / DROPPED, context.settings.shard_bytes) as dropped,
         ):
-            reading = _Reading(context, part.source, table, dropped)
+            reading = _Reading(context, part.source, table, dropped, measure)
             for piece in pieces:
                 reading.take(piece)
             reading.end()
@@ -103,11 +105,20 @@ def _require_unchanged(work: Work, part: Part) -> None:
 class _Reading:
     """Takes the pieces of a slice one after another."""
 
-    def __init__(self, context: WorkerContext, source: str, table: pq.ParquetWriter, dropped: ShardWriter) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        source: str,
+        table: pq.ParquetWriter,
+        dropped: ShardWriter,
+        measure: Callable[[list[Candidate]], None],
+    ) -> None:
         self.balance = Balance([source])
         self.notes = Notes()
         self._context, self._source, self._table, self._dropped = context, source, table, dropped
-        self._rows: list[dict[str, Any]] = []
+        self._measure = measure
+        self._waiting: list[Candidate] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
         self._num_bytes = 0
         redacting = context.settings.redact
         self._redacted = () if redacting is None else tuple(redacting.kinds)
@@ -133,23 +144,28 @@ class _Reading:
             left_bytes -= cut_bytes
             self.notes.add_(cut.reason, cut.note)
             self._drop(document.drop(cut.reason, cut_bytes, cut.excerpt, num_documents=0, because=cut.because))
-        self._add(document, raw_bytes, left_bytes)
+        self._add(verdict.candidate, raw_bytes, left_bytes)
 
-    def _add(self, document: Document, read_bytes: int, left_bytes: int) -> None:
-        text_bytes = num_bytes(document.text)
-        row = {"id": document.id, "origin": document.origin, "kind": document.kind, "text": document.text}
-        sizes = {"read_bytes": read_bytes, "left_bytes": left_bytes, "text_bytes": text_bytes}
-        meta = json.dumps(document.meta, ensure_ascii=False)
-        self._rows.append({**row, **sizes, "meta": meta, "licence": document.meta.get("licence")})
+    def _add(self, candidate: Candidate, read_bytes: int, left_bytes: int) -> None:
+        document = candidate.document
+        text_bytes, meta = num_bytes(document.text), _META.encode(document.meta) if document.meta else "{}"
+        of_document = (document.id, document.origin, document.kind, meta, document.meta.get("licence"))
+        values = (*of_document, read_bytes, left_bytes, text_bytes, document.text)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        self._waiting.append(candidate)
         self._num_bytes += text_bytes + len(meta)
         if self._num_bytes >= _ROW_GROUP_BYTES:
             self.end()
 
     def end(self) -> None:
-        """Write down the rows that wait."""
-        if self._rows:
-            self._table.write_table(pa.Table.from_pylist(self._rows, _SCHEMA))
-            self._rows, self._num_bytes = [], 0
+        """Write down the documents that wait, and measure them."""
+        if self._waiting:
+            self._table.write_table(pa.table(self._columns, _SCHEMA))
+            self._measure(self._waiting)
+            self._waiting, self._num_bytes = [], 0
+            for column in self._columns.values():
+                column.clear()
 
     def _drop(self, drop: Drop) -> None:
         self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
@@ -179,25 +195,21 @@ class Texts:
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def batches(self) -> Iterator[list[Document]]:
-        """Yield the documents of each row group."""
+    def batches(self) -> Iterator[tuple[pa.Table, list[Document]]]:
+        """Yield the rows of each row group, and the documents in them."""
         for group in range(len(self._starts) - 1):
-            yield [self._document(row) for row in self._read(group)]
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        for group in range(len(self._starts) - 1):
-            yield from self._read(group)
+            table = _read_group(self._file, group, self._path)
+            columns = [table.column(name).to_pylist() for name in _OF_DOCUMENT]
+            yield table, [self._document(*values) for values in zip(*columns)]
 
     def document(self, record: int) -> Document:
         """Return a document by its number; those of groups that were just read cost little."""
         group = bisect_right(self._starts, record) - 1
-        return self._document(self._read_table(group).slice(record - self._starts[group], 1).to_pylist()[0])
+        table, at = self._read_table(group), record - self._starts[group]
+        return self._document(*(table.column(name)[at].as_py() for name in _OF_DOCUMENT))
 
-    def _read(self, group: int) -> list[dict[str, Any]]:
-        return list(_read_group(self._file, group, self._path).to_pylist())
-
-    def _document(self, row: dict[str, Any]) -> Document:
-        return document_of(row, self._source)
+    def _document(self, text: str, name: str, origin: str, kind: str, meta: str) -> Document:
+        return Document(text, self._source, name, origin, kind, dict(_meta_of(meta)))
 
 
 def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
@@ -210,7 +222,3 @@ def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
 @lru_cache(1000)  # many have the same
 def _meta_of(text: str) -> dict[str, str]:
     return dict(json.loads(text))
-
-
-def document_of(row: dict[str, Any], source: str) -> Document:
-    return Document(row["text"], source, row["id"], row["origin"], row["kind"], dict(_meta_of(row["meta"])))

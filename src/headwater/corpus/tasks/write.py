@@ -6,7 +6,6 @@ decisions/SOURCE/000003.parquet            what became of each of its documents,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -20,10 +19,11 @@ from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.read.sections import CutPoints
 from headwater.corpus.shards import DECISIONS, ShardWriter, document_line, drop_line
 from headwater.corpus.tasks.pages import SHORTENED_FILE
-from headwater.corpus.tasks.texts import DROPPED, Texts, document_of
+from headwater.corpus.tasks.texts import DROPPED, Texts
 from headwater.corpus.tasks.work import SHORTENED, TEXTS, WRITE, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
+_OF_TEXTS = ("id", "text_bytes")
 _COLUMNS = ("id", "reason", "because", "duplicate_of", "side", "text_bytes")
 _DECISIONS = pa.schema([(name, pa.int64() if name == "text_bytes" else pa.string()) for name in _COLUMNS])
 
@@ -39,33 +39,24 @@ def write(context: WorkerContext, number: int) -> None:
                 )
                 for name in ("train", "validation", "dropped")
             }
-            table = stack.enter_context(output.table(f"{DECISIONS}/{part.source}/{part.index:06d}.parquet", _DECISIONS))
             writer = _SliceWriter(part.source, writers)
             for line in work.lines(TEXTS, number, DROPPED):
                 writers["dropped"].write(line)
-            decisions = work.question(WRITE, number)
+            decisions, found = work.question(WRITE, number), [_DECISIONS.empty_table()]
             at = 0
-            for rows in _row_groups(Texts(work, part, reads_all=True)):
-                decided = decisions.slice(at, len(rows)).to_pylist()
-                at += len(rows)
-                for row, decision in zip(rows, decided, strict=True):
+            for table, documents in Texts(work, part, reads_all=True).batches():
+                decided = decisions.slice(at, len(table))
+                at += len(table)
+                sizes = table.column("left_bytes").to_pylist()
+                for document, left_bytes, decision in zip(documents, sizes, decided.to_pylist(), strict=True):
                     page = writer.short_page(work, number, decision)
-                    writer.write(row, decision, page)
-                found = [{**row, **decision} for row, decision in zip(rows, decided)]
-                table.write_table(pa.Table.from_pylist(found, _DECISIONS))
+                    writer.write(document, left_bytes, decision, page)
+                columns = [(table if name in _OF_TEXTS else decided).column(name) for name in _DECISIONS.names]
+                found.append(pa.table(columns, _DECISIONS))
+        output.write_table(f"{DECISIONS}/{part.source}/{part.index:06d}.parquet", pa.concat_tables(found))
         for name in writers:
             output.add_digests(writers[name].digests)
         output.facts = {"balance": writer.balance.as_dict(), "kept_by": writer.kept_by.as_dict()}
-
-
-def _row_groups(texts: Texts) -> Iterator[list[dict[str, Any]]]:
-    rows = list[dict[str, Any]]()
-    for row in texts.rows():
-        rows.append(row)
-        if len(rows) == 1000:
-            yield rows
-            rows = []
-    yield rows
 
 
 class _SliceWriter:
@@ -88,8 +79,7 @@ class _SliceWriter:
             self._pages = {row["record"]: row for row in rows}
         return self._pages[decision["record"]]
 
-    def write(self, row: dict[str, Any], decision: dict[str, Any], page: dict[str, Any] | None) -> None:
-        document, left_bytes = document_of(row, self._source), row["left_bytes"]
+    def write(self, document: Document, left_bytes: int, decision: dict[str, Any], page: dict[str, Any] | None) -> None:
         if reason := decision["reason"]:
             more = {"duplicate_of": decision["duplicate_of"] or "", "because": decision["because"]}
             self._drop(document.drop(reason, left_bytes, **more))
