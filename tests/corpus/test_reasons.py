@@ -16,7 +16,6 @@ SETTINGS = CorpusSettings.model_validate(
         "limits": {"web": {"own": OWN}},
         "languages": ["en"],
         "licences": {"allow": ["MIT"]},
-        "quality": {"classifier": "x"},
     }
 )
 

@@ -221,9 +221,11 @@ OTHER = {
     "boilerplate": None,
     "decontaminate": {"sets": {"own_set": ["a/*.jsonl", "ü"]}, "min_words": 3},
     "redact": {},
-    "quality": {"classifier": "a.bin", "label": "good", "kinds": ["web"]},
     "licences": {"allow": ["permissive", "PD"]},
-    "measures": {"shouting": {"class": "/mine.py:Shouting"}},
+    "measures": {
+        "shouting": {"class": "/mine.py:Shouting"},
+        "good": {"class": "transformers", "model": "/m", "label": "good", "kinds": ["web"], "gpus": 0.5},
+    },
     "formats": {"log": {"class": "/mine.py:Log"}},
     "limits": {"web": {"words": {"min": 5.5}}},
     "blocked_hosts": ["hosts.txt"],
