@@ -14,6 +14,7 @@ from headwater.core.code import digest_code
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
 from headwater.corpus.contents import FileContents, content_of
+from headwater.corpus.load import corpus_of, read_corpus_manifest
 from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.walk import find_files
@@ -53,6 +54,9 @@ def corpus_inputs(settings: CorpusSettings, contents: FileContents | None = None
     require_packages(settings)
     contents = contents or FileContents()
     digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
+    for name in settings.dedup.earlier:
+        manifest = read_corpus_manifest(corpus_of(Path(name)))
+        digests[f"(earlier {name})"] = f"{manifest['key']} {manifest['digest']}"
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests

@@ -56,7 +56,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     model = inputs.get("(language model)", "")
     sites = {name: source.paths for name, source in settings.sources.items()}
     of_keys = {
-        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity"}),
+        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity", "earlier"}),
         "seed": settings.seed,
         "sites": sites if settings.boilerplate is not None else None,
     }

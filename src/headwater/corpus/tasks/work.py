@@ -167,12 +167,16 @@ class Work:
 
         No measure is loaded: a page that shows a corpus must not run the code that its settings name.
         """
-        noted = read_output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
         texts_key = self.plan.parts[number].key
         return {
             name: self._top / COLUMNS / f"{name}-{_short(values_key(texts_key, depends_on))}"
-            for name, depends_on in noted.items()
+            for name, depends_on in self.noted_measures.items()
         }
+
+    @cached_property
+    def noted_measures(self) -> dict[str, dict[str, Any]]:
+        """What the values of each measure depend on beside the texts, as a build that is done noted it."""
+        return dict(read_output(self.folder / f"ask-{WRITE}").facts.get("measures", {}))
 
     def is_done(self, task: Task) -> bool:
         if task.stage in (COLUMNS, GPU_COLUMNS):
