@@ -181,10 +181,10 @@ def _shape(
 
 
 def _samples(connection: duckdb.DuckDBPyConnection, work: Work, condition: str, count: int) -> list[dict[str, Any]]:
-    """Return documents that a hash of their numbers chose, with the beginning of their text."""
+    """Return documents that are drawn, by the corpus' seed, with the beginning of their text."""
     rows = connection.execute(
         f"""select number, b.reason, a.reason from before b join after a using (number) where {condition}
-            order by hash(number) limit {int(count)}"""
+            order by hash(number, {work.plan.settings.seed}) limit {int(count)}"""
     ).fetchall()
     found = []
     for number, before, after in rows:

@@ -91,6 +91,12 @@ class RangeSettings(Settings):
     max: float | None = None
     """Documents with more are dropped as COLUMN_too_high."""
 
+    @model_validator(mode="after")
+    def _holds_a_value(self) -> RangeSettings:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min = {self.min:g} is more than max = {self.max:g}: every document would be dropped")
+        return self
+
 
 def _named(formats: dict[str, FormatSettings]) -> dict[str, FormatSettings]:
     for name in formats:

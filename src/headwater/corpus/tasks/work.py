@@ -119,10 +119,13 @@ class Work:
         What else decides about the answer: `way`, how it is found; `of_slice`, what is the slice's own.
 
         The same question of the same texts has the same key: it is answered already where another build asked it.
+        One that is there is asked again where its answers are found in another way by now.
         """
         path = self.folder / f"ask-{stage}"
         if path.is_dir():
-            return
+            if self.way_of(stage)["way"] == digest_json(dict(way)):
+                return
+            remove_folder(path)
         with new_output(path, Output) as output:
             keys = {}
             for number, table in tables.items():
