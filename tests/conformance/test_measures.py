@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_classifier import make_classifier
 
 from headwater.corpus import Column, Measure
 from headwater.corpus.build import build_corpus
@@ -43,16 +44,28 @@ class Shouting(Measure):
         return {"exclamations": [text.count("!") / max(text.count("."), 1) for text in texts]}
 
 
-SETTINGS = CorpusSettings.model_validate(
-    {
-        "sources": {"s": {"paths": ["x"], "kind": "web"}},
-        "languages": ["en"],
-        "quality": {"classifier": str(model_file()), "label": "en"},
-    }
-)
-MEASURES = {each.name: each.load for each in chosen_measures(SETTINGS, quality_inputs(SETTINGS))} | {"own": Shouting}
+MODELS = {
+    "good": {"class": "fasttext", "model": str(model_file()), "label": "en"},
+    "lang": {"class": "fasttext", "model": str(model_file()), "kinds": ["web", "books"]},
+    "score": {"class": "transformers", "kinds": ["web"]},
+    "best": {"class": "transformers"},
+}
+MEASURES = [*OURS, "own", *MODELS]
 DOCUMENTS = st.lists(st.tuples(st.sampled_from(ODD) | st.text(st.characters(exclude_categories=["Cs"])),
                                st.sampled_from(KINDS)), max_size=9)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Return a function that makes a measure by its name."""
+    top = tmp_path_factory.mktemp("models")
+    folders = {name: make_classifier(top / name, labels) for name, labels in (("score", ["x"]), ("best", [*"abc"]))}
+    models = {name: {"model": str(folders.get(name)), **each} for name, each in MODELS.items()}
+    table = {"sources": {"s": {"paths": ["x"], "kind": "web"}}, "languages": ["en"], "measures": models}
+    found = CorpusSettings.model_validate(table)
+    loads = {each.name: each.load for each in chosen_measures(found, quality_inputs(found))} | {"own": Shouting}
+    assert set(loads) == set(MEASURES), "the suite is of every measure"
+    return lambda name: loads[name]()
 
 
 def values(measure, texts):
@@ -63,15 +76,11 @@ def values(measure, texts):
     return found.to_pylist()
 
 
-def test_the_suite_is_of_every_measure():
-    assert set(MEASURES) == {*OURS, "own"}
-
-
 @pytest.mark.parametrize("name", MEASURES)
 @given(texts=DOCUMENTS, size=st.integers(1, 9))
 @settings(suppress_health_check=list(HealthCheck), max_examples=15, deadline=None)
-def test_a_text_has_the_same_values_in_any_batch_and_at_any_time(name, texts, size):
-    one, other = MEASURES[name](), MEASURES[name]()
+def test_a_text_has_the_same_values_in_any_batch_and_at_any_time(make, name, texts, size):
+    one, other = make(name), make(name)
     whole = values(one, texts)
     assert values(other, texts) == whole == values(one, texts)
     assert values(other, texts[::-1])[::-1] == whole
@@ -80,16 +89,16 @@ def test_a_text_has_the_same_values_in_any_batch_and_at_any_time(name, texts, si
 
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_texts_and_ten_megabytes_have_values(name, kind):
-    measure = MEASURES[name]()
+def test_odd_texts_and_ten_megabytes_have_values(make, name, kind):
+    measure = make(name)
     assert len(values(measure, [(text, kind) for text in ODD])) == len(ODD)
     if kind in ("web", "code"):
         assert values(measure, [("The river runs past the mill, and on.\n" * 270_000, kind)])
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_columns_say_what_they_are(name):
-    columns = MEASURES[name]().columns
+def test_columns_say_what_they_are(make, name):
+    columns = make(name).columns
     assert columns and all(column.what and isinstance(column.arrow_type, pa.DataType) for column in columns.values())
 
 

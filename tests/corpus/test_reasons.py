@@ -6,6 +6,8 @@ import pytest
 
 from headwater.corpus.balance import STAGES, dropped_by_stage, stage_of, stages_of_reasons
 from headwater.corpus.decide.limits import limits_of
+from headwater.corpus.measures.language import Language
+from headwater.corpus.measures.statistics import Statistics
 from headwater.corpus.sources.settings import CorpusSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "corpus.md").read_text(encoding="utf-8")
@@ -16,7 +18,6 @@ SETTINGS = CorpusSettings.model_validate(
         "limits": {"web": {"own": OWN}},
         "languages": ["en"],
         "licences": {"allow": ["MIT"]},
-        "quality": {"classifier": "x"},
     }
 )
 
@@ -65,3 +66,12 @@ def test_every_reason_that_skips_a_name_and_every_rule_of_quality_is_in_the_tabl
     quality = sorted(reason for reason, stage in stages_of_reasons().items() if stage == "quality")
     of_names = ["hidden", "tool_folder", "already_read", "link_loop", "broken_link", "own_output", "link_in_archive"]
     assert [reason for reason in (*of_names, *quality) if reason not in PAGE] == []
+
+
+def test_the_page_lists_the_columns_that_measures_declare():
+    values = {float: "number", int: "whole number", bool: "true or not", str: "word"}
+    columns = Statistics.columns | Language.columns
+    rows = [f"| {name} | {values[column.type]} | {column.what} |" for name, column in columns.items()]
+    assert "\n".join(["| column | values | what it says of a text |", "| --- | --- | --- |", *rows]) in PAGE, "\n".join(
+        rows
+    )

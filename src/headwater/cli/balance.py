@@ -99,6 +99,8 @@ def print_tuned(found: Tuned, column: str | None) -> None:
         sizes = [count(amount["bytes"]) for amount in (each.kept, each.would_keep)]
         rows.append([each.source, each.language or "-", *numbers, *sizes])
     table(rows)
+    if {each.language for each in found.changes} & {"default", "unspaced"}:
+        print("default, unspaced: of a language that isn't known or has no limits of its own, with and without spaces")
     print("of these a build drops copies, and cuts the lines that a site's pages share")
     if found.reasons:
         rows = [["dropped for", "now", "then"]]

@@ -14,6 +14,7 @@ from headwater.core.code import digest_code
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, read_manifest_or_none, stage_key
 from headwater.corpus.contents import FileContents, content_of
+from headwater.corpus.load import corpus_of, read_corpus_manifest
 from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.walk import find_files
@@ -26,7 +27,7 @@ from headwater.corpus.sources.settings import CorpusSettings
 
 CODE_VERSION = 28  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
-_BY_DIGEST = ("formats", "measures", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
+_BY_DIGEST = ("formats", "blocked_hosts", "blocked_urls")  # files that are inputs: what is in them decides
 
 
 def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
@@ -39,6 +40,7 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 def deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
     excluded: dict[str, Any] = {"engine": True, "sources": {"__all__": {"requires_all", "num_tokens"}}}
+    excluded["measures"] = {"__all__": {"class_", "model"}}
     return settings.model_dump(mode="json", exclude=excluded | dict.fromkeys(_BY_DIGEST, True))
 
 
@@ -52,6 +54,9 @@ def corpus_inputs(settings: CorpusSettings, contents: FileContents | None = None
     require_packages(settings)
     contents = contents or FileContents()
     digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
+    for name in settings.dedup.earlier:
+        manifest = read_corpus_manifest(corpus_of(Path(name)))
+        digests[f"(earlier {name})"] = f"{manifest['key']} {manifest['digest']}"
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
@@ -105,6 +110,9 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     inputs = dict[str, str]()
     for what, chosen, group in own:
         for name, each in chosen.items():
+            if path := getattr(each, "model", None):
+                inputs[f"({what} {name})"] = _model_digest(f"corpus.{what}s.{name}.model", Path(path))
+                continue
             try:
                 inputs[f"({what} {name})"] = digest_code(each.class_, Path(), group)
             except ConfigError as error:
@@ -120,11 +128,15 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
         inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
         inputs["(language model)"] = digest_file(model_file())
-    if settings.quality.classifier is not None:
-        from headwater.corpus.measures.classifier import classifier_digest
-
-        inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
     return inputs
+
+
+def _model_digest(setting: str, path: Path) -> str:
+    """Return the digest of a model, on which depends what is dropped: of a file, or of a folder of them."""
+    files = [(path, "")] if path.is_file() else _data_files(path)
+    if not files:
+        raise DataError(f"{setting}: there is no model {path}; correct it")
+    return _files_digest(files, content_of)
 
 
 def _fetched_facts(name: str, settings: CorpusSettings) -> str:

@@ -89,6 +89,12 @@ def remove_failed_build(corpus_dir: Path) -> None:
     remove_folder(failed_build_folder(corpus_dir))
 
 
+def corpus_of(folder: Path) -> Path:
+    """Return the folder of the corpus that a run's folder has; a corpus' own is itself."""
+    inner = folder / "data" / "corpus"
+    return inner if inner.is_dir() else folder
+
+
 SPLITS = ("train", "validation")
 
 

@@ -78,8 +78,9 @@ def _deciding(corpus: CorpusSettings, mixture: MixtureSettings) -> dict[str, Any
         deciding[name] = [_last_name(path) for path in deciding[name] or ()] or None
     for each in deciding["formats"].values():
         each["class"] = _last_name(each["class"])
-    if deciding["quality"]["classifier"] is not None:
-        deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
+    deciding["dedup"]["earlier"] = [_last_name(path) for path in deciding["dedup"]["earlier"]]
+    for each in deciding["measures"].values():
+        each |= {name: each[name] and _last_name(each[name]) for name in ("class", "model")}
     return {**deciding, "mixture": mixture.model_dump(mode="json"), "seed": corpus.seed}
 
 

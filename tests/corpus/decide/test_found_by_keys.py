@@ -33,6 +33,7 @@ def searched(search, *given, drop=frozenset(), result, **columns):
         of_all = {name: pa.array(values, types.get(name, pa.uint64())) for name, values in columns.items()}
         connection.register("keys", pa.table({"number": pa.array(numbers, pa.uint64()), **of_all}))
         rest = pa.table({"number": pa.array([each for each in numbers if each not in drop], pa.uint64())})
+        connection.sql("from keys").create_view("all_keys")
         for name in ("passed", "compared", "kept"):
             connection.register(name, rest)
         search(connection, *given)

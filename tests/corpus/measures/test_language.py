@@ -10,8 +10,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.load import read_documents
 from headwater.corpus.measures import language as language_module
-from headwater.corpus.measures.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, samples
-from headwater.corpus.measures.models import Language
+from headwater.corpus.measures.language import NUM_SAMPLES, SAMPLE_CHARACTERS, Language, LanguageModel, samples
 from headwater.corpus.sources.settings import CorpusSettings
 
 TEXTS = {
@@ -101,9 +100,6 @@ def test_a_language_that_the_model_does_not_know_is_an_error_that_names_it():
     ("wrong", "said"),
     [
         ({"languages": []}, "languages\n.*at least 1 item"),
-        ({"quality": {"min_score": 0.9}}, "min_score=0.9 has no effect without a classifier"),
-        ({"quality": {"kinds": ["web"]}}, "kinds=.* has no effect without a classifier"),
-        ({"quality": {"label": "hq"}}, "label=hq has no effect without a classifier"),
     ],
 )
 def test_a_setting_that_would_drop_all_or_nothing_is_refused(wrong, said):

@@ -68,6 +68,11 @@ def test_a_measure_is_named_so_that_a_folder_can_be(build_with):
         build_with(SHOUTING, measures={'../x" (': {"class": "elsewhere.py:Shouting"}})
 
 
+def test_a_limit_that_every_document_breaks_is_refused_with_both_values(build_with):
+    with pytest.raises(ValueError, match=r"min = 0.6 is more than max = 0.5: every document"):
+        build_with(SHOUTING, limits={"text": {"exclamations": {"min": 0.6, "max": 0.5}}})
+
+
 @pytest.mark.parametrize(
     ("change", "more", "error", "said"),
     [

@@ -7,6 +7,7 @@ import random
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import local
 from headwater.corpus.engine.tasks import doer_of
 from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.tasks.work import Work
 
 SHOUTING = """
 from headwater.corpus import Column, Measure
@@ -166,6 +168,18 @@ def test_a_file_that_is_added_reads_itself(tmp_path_factory, num_texts, num_more
     found, rest = room.build(), room.done("texts", "columns")
     assert rest.items() <= after.items() and len(after) - len(rest) == 1 + len(room.measured_by())
     assert found == room.fresh()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_question_is_asked_again_only_where_its_answers_are_found_in_another_way(room, more):
+    room.build()
+    (plan,) = (room.work / "plans").iterdir()
+    paths = []
+    for version in (1, 1 + more):
+        work = Work(plan)
+        work.ask("tried", {0: pa.table({"record": [0]})}, {"version": version}, lambda number, table: None)
+        paths.append(work.path_of("tried", 0))
+    assert len(set(paths)) == 1 + more
 
 
 class Killed(BaseException):

@@ -8,8 +8,7 @@ from typing import Any
 import duckdb
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.corpus.decide.columns import rows_of_files
-from headwater.corpus.decide.tune import work_of
+from headwater.corpus.decide.columns import rows_of_files, work_of
 from headwater.corpus.document import plain_text
 from headwater.corpus.load import files_in, list_sources
 from headwater.corpus.measures.chosen import KEYS

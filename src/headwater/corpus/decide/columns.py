@@ -17,13 +17,29 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.core.errors import DataError, StorageError
+from headwater.core.task_output import work_folder
+from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
 from headwater.corpus.tasks.columns import COLUMNS_FILE
-from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work
+from headwater.corpus.tasks.work import RECORD_BITS, TEXTS, Work, work_of_plan
 
-_NUMBER = f"(file_index::ubigint << {RECORD_BITS}) + file_row_number::ubigint as number"
+NUMBER = f"(file_index::ubigint << {RECORD_BITS}) + file_row_number::ubigint as number"
+"The expression for numbers of the rows of files, in their order."
 _OF_TEXTS = "id, kind, licence, read_bytes, left_bytes, text_bytes"
 _NUMBERED = ", file_row_number = true"
 _MEMORY_BYTES = 2_000_000_000  # more is spilled
+
+
+def work_of(corpus_dir: Path) -> Work:
+    """Return the work of the build that made a corpus, or that kept too little; raise DataError where it is gone."""
+    failed = failed_build_folder(corpus_dir)
+    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
+    work = work_of_plan(corpus_dir, str(manifest.get("plan")), manifest.get("store", "").rpartition("/")[0] or None)
+    if work is None:
+        raise DataError(
+            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; remove {corpus_dir}, and "
+            "`headwater corpus build RUN` makes both again"
+        )
+    return work
 
 
 @contextmanager
@@ -39,10 +55,10 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("set preserve_insertion_order = true")
         connection.execute(f"set memory_limit = '{_MEMORY_BYTES // 10**6} MB'")
         connection.execute(f"set temp_directory = {quoted_text(str(temporary))}")
-        files = _at_hand(work, [work.path_of(TEXTS, number) / work.documents_file for number in numbers])
-        connection.execute(f"create view texts as select {_NUMBER}, {_OF_TEXTS} from {rows_of_files(files, _NUMBERED)}")
+        files = at_hand(work, [work.path_of(TEXTS, number) / work.documents_file for number in numbers])
+        connection.execute(f"create view texts as select {NUMBER}, {_OF_TEXTS} from {rows_of_files(files, _NUMBERED)}")
         for name in work.measures:
-            files = _at_hand(work, [work.columns_of(name, number) / COLUMNS_FILE for number in numbers])
+            files = at_hand(work, [work.columns_of(name, number) / COLUMNS_FILE for number in numbers])
             connection.execute(f'create view "measure_{name}" as select * from {rows_of_files(files)}')
         yield connection
     except duckdb.OutOfMemoryException as error:
@@ -58,7 +74,8 @@ def open_columns(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _at_hand(work: Work, files: list[Path]) -> list[Path]:
+def at_hand(work: Work, files: list[Path]) -> list[Path]:
+    """Return files of the work's outputs, fetched where they are in a store."""
     work.place.fetch((path.parent, path.name) for path in files)
     return files
 

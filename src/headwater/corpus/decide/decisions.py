@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from headwater.corpus.decide.columns import beside_texts, by_part, numbered
 from headwater.corpus.decide.duplicates import (
+    EARLIER,
     OWN_SCHEMA,
     find_common_lines,
     find_copies,
@@ -24,6 +25,8 @@ from headwater.corpus.decide.duplicates import (
     near_duplicates,
     settle_by_signatures,
 )
+from headwater.corpus.decide.earlier import REASON as EARLIER_DUPLICATE
+from headwater.corpus.decide.earlier import open_earlier
 from headwater.corpus.decide.limits import (
     NOT_ALLOWED,
     Limit,
@@ -111,13 +114,15 @@ class Decisions:
         run = self._connection.execute
         self._limits = make_documents(self._work, self._connection, self._settings)
         run(f'create view keys as from (texts positional join "measure_{KEYS}")')
-        run("create table passed as select number from documents where broken is null")
+        self._own_of_earlier = open_earlier(self._work, self._connection)
+        passed = "select number from documents where broken is null"
+        run(f"create table passed as {passed} union all select number from earlier")
         dedup = self._settings.dedup
         find_copies(self._connection, dedup.exact)
         run("create table compared as select number from passed anti join copies using (number)")
         compares_pages = dedup.near and "web" not in dedup.near_exempt_kinds
         find_common_lines(self._connection, self._boilerplate if compares_pages else None, "compared")
-        self._ask(OWN, self._lines_by_part(), dedup=dedup.model_dump(mode="json"))
+        self._ask(OWN, self._lines_by_part(), dedup=self._how_compared())
 
     def _ask(
         self,
@@ -142,7 +147,8 @@ class Decisions:
         own = [(number, self._answer(OWN, number, OWN_FILE)) for number in self._work.numbers_in_question(OWN)]
         if not self._settings.dedup.near:
             self._connection.execute("delete from compared")
-        find_pairs(self._connection, numbered(own, OWN_SCHEMA))
+        own_bands = pa.concat_tables([numbered(own, OWN_SCHEMA), self._own_of_earlier], promote_options="default")
+        find_pairs(self._connection, own_bands)
         settle_by_signatures(self._connection, self._settings.dedup)
         keys = "(select number, list(key order by key) as keys from common_lines group by number)"
         table = self._connection.sql(
@@ -159,9 +165,11 @@ class Decisions:
             others = np.unique(table.column("earlier").to_numpy() >> np.uint64(RECORD_BITS))
             return [number, *(parts[each].key for each in others)]
 
-        dedup = self._settings.dedup.model_dump(mode="json")
         least = self._settings.rules.web.min_words
-        self._ask(VERIFY, by_part(table), texts_of, dedup=dedup, min_words=least)
+        self._ask(VERIFY, by_part(table), texts_of, dedup=self._how_compared(), min_words=least)
+
+    def _how_compared(self) -> dict[str, Any]:
+        return self._settings.dedup.model_dump(mode="json", exclude={"earlier"})
 
     def _answer(self, stage: str, number: int, file: str) -> pa.Table:
         return self._work.table(self._work.path_of(stage, number), file)
@@ -264,9 +272,12 @@ class Decisions:
         self._connection.register("parts", pa.table(table))
         run(
             f"""create table decisions as select d.number,
-                coalesce(b.reason, if(c.first is not null, '{EXACT_DUPLICATE}', null),
+                coalesce(b.reason, if(coalesce(c.first, n.first) >= {EARLIER}, '{EARLIER_DUPLICATE}', null),
+                         if(c.first is not null, '{EXACT_DUPLICATE}', null),
                          if(n.first is not null, '{NEAR_DUPLICATE}', null), r.reason) as reason,
-                coalesce(b.because, if(s.broken is not null, s.because, null), '') as because,
+                coalesce(b.because, if(c.first >= {EARLIER}, 'the same words', null),
+                         if(n.first >= {EARLIER}, 'nearly the same, as its signature says', null),
+                         if(s.broken is not null, s.because, null), '') as because,
                 coalesce(c.first, n.first) as first, null::varchar as duplicate_of,
                 case when tail_of = d.number and (s.number is null or s.bytes > 2 * tail) then 'both'
                      when k.split_hash is null then null
@@ -282,7 +293,8 @@ class Decisions:
         run(
             f"""update decisions set duplicate_of = names.name from (
                  select f.first, p.source || ' ' || t.id as name from (select distinct first from decisions) f
-                 join texts t on t.number = f.first join parts p on p.part = f.first >> {RECORD_BITS}) names
+                 join texts t on t.number = f.first join parts p on p.part = f.first >> {RECORD_BITS}
+                 union all select number, name from earlier where number in (select first from decisions)) names
                where decisions.first = names.first"""
         )
         run("update decisions set side = null where reason is not null")

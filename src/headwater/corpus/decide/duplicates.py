@@ -23,6 +23,8 @@ MOST_SHARING = 8  # documents that have a passage in common: more have a notice 
 # pages of one site may share most of their words with hundreds of others and be no duplicates; those that share the
 # most bands are compared, since a true duplicate shares more than others
 MAX_COMPARED = 32
+EARLIER = 1 << 63  # documents of earlier corpora have numbers from here on, and are the first in every order
+_IN_ORDER = f"number < {EARLIER}, number"
 _MAX_WRONG = 1e-6  # the probability with which signatures may settle a pair that the texts would settle otherwise
 _PAIRS_AT_ONCE = 100_000
 OWN_SCHEMA = pa.schema({"number": pa.uint64(), "bands": pa.list_(pa.uint64()), "signature": pa.binary()})
@@ -30,11 +32,11 @@ OWN_SCHEMA = pa.schema({"number": pa.uint64(), "bands": pa.list_(pa.uint64()), "
 
 def find_copies(connection: duckdb.DuckDBPyConnection, is_wanted: bool) -> None:
     """Make the table `copies`: documents of `passed` whose words an earlier one has, and the first of these."""
-    condition = "first < number" if is_wanted else "false"
+    condition = f"first <> number and number < {EARLIER}" if is_wanted else "false"
     connection.execute(
         f"""create table copies as select number, first from (
-            select number, min(number) over (partition by digest_high, digest_low) as first
-            from keys semi join passed using (number)) where {condition}"""
+            select number, first_value(number) over (partition by digest_high, digest_low order by {_IN_ORDER}) as first
+            from all_keys semi join passed using (number)) where {condition}"""
     )
 
 
@@ -64,13 +66,13 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, own: pa.Table) -> None:
     """
     connection.register("own_bands", own)
     connection.execute(
-        """create or replace temp table ranked as select *, row_number() over of_band as rank from (
+        f"""create or replace temp table ranked as select *, row_number() over of_band as rank from (
             select distinct number, band, key from (
                 select number, generate_subscripts(bands, 1) as band, unnest(bands) as key
-                from keys semi join compared using (number)
+                from all_keys semi join compared using (number)
                 union all select number, generate_subscripts(bands, 1), unnest(bands) from own_bands)
             qualify count(*) over (partition by band, key) > 1)
-            window of_band as (partition by band, key order by number)"""
+            window of_band as (partition by band, key order by {_IN_ORDER})"""
     )
     connection.execute(
         f"""create table all_pairs as select later, earlier, count(*) as shared from (
@@ -78,9 +80,9 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, own: pa.Table) -> None:
             join (from ranked where rank <= {FIRST_OF_GROUP}) b
             on a.band = b.band and a.key = b.key and b.rank < a.rank
             union all
-            select number, before from (select number, rank, lag(number) over (partition by band, key order by number)
+            select number, before from (select number, rank, lag(number) over (partition by band, key order by rank)
                 as before from ranked) where rank > {FIRST_OF_GROUP} + 1)
-            group by later, earlier"""
+            where later < {EARLIER} group by later, earlier"""
     )
     connection.execute("drop table ranked")
     connection.execute(
@@ -94,14 +96,15 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, own: pa.Table) -> None:
 def settle_by_signatures(connection: duckdb.DuckDBPyConnection, settings: DedupSettings) -> None:
     """Split `pairs` into `alike` and `unsure`, as far as signatures say it; what surely isn't similar is neither.
 
-    Pages that share lines with their site are alike by their own text; unlike only if the whole is unlike, too.
+    Pages that share lines with their site are alike by their own text; unlike only if the whole is unlike, too. Of a
+    pair with a document of an earlier corpus, whose text may be gone, the similarity that signatures estimate decides.
     """
     connection.execute("create table alike (later ubigint, earlier ubigint)")
     connection.execute("create table unsure (later ubigint, earlier ubigint)")
     reader = connection.sql(
         """select later, earlier, coalesce(c.signature, a.signature) as one,
            coalesce(d.signature, b.signature) as other, a.signature as whole_one, b.signature as whole_other
-           from pairs join keys a on later = a.number join keys b on earlier = b.number
+           from pairs join all_keys a on later = a.number join all_keys b on earlier = b.number
            left join own_bands c on later = c.number left join own_bands d on earlier = d.number"""
     ).to_arrow_reader(_PAIRS_AT_ONCE)
     count = settings.num_bands * settings.rows_per_band
@@ -109,7 +112,9 @@ def settle_by_signatures(connection: duckdb.DuckDBPyConnection, settings: DedupS
     writer = connection.cursor()  # a connection of its own, since this one is being read
     for batch in reader:
         own, whole = _num_equal(batch, "one", "other", count), _num_equal(batch, "whole_one", "whole_other", count)
-        is_alike, is_unlike = own >= high, (own <= low) & (whole <= low)
+        is_earlier = batch.column("earlier").to_numpy() >= np.uint64(EARLIER)
+        is_alike = (own >= high) | (is_earlier & (own >= count * equal_bytes(settings.min_similarity)))
+        is_unlike = is_earlier | ((own <= low) & (whole <= low))
         pairs = pa.table({name: batch.column(name) for name in ("later", "earlier")})
         for name, chosen in (("alike", is_alike), ("unsure", ~is_alike & ~is_unlike)):
             writer.register("found", pairs.filter(pa.array(chosen)))
@@ -121,13 +126,17 @@ def _num_equal(batch: pa.RecordBatch, one: str, other: str, count: int) -> np.nd
     return (first.reshape(-1, count) == second.reshape(-1, count)).sum(axis=1)
 
 
+def equal_bytes(similarity: float) -> float:
+    """Return the share of equal bytes in the signatures of texts that are so similar."""
+    return similarity + (1 - similarity) / 256  # of unlike minima one in 256 has the same lowest byte
+
+
 @cache
 def settled_by(count: int, min_similarity: float) -> tuple[int, int]:
     """Return how many of `count` equal bytes at most say that two texts aren't similar, and how many at least that
     they are.
     """
-    # of unlike minima one in 256 has the same lowest byte
-    equal = min_similarity + (1 - min_similarity) / 256
+    equal = equal_bytes(min_similarity)
     numbers = np.arange(count + 1)
     low = int(np.flatnonzero(binom.cdf(numbers, count, equal) < _MAX_WRONG).max(initial=-1))
     high = int(np.flatnonzero(binom.sf(numbers - 1, count, equal) < _MAX_WRONG).min(initial=count + 1))

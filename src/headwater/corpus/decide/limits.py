@@ -145,8 +145,6 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
             "unsure_language", "language_confidence", "min_language_confidence", "{language} with probability"
         )
         before.append(unsure)
-    if settings.quality.classifier is not None:
-        behind.append(least("low_quality", "quality", "min_score", "score"))
     for kind, columns in settings.limits.items():
         for name, limit in columns.items():
             for setting, is_least in (("min", True), ("max", False)):
@@ -161,7 +159,7 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
 
 def table_of_limits(settings: CorpusSettings) -> pa.Table:
     """Return the table `limits`: for each family of kinds and row of by_language.toml every limit, None where off."""
-    of_all = {"min_language_confidence": settings.min_language_confidence, "min_score": settings.quality.min_score}
+    of_all = {"min_language_confidence": settings.min_language_confidence}
     rows: list[dict[str, Any]] = [{"of_family": None, "of_usual": None, **of_all}]
     rows.append({"of_family": "code", "of_usual": None, **_of_code(settings.rules.code), **of_all})
     for family in PROSE:
@@ -260,7 +258,7 @@ def _compared(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings) ->
     what = limit.what
     if "{" in what:
         what = what.format(**_names_of(limit, row, settings))
-    colon = "" if limit.reason == "unsure_language" or limit.column == "quality" else ":"
+    colon = "" if limit.reason == "unsure_language" else ":"
     return f"{what}{colon} {(too_little if limit.is_least else too_much)(value, held_to)}"
 
 
@@ -284,7 +282,7 @@ def _names_of(limit: Limit, row: Mapping[str, Any], settings: CorpusSettings) ->
 
 def _setting_of(limit: Limit, kind: str) -> str:
     """Return the setting that decides, as it is written; empty where the reason or what decided says it."""
-    if limit.reason in (NOT_ALLOWED, "other_language", "unsure_language", "low_quality"):
+    if limit.reason in (NOT_ALLOWED, "other_language", "unsure_language"):
         return ""
     if not limit.setting:
         return f"corpus.limits.{kind}.{limit.column}" if limit.column else ""

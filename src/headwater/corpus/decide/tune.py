@@ -14,19 +14,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from headwater.core.errors import ConfigError, DataError
-from headwater.core.task_output import work_folder
-from headwater.corpus.decide.columns import beside_texts, open_columns
+from headwater.core.errors import ConfigError
+from headwater.corpus.decide.columns import beside_texts, open_columns, work_of
 from headwater.corpus.decide.decisions import make_documents, measures_of_limits, number_columns
 from headwater.corpus.decide.limits import quoted
 from headwater.corpus.document import Document
-from headwater.corpus.load import failed_build_folder, has_failed, read_corpus_manifest
 from headwater.corpus.measures.chosen import STATISTICS, chosen_measures
 from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.plan import for_workers, how_read
 from headwater.corpus.tasks.texts import Texts
-from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, record_of, work_of_plan
+from headwater.corpus.tasks.work import RECORD_BITS, Work, part_of, record_of
 
 NUM_BINS = 10
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -86,19 +84,6 @@ def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num
         }
         notes = _without_documents(connection, work, other)
         return Tuned(_changes(connection, work), reasons, histogram, quantiles, samples, notes)
-
-
-def work_of(corpus_dir: Path) -> Work:
-    """Return the work of the build that made a corpus, or that kept too little; raise DataError where it is gone."""
-    failed = failed_build_folder(corpus_dir)
-    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
-    work = work_of_plan(corpus_dir, str(manifest.get("plan")), manifest.get("store", "").rpartition("/")[0] or None)
-    if work is None:
-        raise DataError(
-            f"{work_folder(corpus_dir)} doesn't hold what {corpus_dir} was made of; remove {corpus_dir}, and "
-            "`headwater corpus build RUN` makes both again"
-        )
-    return work
 
 
 def _require_limits_alone(work: Work, other: CorpusSettings) -> None:
@@ -196,10 +181,10 @@ def _shape(
 
 
 def _samples(connection: duckdb.DuckDBPyConnection, work: Work, condition: str, count: int) -> list[dict[str, Any]]:
-    """Return documents that a hash of their numbers chose, with the beginning of their text."""
+    """Return documents that are drawn, by the corpus' seed, with the beginning of their text."""
     rows = connection.execute(
         f"""select number, b.reason, a.reason from before b join after a using (number) where {condition}
-            order by hash(number) limit {int(count)}"""
+            order by hash(number, {work.plan.settings.seed}) limit {int(count)}"""
     ).fetchall()
     found = []
     for number, before, after in rows:

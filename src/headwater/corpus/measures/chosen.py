@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,23 @@ from typing import Any
 from headwater.core.code import digest_code, load_code
 from headwater.core.errors import ConfigError
 from headwater.core.files import digest_json
+from headwater.corpus.measures.classifier import FastText
 from headwater.corpus.measures.keys import Keys
+from headwater.corpus.measures.language import Language
 from headwater.corpus.measures.measure import Measure
-from headwater.corpus.measures.models import Language, Quality
+from headwater.corpus.measures.sequence_classifier import SequenceClassifier
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
-from headwater.corpus.sources.own_code import MEASURES_GROUP, OUR_MEASURES, MeasureSettings
+from headwater.corpus.sources.own_code import (
+    FASTTEXT,
+    MEASURES_GROUP,
+    OUR_MEASURES,
+    TRANSFORMERS,
+    MeasureSettings,
+)
 from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
-OURS = STATISTICS, KEYS, LANGUAGE, QUALITY = OUR_MEASURES
+OURS = STATISTICS, KEYS, LANGUAGE = OUR_MEASURES
+CLASSIFIERS = {FASTTEXT: FastText, TRANSFORMERS: SequenceClassifier}
 _OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
 
 
@@ -47,7 +56,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     model = inputs.get("(language model)", "")
     sites = {name: source.paths for name, source in settings.sources.items()}
     of_keys = {
-        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity"}),
+        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity", "earlier"}),
         "seed": settings.seed,
         "sites": sites if settings.boilerplate is not None else None,
     }
@@ -58,27 +67,30 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     ]
     if settings.languages is not None:
         found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
-    if settings.quality.classifier is not None:
-        of_label = {"label": settings.quality.label, "kinds": settings.quality.kinds}
-        classifier = {**of_label, "model": inputs["(classifier)"]}
-        found.append(_ours(QUALITY, Quality, partial(Quality, settings.quality), classifier))
-    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Quality) for column in kind.columns)}
+    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language) for column in kind.columns)}
     for name, own in settings.measures.items():
         load = partial(load_measure, name, own)
-        kind = type(load())
-        if known := columns.intersection(kind.columns):
+        measure = load()
+        if known := columns.intersection(measure.columns):
             raise ConfigError(
                 f"corpus.measures.{name}: there is a column {known.pop()!r} already; give it another name"
             )
-        columns.update(kind.columns)
-        facts = {"code": digest_code(own.class_, Path(), MEASURES_GROUP), "version": kind.version}
-        found.append(ChosenMeasure(name, facts, load, kind.gpus))
+        columns.update(measure.columns)
+        facts: dict[str, Any] = {"version": measure.version}
+        if own.class_ in CLASSIFIERS:
+            facts |= {**own.model_dump(exclude={"model"}), "model": inputs[f"(measure {name})"]}
+        else:
+            facts["code"] = digest_code(own.class_, Path(), MEASURES_GROUP)
+        found.append(ChosenMeasure(name, facts, load, measure.gpus))
     return found
 
 
 def load_measure(name: str, own: MeasureSettings) -> Measure:
-    """Return a measure of the user's own; raise ConfigError where its class can't be one."""
+    """Return a classifier, or a measure of the user's own; raise ConfigError where its class can't be one."""
     setting = f"corpus.measures.{name}"
+    if own.class_ in CLASSIFIERS:
+        _require_kinds(f"{setting}.kinds", own.kinds)
+        return CLASSIFIERS[own.class_](name, own)
     try:
         found = load_code(own.class_, Path(), MEASURES_GROUP)
     except ConfigError as error:
@@ -90,13 +102,17 @@ def load_measure(name: str, own: MeasureSettings) -> Measure:
         )
     if odd := [column for column in found.columns if not re.fullmatch(r"[a-z][a-z0-9_]*", column)]:
         raise ConfigError(f"{setting}: {own.class_} has a column {odd[0]!r}: use small letters, digits and _")
-    if unknown := set(found.kinds or ()) - set(KINDS):
-        raise ConfigError(f"{setting}: {own.class_}: kinds has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
+    _require_kinds(f"{setting}: {own.class_}: kinds", found.kinds)
     try:
         return found()
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{setting}: {own.class_} can't be made without arguments: {what}") from error
+
+
+def _require_kinds(setting: str, kinds: Sequence[str] | None) -> None:
+    if unknown := set(kinds or ()) - set(KINDS):
+        raise ConfigError(f"{setting} has {unknown.pop()!r}; use some of {', '.join(KINDS)}")
 
 
 def _ours(name: str, kind: type[Measure], load: Callable[[], Measure], depends_on: Mapping[str, Any]) -> ChosenMeasure:

@@ -7,12 +7,15 @@ the extra `corpus`. Nothing is downloaded.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
+from headwater.corpus.measures.measure import Column, Measure
 from headwater.corpus.sources.settings import CONVERSATIONS
+from headwater.corpus.step import Candidate
 
 SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3
@@ -51,6 +54,34 @@ class LanguageModel:
                 # a probability may be a bit more than 1
                 total[label.removeprefix(PREFIX)] += min(float(probability), 1.0) / len(parts)
         return max(total.items(), key=lambda item: (item[1], item[0]), default=("", 0.0))
+
+
+class Language(Measure):
+    """The language of texts in one, and how likely it is. Raises DataError for a language that the model lacks."""
+
+    columns = {
+        "language": Column(str, "language, by ISO 639 code"),
+        "language_confidence": Column(float, "probability of the language"),
+    }
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._model = LanguageModel()
+        known = self._model.languages
+        if unknown := sorted(set(languages) - known):
+            raise DataError(
+                f"corpus.languages has {', '.join(unknown)}, which the model doesn't know; it knows {len(known)} by "
+                "their ISO 639-1 code, as en, de or zh, or ISO 639-3 where there is no other"
+            )
+
+    def measure_candidates(self, candidates: Sequence[Candidate]) -> Mapping[str, Sequence[Any]]:
+        found = [self._of(candidate) for candidate in candidates]
+        return {"language": [each[0] for each in found], "language_confidence": [each[1] for each in found]}
+
+    def _of(self, candidate: Candidate) -> tuple[str | None, float | None]:
+        document = candidate.document
+        if document.kind in EXEMPT_KINDS or not document.text:
+            return None, None
+        return candidate.language(self._model.identify)
 
 
 def samples(text: str) -> list[str]:

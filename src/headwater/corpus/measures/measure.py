@@ -48,10 +48,10 @@ class Measure:
 
     version: ClassVar[int] = 1
     """Raise it when the same texts give other values: they are then measured again."""
-    columns: ClassVar[Mapping[str, Column]] = {}
-    kinds: ClassVar[Sequence[str] | None] = None
+    columns: Mapping[str, Column] = {}
+    kinds: Sequence[str] | None = None
     """Kinds of text that it measures; those of others have None. None: all."""
-    gpus: ClassVar[float] = 0
+    gpus: float = 0
     """GPUs that it wants, on an engine that places tasks by what they want (Ray)."""
 
     def measure(self, texts: list[str]) -> Mapping[str, Sequence[Any]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from headwater.core.code import find_code
 from headwater.core.config import Settings
 
 FORMATS_GROUP, MEASURES_GROUP = "headwater.formats", "headwater.measures"
 "Entry points by which an installed package adds formats, and measures."
-OUR_MEASURES = ("statistics", "keys", "language", "quality")
+OUR_MEASURES = ("statistics", "keys", "language")
+FASTTEXT, TRANSFORMERS = "fasttext", "transformers"
+_ITS_MODEL = {FASTTEXT: "a file (.bin, .ftz)", TRANSFORMERS: "a folder with config.json and model.safetensors"}
 
 
 class CodeSettings(Settings):
@@ -35,7 +38,37 @@ class FormatSettings(CodeSettings):
 
 
 class MeasureSettings(CodeSettings):
-    """A measure of your own: a class derived from headwater.corpus.Measure."""
+    """A measure: a class of your own, derived from headwater.corpus.Measure, or a classifier that others trained."""
+
+    class_: str = Field(alias="class")
+    """fasttext or transformers: a classifier by its `model`. Or a class of your own: mine.py:Name, or a package's."""
+    model: str | None = None
+    """Of fasttext a file (.bin, .ftz), of transformers a folder with config.json and model.safetensors."""
+    label: str | None = None
+    """The column NAME is the probability of this label. Unset: NAME is the likeliest label and NAME_probability its
+    probability; of a model of transformers with one output NAME is that number."""
+    kinds: list[str] | None = Field(default=None, min_length=1)
+    """Kinds of text that the classifier is asked about; unset: all."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """In what a model of transformers computes."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs that a model of transformers wants; 0: it runs on the processor."""
+
+    @field_validator("model")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return None if path is None else os.path.abspath(Path(path).expanduser())  # for processes that start elsewhere
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> MeasureSettings:
+        fields = type(self).model_fields
+        if self.class_ in _ITS_MODEL and self.model is None:
+            raise ValueError(f"class = {self.class_!r} needs model, {_ITS_MODEL[self.class_]}")
+        of_ours = {FASTTEXT: ("dtype", "gpus"), TRANSFORMERS: ()}
+        idle = of_ours.get(self.class_, ("model", "label", "kinds", "dtype", "gpus"))
+        if is_set := [name for name in idle if getattr(self, name) != fields[name].default]:
+            raise ValueError(f"{is_set[0]} has no effect on class = {self.class_!r}; leave it out")
+        return self
 
 
 def _fit_for_files(measures: dict[str, MeasureSettings]) -> dict[str, MeasureSettings]:
@@ -57,6 +90,12 @@ class RangeSettings(Settings):
     """Documents with less are dropped as COLUMN_too_low."""
     max: float | None = None
     """Documents with more are dropped as COLUMN_too_high."""
+
+    @model_validator(mode="after")
+    def _holds_a_value(self) -> RangeSettings:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min = {self.min:g} is more than max = {self.max:g}: every document would be dropped")
+        return self
 
 
 def _named(formats: dict[str, FormatSettings]) -> dict[str, FormatSettings]:

@@ -276,31 +276,8 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
-
-
-class QualitySettings(Settings):
-    """A classifier beside the rules: a model of fastText, such as DCLM's or one trained on your own documents."""
-
-    classifier: str | None = None
-    """Its file (.bin, .ftz)."""
-    label: str | None = None
-    """The label that it gives documents worth keeping, without fastText's __label__."""
-    min_score: float = Field(default=0.5, ge=0, le=1)
-    """Documents that it holds good with a smaller probability are dropped as low_quality."""
-    kinds: list[TextKind] | None = None
-    """Kinds it is asked about; unset: all but code, the almanac and conversations."""
-
-    @model_validator(mode="after")
-    def _nothing_without_effect(self) -> QualitySettings:
-        # not model_fields_set: a run's config.json has all settings, and a default in it asks for nothing
-        fields = type(self).model_fields
-        is_set = [name for name in ("label", "min_score", "kinds") if getattr(self, name) != fields[name].default]
-        if is_set and self.classifier is None:
-            raise ValueError(
-                f"{is_set[0]}={getattr(self, is_set[0])} has no effect without a classifier; set "
-                f"corpus.quality.classifier to the file of a fastText model, or leave {is_set[0]} out"
-            )
-        return self
+    earlier: list[str] = []
+    """Runs, or folders of corpora, that count as read before: what they keep isn't kept again (earlier_duplicate)."""
 
 
 class CorpusSettings(Settings):
@@ -340,11 +317,10 @@ class CorpusSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus. Unset: none is looked for."""
     redact: RedactSettings | None = None
     """Personal data and secrets that give way to placeholders. Unset: nothing is replaced."""
-    quality: QualitySettings = QualitySettings()
     licences: LicenceSettings | None = None
     """Finds out licences, and drops documents of those that aren't allowed. Unset: none is looked for."""
     measures: OwnMeasures = {}
-    """Measures of your own, by a name of yours: their columns may have limits."""
+    """Classifiers, and measures of your own, by a name of yours: their columns may have limits."""
     limits: dict[TextKind, dict[str, RangeSettings]] = {}
     """Limits of columns by kind of text, beside the rules: limits.web.exclamations = { max = 0.5 }."""
     dedup: DedupSettings = DedupSettings()

@@ -138,10 +138,13 @@ class Work(TaskSet):
         What else decides about the answer: `way`, how it is found; `of_slice`, what is the slice's own.
 
         The same question of the same texts has the same key: it is answered already where another build asked it.
+        One that is there is asked again where its answers are found in another way by now.
         """
         path = self.folder / f"ask-{stage}"
         if self.place.done([path]):
-            return
+            if self.way_of(stage)["way"] == digest_json(dict(way)):
+                return
+            self.place.remove(path)
         with self.place.new(path, Output) as output:
             keys = {}
             for number, table in tables.items():
@@ -189,12 +192,16 @@ class Work(TaskSet):
 
         No measure is loaded: a page that shows a corpus must not run the code that its settings name.
         """
-        noted = self.place.output(self.folder / f"ask-{WRITE}").facts.get("measures", {})
         texts_key = self.plan.parts[number].key
         return {
             name: self._top / COLUMNS / f"{name}-{_short(values_key(texts_key, depends_on))}"
-            for name, depends_on in noted.items()
+            for name, depends_on in self.noted_measures.items()
         }
+
+    @cached_property
+    def noted_measures(self) -> dict[str, dict[str, Any]]:
+        """What the values of each measure depend on beside the texts, as a build that is done noted it."""
+        return dict(self.place.output(self.folder / f"ask-{WRITE}").facts.get("measures", {}))
 
     def missing(self, tasks: Iterable[Task]) -> list[Task]:
         """Return those of some tasks that are not done."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from headwater.core.errors import ConfigError
-from headwater.corpus.decide.tune import Tuned, tune, work_of
+from headwater.corpus.decide.columns import work_of
+from headwater.corpus.decide.tune import Tuned, tune
 from headwater.corpus.document import Document
 from headwater.corpus.load import (
     Hit,
