@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 
 import pytest
+from golden_rows import rows
 from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, command, environment
@@ -141,47 +142,12 @@ def test_a_terminal_shows_every_step_on_one_line():
     assert out.getvalue().count("\r\x1b[K") == 8
 
 
-DOCUMENTS = {"count": 2, "listed": [["books", "a tale\x1b[2J"], ["code", "x.py"]]}
-NAMED = "2 documents (books: a tale\\x1b[2J, code: x.py)"
-SKIPPED = {"event": "skipped", "step": 7, "first_row": 56, "last_row": 63, "reason": "loss 9 is above 5"}
-SKIPPED |= {"documents": DOCUMENTS}
-ROLLBACK = {"event": "rollback", "step": 4, "from_step": 7, "first_row": 32, "last_row": 87, "suspect_row": 48}
-ROLLBACK |= {"documents": DOCUMENTS, "reason": "3 bad steps"}
-AUDIT = {"event": "audit", "step": 9, "differing": ["embed.weight"], "rows_consumed": 80, "ranks": [0], "world_size": 1}
-SAVED = {"event": "checkpoint", "step": 8, "bytes": 1, "seconds": 0.1}
-STOPPED = {"event": "stopped", "step": 9, "signal": "SIGTERM"}
-NEXT = [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]
-SAMPLES = [{"prompt": "def f():", "text": "\n    return\x1b\x9b\n"}]
-SAMPLE = {"event": "samples", "step": 1, "samples": SAMPLES, "next": NEXT}
-RIGHT = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
-PROBES = {"event": "probes", "step": 5, "probes": {"words": RIGHT, "sums": {"right": 0.1}}}
-SHORT = {"training": {"hours": {"p10": 0.09, "p50": 0.1, "p90": 0.11}}}
-HELD_OUT = {"event": "validation", "step": 10, "bits_per_byte": {"all": 1.2345}}
-SAID = {
-    "what was skipped": ([SKIPPED], [f"after step 7: sequences 56 to 63 skipped: loss 9 is above 5; {NAMED}"]),
-    "what was excluded": ([ROLLBACK], [
-        f"back from step 7 to step 4, sequences 32 to 87 excluded: 3 bad steps; from sequence 48 on {NAMED}"]),
-    "an audit names the parameters": ([AUDIT], ["audit after step 9: two passes differ in embed.weight; this machine computed wrong"]),
-    "a save alone that a signal requested": ([SAVED, SAVED | {"signal": "SIGUSR1"}],
-                                             ["saved step 8, as SIGUSR1 requested; training continues"]),
-    "a stop without a save, and why": ([STOPPED | {"saved": False, "save_seconds": 40.5}], [
-        "stopped by SIGTERM at step 9 without a save, which may take 40.5 s: more than --stop-within allows; "
-        "run the same command to resume"]),
-    "a sample keeps its lines": ([SAMPLE], [
-        "     step 1: next token '\\n' 50%; sample:", "       def f():", "           return\\x1b\\x9b"]),
-    "a probe and what chance gets": ([PROBES], ["     probes at step 5: words 50% (35% to 65%; chance 26%) · sums 10%"]),
-    "a held-out figure, once and with its own step": ([HELD_OUT], [
-        "     bits/byte of a sample of held-out text at step 10: 1.234"]),
-    "no card and no forecast again": (
-        [{"event": "resume", "step": 8}, {"event": "start", "device": {"dtype": "int8"}, "forecast": SHORT, "step": 8},
-         {"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0}],
-        ["resuming from step 8", "     training time 5m36s, forecast 6m00s (5m24s to 6m36s): inside"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", SAID)
-def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(what):
-    records, lines = SAID[what]
+@pytest.mark.parametrize(
+    ("records", "lines"),
+    [each[1:] for each in rows("terminal_lines")],
+    ids=[each[0] for each in rows("terminal_lines")],
+)
+def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(records, lines):
     out, cards = io.StringIO(), []
     display = TrainingDisplay(TRAIN, 1, out, opening=cards.append)
     for record in records:

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from golden_rows import rows
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.model.count import count_model, count_parameters, flops_per_token
@@ -149,18 +150,7 @@ def test_flops_agree_with_torch_counting_a_training_step():
     assert flops_per_token(settings) * tokens_BT.numel() == weights + attention_of_whole_rows * causal_share
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_heads": 4, "num_kv_heads": 3}, "num_heads=4 must be a multiple of num_kv_heads=3"),
-        ({"head_dim": 7}, "head_dim=7 must be even"),
-        ({"num_layers": 0}, r"num_layers\n.*greater than or equal to 1"),
-        ({"vocab_size": -1}, r"vocab_size\n.*greater than or equal to 1"),
-        ({"family": "gpt2", "num_kv_heads": 2}, "family gpt2 has num_kv_heads = num_heads"),
-        ({"family": "gpt2", "num_kv_heads": 4, "head_dim": 16}, "num_heads × head_dim = d_model"),
-        ({"family": "mamba"}, "'qwen3', 'llama' or 'gpt2'"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), rows("a_shape_that_cannot_be_says_which_and_why"))
 def test_a_shape_that_cannot_be_says_which_and_why(change, message):
     shape = {
         "vocab_size": 50,

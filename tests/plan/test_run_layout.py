@@ -17,7 +17,7 @@ from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
 from headwater.plan.forecast.work import PeakBytes
-from headwater.plan.hardware import Gpus, hardware_of, processor_peak, work_of
+from headwater.plan.hardware import Gpus, hardware_of, processor_peak
 from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig, load_run
@@ -107,11 +107,6 @@ def test_what_no_layout_mends_is_refused_with_what_would(settings, ranks, says):
     assert says in str(refused.value)
 
 
-def test_layers_too_large_for_shards_alone_are_stages_on_machines_of_one_gpu():
-    found = layout_here(run_of(DEEP), parse_ranks("8x1"), A100)
-    assert (found.mesh, found.why.startswith(f"{found.mesh.product}{TOO_LARGE}{FITS[2:]}")) == (Mesh(pipeline=8), True)
-
-
 def test_ranks_of_a_pipeline_wait_no_longer_over_slower_links():
     config, pipeline = run_of(DEEP), Layout(Mesh(pipeline=8), 1)
     slow = Gpus(pipeline, replace(A100, network=A100.network / 10))
@@ -153,12 +148,6 @@ def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines)
     found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
     assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
     assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
-
-
-def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
-    config = run_of("train.batch_tokens=65536 train.microbatch_tokens=8192")
-    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
-    assert shared.num_microbatches == alone.num_microbatches == 4
 
 
 # ---- the choice itself, by memory and time that are known
@@ -213,15 +202,6 @@ def test_of_what_fits_the_fastest_is_taken_and_how_much_slower_the_next_one_is_i
     assert found.why.startswith(f"{again.product}: so it is; {FASTEST}2 that do, {tensor.product} takes 1.25 × as long")
 
 
-def test_of_equally_fast_layouts_the_smallest_change_is_taken():
-    groups = [[Layout(Mesh(tensor=4))], [Layout(Mesh(shard=4), recompute=1.0)]]
-    assert Known(4.0, lambda layout: PeakBytes(GB, 0.0, 0.0, 0.0)).fastest(groups, "").mesh == Mesh(tensor=4)
-
-
-def test_machines_are_counted_whole():
-    assert Layout(Mesh(replicate=5), 4).num_machines == 2
-
-
 # ---- memory of this machine
 
 
@@ -262,12 +242,6 @@ def test_ranks_of_one_machine_share_its_memory(monkeypatch):
         assert (found.mesh, found.recompute) == (mesh, recompute), rank_bytes
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
         layout_here(alone.with_layout(Layout(recompute=0.0)), two)
-
-
-def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(monkeypatch):
-    monkeypatch.setattr(layout, "memory_bytes", lambda: 1)
-    assert layout_here(run_of(ALIKE), Place()).mesh == Mesh()
-    assert layout_here(run_of(f"{ALIKE} parallel.shard=2"), Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
 
 
 # ---- before anything is prepared, a model is refused that the memory of what it would run on can't hold

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-from itertools import islice
 from random import Random
 
 import pytest
 from fault_plan import faults
 
-from headwater.core.errors import LockedError, StorageError, StoreError
+from headwater.core.errors import LockedError, StorageError
 from headwater.core.manifests import is_current
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.tokens import build
 from headwater.tokens.build import TokensProgress, build_tokens
-from headwater.tokens.format import tokens_key
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -78,10 +76,6 @@ def test_every_document_of_every_split_is_in_its_store(corpus_dir, tokenizer, tm
             )
     assert is_current(tmp_path / "tokens", "key")
     assert len(said) == 1 + 4  # what is encoded, and each store
-
-
-def test_the_key_follows_corpus_and_tokenizer():
-    assert len({tokens_key(corpus, tokenizer) for corpus in "ab" for tokenizer in "ab"}) == 4
 
 
 class Killed(BaseException):
@@ -171,15 +165,6 @@ def test_the_work_of_another_key_is_removed(corpus_dir, tokenizer, tmp_path, in_
     assert mine.name != other.name
 
 
-def test_shards_of_another_size_are_not_taken_over(corpus_dir, tokenizer, tmp_path, in_pieces, monkeypatch):
-    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 2000)
-    kill_before(12, corpus_dir, tokenizer, tmp_path / "tokens")
-    monkeypatch.setattr(build, "MAX_SHARD_TOKENS", 4000)
-    build_quietly(corpus_dir, tokenizer, tmp_path / "whole")
-    build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
-    assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
-
-
 @pytest.mark.parametrize("at_the_end", ["the owner", "the disk"])
 def test_what_fails_at_the_end_costs_no_encoding(corpus_dir, tokenizer, tmp_path, in_pieces, at_the_end):
     """The commit is refused, or the last operations on the disk are: everything that was encoded is kept."""
@@ -233,14 +218,6 @@ def test_a_process_that_was_taken_over_stops_before_it_writes(corpus_dir, tokeni
     with pytest.raises(LockedError):
         build_quietly(corpus_dir, Watched(tokenizer, take_over), tmp_path / "tokens", "sha256:key", require_owner)
     assert files_of(tmp_path / "tokens") == files_of(tmp_path / "whole")
-
-
-def test_work_that_lacks_documents_becomes_no_store(corpus_dir, tokenizer, tmp_path, in_pieces, monkeypatch):
-    read = build.read_documents
-    monkeypatch.setattr(build, "read_documents", lambda *where: islice(read(*where), 3))
-    with pytest.raises(StoreError, match="give the same command again"):
-        build_quietly(corpus_dir, tokenizer, tmp_path / "tokens")
-    assert not (tmp_path / "tokens").exists()
 
 
 def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokenizer, tmp_path, monkeypatch):

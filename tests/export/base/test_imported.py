@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_rows import rows
 from made_models import logits_of
 from safetensors.torch import load_file, save_file
 from their_gguf import GGUF_MODELS, settings_of, write_gguf
@@ -352,9 +353,9 @@ def test_a_file_is_read_as_the_package_reads_it(tmp_path, kind):
             tensor.tensor_type,
             tensor.data_offset,
         )
-        for rows in (slice(None), slice(3, 7)):
-            expected = gguf.quants.dequantize(tensor.data[rows], tensor.tensor_type)
-            assert np.array_equal(ours.dequantized(tensor.name, rows), expected)
+        for part in (slice(None), slice(3, 7)):
+            expected = gguf.quants.dequantize(tensor.data[part], tensor.tensor_type)
+            assert np.array_equal(ours.dequantized(tensor.name, part), expected)
 
 
 @pytest.mark.parametrize(
@@ -382,26 +383,7 @@ def test_its_tokenizer_gives_the_same_ids(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("files", "licence"),
-    [
-        (
-            {"README.md": "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: mit"},
-            "apache-2.0, as its README.md says",
-        ),
-        (
-            {"README.md": "---\r\nlicense: 'other'\r\nlicense_name: mine\r\n---\r\n"},
-            "other: mine, as its README.md says",
-        ),
-        ({"README.md": "# Model\nlicense: mit", "config.json": '{"license": " mit "}'}, "mit, as its config.json says"),
-        (
-            {"README.md": "---\nlicense:\n---\n", "LICENSE.txt": "…", "licensing.md": "…"},
-            "that of its file LICENSE.txt",
-        ),
-        ({"README.md": "---\nlicense", "config.json": '{"license": 3}'}, ""),
-        ({"README.md": f"---\nlicense: a{' ' * 60_000}b\n---\n"}, f"a{' ' * 199}, as its README.md says"),
-    ],
-)
+@pytest.mark.parametrize(("files", "licence"), rows("a_licence_is_what_the_folder_says_and_where"))
 def test_a_licence_is_what_the_folder_says_and_where(tmp_path, files, licence):
     for name, text in {"config.json": "{}", **files}.items():
         (tmp_path / name).write_bytes(text.encode())

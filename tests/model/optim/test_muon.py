@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from golden_rows import rows
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.model.optim import muon
@@ -118,18 +119,7 @@ def test_blocks_leave_the_entries_as_large():
     assert float(blocks.norm() / whole.norm()) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    ("side", "most", "rows"),
-    [
-        (192, 128, 96),
-        (768, 128, 128),
-        (64, 128, 64),
-        (1600, 128, 100),
-        (131, 128, 131),
-        (768, None, 768),
-        (134, 128, 67),
-    ],
-)
+@pytest.mark.parametrize(("side", "most", "rows"), rows("rows_of_a_block_divide_the_side"))
 def test_rows_of_a_block_divide_the_side(side, most, rows):
     assert rows_of_block(side, most) == rows
 

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import tokenizers
 from drawn_texts import texts_of
+from golden_rows import rows
 from hypothesis import given, settings
 from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, files_of, table
 
@@ -118,27 +119,7 @@ def changed(**model) -> dict:
     return {"model": table("gpt2")["model"] | model}
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"pre_tokenizer": {"type": "Metaspace", "replacement": "▁"}}, "SentencePiece"),
-        (changed(byte_fallback=True), "SentencePiece"),
-        ({"model": {"type": "Unigram", "vocab": [["a", -1.0]]}}, "SentencePiece, or no BPE"),
-        (changed(type="WordLevel"), "'WordLevel', not BPE"),
-        (changed(continuing_subword_prefix="##"), "continuing_subword_prefix"),
-        ({"normalizer": {"type": "Lowercase"}}, "changes text before it encodes it \\(Lowercase\\)"),
-        ({"decoder": {"type": "WordPiece"}}, "a decoder that isn't ByteLevel"),
-        ({"post_processor": {"type": "BertProcessing"}}, "post-processor BertProcessing"),
-        ({"pre_tokenizer": {"type": "Whitespace"}}, "isn't among those known: gpt2, smollm"),
-        ({"added_tokens": [{"content": "two words", "id": 3, "special": False}]}, "'two words' is read in text"),
-        (
-            {"added_tokens": [{"content": "<|x|>", "id": 600, "special": True}]},
-            "'<|x|>' at id 600.*rows for 600 tokens",
-        ),
-        ({"added_tokens": [{"content": "<|x|>", "id": 5, "special": True}]}, "the same id"),
-        ({"added_tokens": []}, "no token for the end of a text"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "words"), rows("what_is_not_understood_is_refused_in_words"))
 def test_what_is_not_understood_is_refused_in_words(tmp_path, changes, words):
     with pytest.raises(TokenizerError, match=words):
         write_foreign(files_of(**changes), VOCAB_SIZE, tmp_path / "t", "key")
