@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from headwater.core.errors import EvaluationError
 from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate.cloze import NUM_OPTIONS, PASSAGE_BYTES, cloze_items, score_choices
 
@@ -128,3 +129,8 @@ choice_lists = st.lists(
 def test_scores_are_those_of_all_options_computed(choices, seed, num_values):
     scorer = HandMade(seed, num_values)
     assert score_choices(scorer, Letters(), choices) == brute_force(scorer, choices)
+
+
+def test_no_items_are_an_error():
+    with pytest.raises(EvaluationError, match="at least one item"):
+        score_choices(HandMade(0), Letters(), [])

@@ -151,3 +151,8 @@ def test_surprise_joins_the_tokens_that_only_together_are_a_character(model, tok
     found = surprise(Scorer(model), tokenizer, text)
     assert "".join(each.token for each in found.tokens) == text and all(each.token for each in found.tokens)
     assert sum(each.bits for each in found.tokens) == pytest.approx(found.bits_per_byte * len(text.encode()))
+
+
+def test_surprise_at_an_empty_text_is_an_error(model, tokenizer):
+    with pytest.raises(EvaluationError, match="empty"):
+        surprise(Scorer(model), tokenizer, "")

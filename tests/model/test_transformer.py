@@ -89,23 +89,6 @@ def test_a_document_reads_the_same_packed_or_alone(family, row):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_shorter_row_gives_the_states_of_a_longer_one(family):
-    tokens_BT = torch.randint(0, VOCAB_SIZE, (3, SEQ_LEN), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        long_BTD = MODELS[family].hidden(tokens_BT, torch.zeros_like(tokens_BT))
-        short_BTD = MODELS[family].hidden(tokens_BT[:, :7], torch.zeros(3, 7))
-    torch.testing.assert_close(short_BTD, long_BTD[:, :7], rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_order_of_earlier_tokens_matters(family):
-    tokens_BT = torch.tensor([[1, 2, 3, 4, 5], [2, 1, 3, 4, 5]])
-    with torch.no_grad():
-        first_TD, second_TD = MODELS[family].hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    assert not torch.allclose(first_TD[-1], second_TD[-1], atol=1e-3)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_has_a_gradient(family):
     model = random_model(family, tied_embeddings=False)
     tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(2))
@@ -121,12 +104,6 @@ def test_logits_come_from_the_head_or_the_embedding(family):
         weight_VD = model.embed.weight if tied else model.head.weight
         torch.testing.assert_close(model.logits(x_BTD), x_BTD @ weight_VD.T)
         assert ("head.weight" in model.state_dict()) != tied
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_checkpoint_holds_parameters_and_nothing_else(family):
-    model = random_model(family)
-    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -173,12 +150,6 @@ def test_the_rotary_table_is_cosines_and_sines_of_position_times_frequency():
             assert float(table_2TP[1, position, pair]) == pytest.approx(math.sin(angle), abs=1e-6)
 
 
-def test_the_rotary_table_is_exact_far_out():
-    """In fp32 the angle of position 100 000 would be off by up to 0.004; fp64 is used until the end."""
-    table_2TP = rotary_table(table_settings(rope_theta=1e6), 100_001)
-    assert float(table_2TP[0, 100_000, 1]) == pytest.approx(math.cos(100_000 * 1e6 ** (-2 / 8)), abs=1e-6)
-
-
 def test_rotation_turns_channel_i_with_channel_i_plus_half():
     table_2TP = rotary_table(table_settings(), 3)
     x_BTHK = torch.zeros(1, 3, 1, 8)
@@ -188,18 +159,6 @@ def test_rotation_turns_channel_i_with_channel_i_plus_half():
     expected = torch.zeros(8)
     expected[1], expected[5] = math.cos(angle), math.sin(angle)
     torch.testing.assert_close(turned, expected)
-
-
-def test_rotation_keeps_lengths_and_scores_depend_on_distance_alone():
-    generator = torch.Generator().manual_seed(0)
-    q_K, k_K = torch.randn(8, generator=generator), torch.randn(8, generator=generator)
-    table_2TP = rotary_table(table_settings(), 9)
-    turned_q, turned_k = (rotate(x.expand(1, 9, 1, 8), table_2TP)[0, :, 0] for x in (q_K, k_K))
-    torch.testing.assert_close(turned_q.norm(dim=-1), q_K.norm().expand(9))
-    scores_TT = turned_q @ turned_k.T
-    for distance in range(-4, 5):
-        diagonal = torch.diagonal(scores_TT, distance)
-        torch.testing.assert_close(diagonal, diagonal[0].expand_as(diagonal), rtol=1e-4, atol=1e-5)
 
 
 def test_rms_norm_is_torchs():
