@@ -5,7 +5,6 @@ B batch · T time · D model width · V vocabulary
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from hypothesis import example, given

@@ -74,7 +74,9 @@ def made(folder: Path, name: str) -> dict[str, object]:
     }
 
 
-@settings(max_examples=1, phases=[Phase.generate], deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=1, phases=[Phase.generate], deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 @given(
     st.from_regex(r"[a-z][a-z0-9._-]{0,12}[a-z]", fullmatch=True),
     st.integers(1, 7),
