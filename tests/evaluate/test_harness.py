@@ -15,14 +15,14 @@ from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate.cloze import score_choices
 from headwater.evaluate.generate import continued, likeliest
 from headwater.evaluate.scorer import Scorer
-from headwater.evaluate.tasks import TaskScore, write_task_files
+from headwater.evaluate.tasks import TaskScore, score_text, write_task_files
 from headwater.tokens.tokenizer.conversation import prompt_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
 
-from headwater.evaluate.harness import HarnessModel, run_tasks  # noqa: E402
+from headwater.evaluate.harness import HarnessModel, run_tasks, score_of  # noqa: E402
 
 WORDS = ["river", "source", "stream", "water", "falls", "north", "over", "under", "the", "and", "of", "a", "to", "was"]
 SEQ_LEN = 32
@@ -76,6 +76,21 @@ def test_tasks_written_for_probes_score_what_our_scorer_does(tmp_path, plain, sc
     assert 0 < expected.low < right < expected.high < 1
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "num_items", "shown"),
+    [
+        (1.0, 0.0, 50, "100.0% (92.9% to 100.0%)"),
+        (0.0, 0.0, 50, "0.0% (0.0% to 7.1%)"),
+        (0.5, 0.01, 50, "0.5 (0.4804 to 0.5196)"),  # a mean of what isn't right or wrong alone
+        (12.5, 0.25, 50, "12.5 (12.01 to 12.99)"),
+        (0.5, "N/A", 50, "0.5"),
+    ],
+)
+def test_a_share_of_items_has_the_interval_of_one(value, error, num_items, shown):
+    found = score_of("words", "acc", value, error, num_items)
+    assert score_text(found.value, found.low, found.high, found.is_share) == shown
+
+
 def test_likelihoods_are_of_prompt_and_continuation_tokenized_together(plain, scorer, tokenizer):
     prompt, rest = text(1, 6), " " + text(2, 4)
     found = plain.loglikelihood([asked(prompt + " ", rest.strip()), asked("", rest)])
@@ -114,6 +129,13 @@ def test_text_is_generated_up_to_a_stop_or_so_many_tokens(plain, scorer, tokeniz
     stop = whole[2][3:5]
     stopped = plain.generate_until([asked(prompts[2], options | {"until": [stop, ""]})])
     assert stopped == [whole[2][: whole[2].index(stop)]]
+
+
+def test_a_prompt_asked_twice_gets_two_answers_where_they_are_drawn(plain):
+    options = {"until": [], "max_gen_toks": 12, "do_sample": True, "temperature": 1.0}
+    once = plain.generate_until([asked("the river", options), asked("the river", options)])
+    assert once[0] != once[1]
+    assert once == plain.generate_until([asked("the river", options), asked("the river", options)])
 
 
 def test_a_tuned_model_reads_turns_and_a_message_that_spells_a_token_stays_text(scorer, tokenizer):
