@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import Field
 
-from headwater.core.config import Settings, leaves
+from headwater.core.config import leaves
 from headwater.core.errors import ConfigError
 from headwater.runfile.checking import require_sound
 from headwater.runfile.given import Given
 from headwater.runfile.run_config import RunConfig, load_run
 
-
-class ModelTable(Settings):
-    num_layers: int = Field(ge=1)
-    d_model: int
-
-
-class TrainTable(Settings):
-    num_steps: int = Field(ge=1)
-    save_every: int
-    seconds: float | None = None
-
-
-class RunTable(Settings):
-    model: ModelTable
-    train: TrainTable
-
-
-BY_RULE = {"model.d_model", "train.save_every"}
 RUN = """
 [corpus.sources.mine]
 kind = "text"
@@ -41,20 +22,6 @@ seq_len = 128
 [train]
 num_steps = 60
 """
-
-
-def raw_of(*overrides: str) -> Given:
-    raw = Given()
-    for override in overrides:
-        raw = raw.with_override(override)
-    return raw
-
-
-def problems_of(*overrides: str) -> list[str]:
-    """Return the lines of what is said of wrong settings, without where each was set."""
-    with pytest.raises(ConfigError) as caught:
-        require_sound(RunTable, raw_of(*overrides), BY_RULE)
-    return [line for line in str(caught.value).splitlines()[1:] if "set in" not in line]
 
 
 def load_problems(tmp_path, text: str, *overrides: str) -> list[str]:
@@ -85,16 +52,6 @@ def test_what_is_missing_is_one_line_without_what_rules_make(tmp_path):
     (said,) = load_problems(tmp_path, "seed = 1\n")
     needed = "corpus.sources, tokenizer, model.num_layers, model.seq_len, train.num_steps"
     assert said == f"{needed}: are needed and nothing sets them"
-
-
-def test_unknown_names_come_first_then_values_then_what_is_missing_besides():
-    said = problems_of("train.second=3", "train.num_steps=0", "hello=1")
-    assert [line.split(":")[0].strip() for line in said] == [
-        "train.second = 3",
-        "hello = 1",
-        "train.num_steps = 0",
-        "model.num_layers",
-    ]
 
 
 @pytest.mark.parametrize("value", [-1e300, 0, 1.5, True, "words", [1], [[]], {"a": []}], ids=repr)
