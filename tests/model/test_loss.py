@@ -44,19 +44,6 @@ def test_loss_and_gradients_are_those_of_torch(monkeypatch, chunk_tokens, share_
     torch.testing.assert_close(ours_weight, theirs_weight, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_stand_up_to_finite_differences():
-    x_BTD, weight_VD, targets_BT = random_inputs(1, 6)
-    loss_at = lambda: next_token_loss(x_BTD, weight_VD, targets_BT).item()  # noqa: E731
-    next_token_loss(x_BTD, weight_VD, targets_BT).backward()
-    for tensor, place in ((x_BTD, (0, 2, 3)), (weight_VD, (4, 1))):
-        with torch.no_grad():
-            tensor[place] += 1e-2
-            above = loss_at()
-            tensor[place] -= 2e-2
-            below = loss_at()
-        assert float(tensor.grad[place]) == pytest.approx((above - below) / 2e-2, abs=2e-3)
-
-
 def test_losses_of_tokens_sum_to_the_loss_and_are_zero_without_target(monkeypatch):
     monkeypatch.setattr(loss, "CHUNK_TOKENS", 8)
     x_BTD, weight_VD, targets_BT = random_inputs()
@@ -64,16 +51,6 @@ def test_losses_of_tokens_sum_to_the_loss_and_are_zero_without_target(monkeypatc
     assert losses_BT.shape == targets_BT.shape
     assert not losses_BT[targets_BT == NO_TARGET].any()
     torch.testing.assert_close(losses_BT.sum(), next_token_loss(x_BTD, weight_VD, targets_BT))
-
-
-def test_bfloat16_hidden_states_give_an_fp32_loss_and_gradients_of_the_right_types():
-    x_BTD, weight_VD, targets_BT = random_inputs()
-    x_BTD = x_BTD.detach().bfloat16().requires_grad_()
-    value = next_token_loss(x_BTD, weight_VD, targets_BT)
-    value.backward()
-    assert (value.dtype, x_BTD.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.float32)
-    exact = reference(x_BTD.detach().float(), weight_VD.detach(), targets_BT)
-    assert value.item() == pytest.approx(exact.item(), rel=0.01)
 
 
 @given(st.integers(1, 2**22))

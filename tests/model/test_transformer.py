@@ -88,41 +88,6 @@ def test_a_document_reads_the_same_packed_or_alone(family, row):
     torch.testing.assert_close(packed_TD, alone_TD, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_parameter_has_a_gradient(family):
-    model = random_model(family, tied_embeddings=False)
-    tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(2))
-    model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT))).square().sum().backward()
-    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_logits_come_from_the_head_or_the_embedding(family):
-    for tied in (True, False):
-        model = random_model(family, tied_embeddings=tied)
-        x_BTD = torch.randn(2, 3, 32)
-        weight_VD = model.embed.weight if tied else model.head.weight
-        torch.testing.assert_close(model.logits(x_BTD), x_BTD @ weight_VD.T)
-        assert ("head.weight" in model.state_dict()) != tied
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_bfloat16_computes_near_fp32_and_keeps_fp32_masters(family):
-    model = random_model(family)
-    half = Transformer(model.settings, torch.bfloat16)
-    half.load_state_dict(model.state_dict())
-    tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(3))
-    x_BTD = half.hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    assert x_BTD.dtype == torch.bfloat16
-    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
-    x_BTD.float().sum().backward()
-    assert {parameter.grad.dtype for parameter in half.parameters()} == {torch.float32}
-    with torch.no_grad():
-        exact_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    error = float((x_BTD.detach().float() - exact_BTD).norm() / exact_BTD.norm())
-    assert error < 0.05
-
-
 # ---- rotary positions
 
 
