@@ -14,54 +14,9 @@ from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
-GPT2_124M = {
-    "family": "gpt2",
-    "vocab_size": 50257,
-    "num_layers": 12,
-    "d_model": 768,
-    "d_ff": 3072,
-    "num_heads": 12,
-    "num_kv_heads": 12,
-    "head_dim": 64,
-    "seq_len": 1024,
-}
-LLAMA3_8B = {
-    "family": "llama",
-    "vocab_size": 128256,
-    "num_layers": 32,
-    "d_model": 4096,
-    "d_ff": 14336,
-    "num_heads": 32,
-    "num_kv_heads": 8,
-    "head_dim": 128,
-    "seq_len": 8192,
-    "tied_embeddings": False,
-}
-QWEN3_0_6B = {
-    "family": "qwen3",
-    "vocab_size": 151936,
-    "num_layers": 28,
-    "d_model": 1024,
-    "d_ff": 3072,
-    "num_heads": 16,
-    "num_kv_heads": 8,
-    "head_dim": 128,
-    "seq_len": 32768,
-}
-PUBLISHED = {
-    "gpt2": (GPT2_124M, 124_439_808),
-    "gpt2-xl": (
-        GPT2_124M | {"num_layers": 48, "d_model": 1600, "d_ff": 6400, "num_heads": 25, "num_kv_heads": 25},
-        1_557_611_200,
-    ),
-    "llama-3-8b": (LLAMA3_8B, 8_030_261_248),
-    "qwen3-0.6b": (QWEN3_0_6B, 596_049_920),
-}
 
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_count_is_the_published_one(name):
-    shape, published = PUBLISHED[name]
+@pytest.mark.parametrize(("name", "shape", "published"), rows("published_counts"))
+def test_count_is_the_published_one(name, shape, published):
     assert count_parameters(ModelSettings(**shape)).total == published
 
 

@@ -223,6 +223,11 @@ def test_losses_are_those_of_the_users_table(run_file, tmp_path):
     assert first["loss"]["p50"] == pytest.approx(fresh * (1 + first["repetition_costs"]), rel=0.05)
 
 
+def test_a_table_too_far_away_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
+        searched("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv"))
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -332,3 +337,8 @@ def test_the_most_epochs_fall_without_a_jump_where_the_published_law_was_not_mea
     assert most == sorted(most, reverse=True)
     assert (most[0], most[-1]) == (16, OWN.best_epochs(3e9, 1e9))
     assert max(before / after for before, after in itertools.pairwise(most)) < 1.05
+
+
+def test_what_nobody_measured_is_said():
+    found = searched("$10k", hardware="8xH100", text_bytes="4G")
+    assert any("measured up to 0.7 parameters a unique token" in note for note in found["notes"])

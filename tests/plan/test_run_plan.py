@@ -25,7 +25,7 @@ from headwater.plan.text_size import epochs_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.run_config import config_of_text, load_run
 from headwater.tokens.batches.settings import MixtureSettings
-from headwater.train.settings import probe_steps, validation_steps
+from headwater.train.settings import is_validation, probe_steps, validation_steps
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 60)  # enough to be read once
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
+
+
+@pytest.fixture
+def choosing(config):
+    """The same run where it chooses its dtype by itself."""
+    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
 
 
 def write_tokens(config, num_tokens: int) -> None:
@@ -43,6 +49,11 @@ def write_splits(config, train: dict) -> None:
     folder = config.run_dir / "data/tokens"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps({"splits": {"train": train}}))
+
+
+def test_validations_are_counted_as_the_loop_makes_them(config):
+    steps = [step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)]
+    assert validation_steps(config.train) == steps
 
 
 def test_first_light_is_forecasts_from_its_steps():
@@ -146,6 +157,12 @@ def test_a_gpu_that_is_not_there_or_outside_the_table_is_said_with_what_to_do(mo
         needs_of(config)
 
 
+def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
+    assert "in int8" in needs_of(choosing).memory_how
+    assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
+
+
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     found = []
@@ -174,6 +191,14 @@ def test_text_that_is_not_there_is_said(config):
     assert not plan.missing_text and not any("isn't built" in note for note in plan.notes)
 
 
+def test_a_folder_without_text_is_said(config, tmp_path):
+    assert not plan_run(config, PlanOptions()).missing_text
+    for path in (tmp_path / "texts").iterdir():
+        path.write_text("")
+    (missing,) = plan_run(config, PlanOptions()).missing_text
+    assert "at 'texts'" in missing and "counts nothing of it" in missing
+
+
 def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.txt").write_text("linked")
@@ -184,3 +209,13 @@ def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_pa
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
     assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None
+
+
+def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
+    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    found = needs_of(choosing)
+    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how

@@ -173,11 +173,6 @@ def test_what_decides_no_weight_may_change(begun, choices):
     assert run.start.step == 1
 
 
-def test_microbatches_that_do_not_fill_the_batch_are_refused():
-    with pytest.raises(ValueError, match="try batch_tokens=96"):
-        TrainSettings(num_steps=1, batch_tokens=100, microbatch_tokens=48, save_every=1, validate_every=1)
-
-
 @pytest.mark.parametrize("num_steps", [1, 3, 150, 12345])
 @pytest.mark.parametrize("num_probes", [0, 1, 2, 9])
 def test_probes_end_at_the_last_step_and_their_distances_grow(num_steps, num_probes):

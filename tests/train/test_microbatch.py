@@ -8,16 +8,14 @@ from tiny_run import MadeUpRows, assembled, begin, plan, train_here
 from headwater.core.errors import CheckpointError, TrainingError
 from headwater.core.records import read_records
 from headwater.machine.device.device import Device
-from headwater.machine.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
+from headwater.machine.device.microbatch import Microbatch, choose, climb, confirm
 from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import Mesh
 from headwater.machine.ranks.place import Place
 from headwater.train import start as module
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import read_checkpoint
-from headwater.train.settings import even_microbatch
 
 ALWAYS = lambda: True  # noqa: E731
 
@@ -60,20 +58,6 @@ def test_a_rules_size_that_was_only_disturbed_stays():
 def test_nothing_that_fits_is_an_error_that_says_what_to_do():
     with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute=1, or"):
         search({2: None, 1: None}, 2)
-
-
-def test_the_sentence_names_every_size_and_its_speed():
-    found = {2: 0.5, 4: 1.0, 8: None}
-    assert explain_choice(found, 2, 4, num_rows=8, seq_len=100) == (
-        "the fastest measured at the run's start (forward and backward of 200 tokens: 1,600/s, "
-        "400 tokens: 800/s, 800 tokens: too large for the memory)"
-    )
-    assert explain_choice({4: 1.0}, 4, 4, 8, 100).startswith("the rule's size: none measured")
-
-
-def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
-    assert even_microbatch(64 * 512, 512) == 8192
-    assert even_microbatch(4096, 256) == 4096
 
 
 # ---- in a run
@@ -139,11 +123,6 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 
     assembled(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
     assert set(calls) - {1} == sizes
-
-
-def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
-    said = "train.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
-    assert said in division_problem(Mesh(replicate=3), 96, 48, exact=False)
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,3 @@ def test_a_step_that_is_not_taken_leaves_no_trace_and_says_why(monkeypatch, bad)
     else:
         monkeypatch.setattr(gradients_module, "sum_own_gradients", lambda *given: honest(*given) + math.inf)
         assert untaken(trainer, batches).loss == math.inf
-
-
-def test_a_microbatch_without_targets_beside_one_with_some_changes_nothing():
-    (batch,) = split(4, ROWS_PER_STEP)
-    alone, beside = Trainer(), Trainer()
-    assert alone.step([batch]).loss == beside.step([batch, without_targets(batch)]).loss

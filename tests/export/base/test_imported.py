@@ -185,33 +185,6 @@ def mutated(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-EXTRA_KEYS = {
-    "partial_rotary_factor": 0.5,
-    "layer_types": ["sliding_attention", "full_attention"],
-    "sliding_window": 5,
-    "use_sliding_window": True,
-    "max_window_layers": 1,
-    "mlp_bias": True,
-    "attention_bias": True,
-    "attn_logit_softcapping": 5.0,
-    "final_logit_softcapping": 5.0,
-    "logit_scale": 0.5,
-    "hidden_act": "gelu",
-    "rope_scaling": {"rope_type": "linear", "factor": 2.0},
-    "rope_theta": 123.0,
-    "tie_word_embeddings": True,
-    "head_dim": 4,
-    "n_inner": 64,
-    "scale_attn_by_inverse_layer_idx": True,
-    "scale_attn_weights": False,
-    "activation_function": "relu",
-    "num_key_value_heads": 1,
-    "layer_norm_epsilon": 0.5,
-    "rms_norm_eps": 0.5,
-    "no_rope_layers": [1, 0],
-}
-
-
 FLIPPED = ("llama-llama3", "llama-yarn-factors", "mistral-window", "qwen2-window-tied", "qwen3", "gpt2")
 
 
@@ -220,7 +193,9 @@ FLIPPED = ("llama-llama3", "llama-yarn-factors", "mistral-window", "qwen2-window
 def test_no_key_is_taken_wrongly_without_a_word(theirs, changed, name):
     """Every key of a config turned to something else: refused, or the logits of transformers with that config."""
     original, folder = read_object(theirs[name][0] / "config.json"), changed(name, lambda folder: None)
-    cases = mutated(original) + [(f"{key}={value!r}", {**original, key: value}) for key, value in EXTRA_KEYS.items()]
+    cases = mutated(original) + [
+        (f"{key}={value!r}", {**original, key: value}) for key, value in rows("keys_of_other_configs")
+    ]
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
     wrong, num_compared = [], 0
     for what, other in cases:

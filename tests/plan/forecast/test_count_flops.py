@@ -51,3 +51,9 @@ def test_hardware_computes_half_of_attentions_scores_again():
 def test_a_family_that_cannot_be_says_why(settings, message):
     with pytest.raises(ConfigError, match=message):
         own_family("llama", settings)
+
+
+def test_conventions_are_in_the_order_of_what_they_count():
+    flops = count_flops(own.count_model(ModelSettings(**SHAPE | {"seq_len": 4096})))
+    assert flops.six_n < flops.causal < flops.full_attention < flops.palm
+    assert flops.causal < flops.hardware < 8 / 6 * flops.causal

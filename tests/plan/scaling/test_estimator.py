@@ -14,7 +14,7 @@ from headwater.core.errors import DataError
 from headwater.core.tables import read_csv
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.backtest import origins, span
-from headwater.plan.scaling.estimator import WARNED_WIDENING
+from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.plan.scaling.law import Law
 from headwater.plan.scaling.posterior import ENOUGH, Departure, Posterior, Prior
 from headwater.plan.scaling.table import Runs
@@ -174,3 +174,17 @@ def test_rows_and_targets_that_are_no_runs_are_refused():
     for flops in (0, -1, float("nan"), float("inf")):
         with pytest.raises(DataError, match="above zero"):
             law.optimum(flops)
+
+
+def test_one_wild_run_hardly_moves_a_forecast():
+    runs = isoflop_runs(noise=0.002)
+    loss = runs.loss.copy()
+    loss[-4] *= 1.2
+    wild = ScalingLaw(runs_of(runs.params, runs.tokens, loss))
+    assert wild.posterior.num_outliers >= 1
+    assert wild.predict(*FAR).median == pytest.approx(ScalingLaw(runs).predict(*FAR).median, rel=0.02)
+
+
+def test_the_deviation_adds_its_parts_in_squares():
+    parts = Discrepancy(share=0.5, per_decade=0.01).deviation(np.array([0.004**2]), np.array([1.5]), 0.012)
+    assert parts[0] == pytest.approx(np.sqrt(0.002**2 + 0.012**2 + 0.015**2))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plain_order import permuted
 
 from headwater.core.errors import ConfigError, StoreError
-from headwater.tokens.batches.assemble import sample_rows, sequential_batches
+from headwater.tokens.batches.assemble import sequential_batches
 from headwater.tokens.batches.mixture import make_plan
 from headwater.tokens.batches.order import mix64, order_key
 from headwater.tokens.batches.pack import pack_source
@@ -137,14 +137,6 @@ def test_sequential_batches_cover_every_row_once_in_few_shapes_with_little_paddi
                 assert np.all(together[num_rows:] == (PAD_ID if name == "tokens_BT" else -1))
         assert sum(batch.num_targets for batch in batches) == whole.num_targets
     assert whole.num_targets == source.store.num_tokens - source.store.num_documents
-
-
-def test_a_sample_of_rows_is_extended_by_a_larger_one(packed):
-    source = packed["books"]
-    assert sample_rows(source, 5, seed=1)[:3].tolist() == sample_rows(source, 3, seed=1).tolist()
-    assert sorted(sample_rows(source, 10**6, seed=1).tolist()) == list(range(source.num_rows))
-    (batch,) = sequential_batches(source, 4, sample_rows(source, 3, seed=1))
-    assert len(batch.tokens_BT) == 3
 
 
 class Rows:
