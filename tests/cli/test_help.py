@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from golden_rows import rows
 from small_run import call, environment, run
 
 from headwater.cli.main import command_line
@@ -132,37 +133,7 @@ def test_the_version_is_the_packages(tmp_path):
 # ---- wrong usage
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("rnu",), "there is no verb 'rnu'; did you mean `headwater run`?"),
-        (("xyz",), "there is no verb 'xyz'; `headwater -h` lists the verbs"),
-        (("mine.toml",), "did you mean `headwater run mine.toml`?"),
-        (("corpus", "biuld"), "there is no verb 'biuld'; did you mean `headwater corpus build`?"),
-        (("next",), "next needs PROMPT: the text to continue; `headwater next -h` shows what it takes"),
-        (("next", "The"), "next needs --run RUN: a recipe (first-light), a run file (mine.toml) or a run folder"),
-        (("run",), "run needs RUN: a recipe (first-light)"),
-        (
-            ("run", "a", "--x"),
-            "run has no option --x; settings are written without dashes, such as train.num_steps=200",
-        ),
-        (("run", "a", "--steps", "9"), "run has no option --steps; settings are written without dashes"),
-        (("plan", "a", "--budget"), "plan: option '--budget' requires an argument; `headwater plan -h` shows"),
-        (("plan", "a", "--loss-unit", "nats"), "'--loss-unit': 'nats' is not one of 'bits_per_byte', 'nats_per_token'"),
-        (("generate", "a", "--run", "b", "--topp", "1"), "generate has no option --topp; did you mean --top-p?"),
-        (("run", "a", "--train.num_steps=5"), "settings are written without dashes: train.num_steps=VALUE"),
-        (("next", "a", "--run", "b", "--top", "z"), "next: invalid value for '--top'"),
-        *((("plan", *words, "--bogus"), "plan has no option --bogus") for words in ((), ("mine",))),
-        (("plan", "count", "--bogus"), "plan count has no option --bogus"),
-        (("plan", "a", "--max-hours", "soon"), "'--max-hours': give a number;"),
-        (("evaluate", "a", "--chat", "maybe"), "'--chat': 'maybe' is not one of 'yes', 'no'"),
-        (("report", "a", "b"), "unexpected extra argument"),
-        (("report",), "name one run, such as runs/mine"),
-        (("report", "a", "--run", "b"), "name one run, such as runs/mine"),
-        (("explain",), "name a run to explain"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("arguments", "says"), rows("wrong_usage"), ids=str)
 def test_wrong_usage_is_one_sentence_that_says_what_to_do(tmp_path, arguments, says):
     said = call(*arguments, cwd=tmp_path)
     assert (said.status, said.out) == (2, ""), said

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from golden_rows import rows
 from made_ladder import leave_ladder
 from small_run import Said, call, overrides
 
@@ -19,36 +20,7 @@ from headwater.core.records import read_records
 from headwater.runfile.run_config import load_run
 
 RUN = "--run runs/mine"
-PLAN = (
-    "hours money energy_kwh kg_co2 memory_gb loss training seconds probabilities how from_base name counts step_seconds"
-)
-PLAN += " limits loss_unit loss_refused"
 BUDGET = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
-KEYS = {
-    f"next The {RUN}": "prompt next",
-    f"generate The --max-tokens 2 {RUN}": "prompt text num_tokens end",
-    f"surprise The {RUN}": "text bits_per_byte tokens",
-    f"chat --prompt Hi --max-tokens 2 {RUN}": "prompt answer num_tokens end",
-    f"evaluate {RUN}": "bits_per_byte loss bits_per_byte_real_text num_targets num_documents probes probe_details baselines baseline_sample",
-    f"evaluate --text folder/string.py {RUN}": "measure baselines",
-    "explain mine.toml": "format format_version settings reasons",
-    "watch": "folder runs",
-    "plan mine.toml": f"{PLAN} missing_text notes resume",
-    "plan first-light --ranks 2": f"{PLAN} ranks missing_text notes",
-    " ".join(BUDGET): "name budget text choice loss searched notes next seconds",
-    "plan count --family llama num_layers=4 vocab_size=1000": "params active_params embedding_params matmul_params seq_len flops_per_token",
-    "ladder --table runs.csv --at 1e9,1e11": "A B E alpha beta num_points seconds objective repetition exponent_intervals "
-    "interval_levels backtest warnings forecasts optimum",
-    f"corpus show {RUN}": "sources splits kept_by training",
-    f"corpus show --dropped {RUN}": "dropped",
-    "corpus trace runs/mine The": "text hits",
-    f"corpus where --step 1 {RUN}": "step skipped rows",
-    f"corpus where --sequence 1 {RUN}": "rows",
-    f"corpus mixture {' '.join(['mine.toml', *overrides()])}": "rows mixtures",
-    f"corpus tokenizer show --text The {RUN}": "vocab_size bytes_per_token tokens",
-    "doctor": "device gpu cores memory_bytes free_disk_bytes torch compiles note dtype dtype_why flops_per_second_by_dtype "
-    "peak_flops_per_second load memory_bytes_per_second extras",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +50,9 @@ def one_object(said: Said, status: int = 0) -> dict:
 
 
 @pytest.mark.filterwarnings("ignore:this model was never tuned")
-@pytest.mark.parametrize("words", KEYS)
-def test_a_verb_prints_one_object_of_these_keys(ask, words):
-    assert " ".join(ask(*words.split())) == KEYS[words]
+@pytest.mark.parametrize(("words", "keys"), rows("json_keys"))
+def test_a_verb_prints_one_object_of_these_keys(ask, words, keys):
+    assert " ".join(ask(*words.split())) == keys
 
 
 def without(found: dict, *names: str) -> dict:

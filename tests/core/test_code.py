@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from golden_rows import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,19 +63,7 @@ def test_any_text_names_code_or_is_refused_and_what_is_not_there_is_a_plain_erro
             act(text, folder, "headwater.formats")
 
 
-@pytest.mark.parametrize(
-    ("reference", "source", "message"),
-    [
-        ("gone.py:A", "", r"gone\.py can't be read: No such file"),
-        ("mine.py:Whisper", CODE, r"mine\.py has no Whisper; it defines Shouting, _hidden"),
-        ("mine.py:A", "x = 1", "it defines nothing"),
-        ("mine.py:A", "class A(", r"mine\.py:A can't be loaded: SyntaxError"),
-        ("mine.py:A", "\0", "can't be loaded: SyntaxError"),
-        ("mine.py:A", "import no_such_module_here", "ModuleNotFoundError: No module named 'no_such_module_here'"),
-        ("mine.py:A", "1 / 0", "ZeroDivisionError"),
-        ("shouting", "", r"no headwater\.formats is named 'shouting'; no installed package adds any"),
-    ],
-)
+@pytest.mark.parametrize(("reference", "source", "message"), rows("what_is_wrong_with_code_is_said"))
 def test_what_is_wrong_with_code_is_said(folder, reference, source, message):
     (folder / "mine.py").write_text(source, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from fault_plan import faults
+from golden_rows import rows
 
 from headwater.core import files
 from headwater.core.errors import DataError, StorageError, megabytes
@@ -95,18 +96,7 @@ def test_a_shortfall_that_is_small_is_seen_in_the_figures(tmp_path, monkeypatch)
     files.require_writable(tmp_path, free)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "shown"),
-    [
-        ((1_368_000, 1_411_000), ["1.37", "1.41"]),
-        ((12_000_000, 3_000_000_000), ["12", "3000"]),
-        ((0, 300_000), ["0.0", "0.3"]),
-        ((1_000_000, 1_000_001), ["1.000000", "1.000001"]),
-        ((5_000_000, 5_000_000), ["5", "5"]),
-        ((500, 5_000_000), ["0.001", "5.000"]),
-        ((7,), ["0.00001"]),
-    ],
-)
+@pytest.mark.parametrize(("sizes", "shown"), rows("sizes_have_the_decimals_that_tell_them_apart"))
 def test_sizes_have_the_decimals_that_tell_them_apart(sizes, shown):
     assert megabytes(*sizes) == shown
 

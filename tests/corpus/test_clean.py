@@ -3,6 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from golden_rows import rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,22 +15,7 @@ TEXT = st.text(
 )
 
 
-@pytest.mark.parametrize(
-    ("raw", "cleaned"),
-    [
-        ("one\r\ntwo\rthree", "one\ntwo\nthree"),
-        ("one  \ntwo\t\n", "one\ntwo"),
-        ("one\n\n\n\n\n\ntwo", "one\n\n\ntwo"),
-        ("hy\u00adphen\ufeff \x07bell\x00", "hyphen bell"),
-        ("e\u0301", "é"),
-        ("  indented, then words ", "indented, then words"),
-        ("page\x0c\nnext", "page\nnext"),
-        (
-            "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
-            "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("raw", "cleaned"), rows("prose"))
 def test_prose(raw, cleaned):
     assert clean(raw, "text") == cleaned
 

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 
 import pytest
+from golden_rows import rows
 
 from headwater.corpus.scripts import (
     ends_sentence,
@@ -68,19 +69,7 @@ def test_letters_of_a_script_are_spaced_or_not(script):
     assert {is_unspaced(letter) for letter in basic} == {script in UNSPACED}
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("河流 入海", ["河", "流", "入", "海"]),
-        ("ที่และการ", ["ที่", "แ", "ล", "ะ", "ก", "า", "ร"]),
-        ("བོད་སྐད་ཀྱི་ཡི་གེ། དཔེ་ཆ།", ["བོད", "སྐད", "ཀྱི", "ཡི", "གེ", "དཔེ", "ཆ"]),
-        ("မြန်မာ သတ္တ", ["မြ", "န်", "မာ", "သ", "တ္တ"]),
-        ("ខ្មែរ", ["ខ្មែ", "រ"]),
-        ("A River\nflows", ["a", "river", "flows"]),
-        ("ሰላም፡ለዓለም", ["ሰላም", "ለዓለም"]),
-        ("강이 흐른다", ["강이", "흐른다"]),
-    ],
-)
+@pytest.mark.parametrize(("text", "words"), rows("words_and_the_units_of_unspaced_scripts"))
 def test_words_and_the_units_of_unspaced_scripts(text, words):
     assert words_of(text) == words
 

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+from golden_rows import rows
 
 from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.downstream import rewards
@@ -25,25 +26,7 @@ from headwater.runs.aligning import RewardedPrompts
 from headwater.runs.downstream import require_alignable
 
 
-@pytest.mark.parametrize(
-    ("name", "written", "answer", "expected"),
-    [
-        ("exact", " Paris.\n", "Paris.", 1),
-        ("exact", "It is Paris.", "Paris.", 0),
-        ("exact", "paris.", "Paris.", 0),
-        ("number", "so 17 + 25 = 42", "42", 1),
-        ("number", "it is 1,042.50", "1042.5", 1),
-        ("number", "42, or rather 43", "42", 0),
-        ("number", "-3", "3", 0),
-        ("number", "10-5", "5", 1),
-        ("number", "9" * 400, "8" * 400, 0),
-        ("number", "none", "3", 0),
-        ("number", "3", "three", 0),
-        ("form", " It is Paris. ", r"It is [A-Z]\w+\.", 1),
-        ("form", "It is Paris. It is Rome.", r"It is [A-Z]\w+\.", 0),
-        ("form", "one\ntwo", "one.two", 1),
-    ],
-)
+@pytest.mark.parametrize(("name", "written", "answer", "expected"), rows("built_in_rewards"))
 def test_built_in_rewards(name, written, answer, expected):
     assert reward_named(name)("?", written, answer) == expected
 

@@ -91,28 +91,6 @@ def test_probabilities_equal_a_slow_implementation(train, held_out, order):
     np.testing.assert_allclose(fast.target_nats(stream(*held_out)), expected, rtol=1e-12)
 
 
-def test_estimated_discounts_equal_a_slow_implementation():
-    rng = np.random.default_rng(0)
-    phrases = [list(rng.integers(2, 300, 6)) for _ in range(200)]
-    train = [[*phrases[min(rng.zipf(1.3), 200) - 1], *rng.integers(2, 300, 4)] for _ in range(300)]
-    slow = SlowKneserNey([[BEGIN, *document, END] for document in train], vocab_size=300, order=5)
-    assert all(found != [0, 0.5, 1.0, 1.5] for found in slow.discounts.values()), "the data is large enough to estimate"
-    row = [BEGIN, *train[0][:6], 299, 3, 4, END]
-    expected = [-math.log(slow.probability(tuple(row[max(0, at - 4) : at]), row[at])) for at in range(1, len(row))]
-    fast = KneserNey([stream(*train)], vocab_size=300, begin_id=BEGIN)
-    np.testing.assert_allclose(fast.target_nats(stream(row[1:-1]))[1:], expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize("context", [[], [2], [2, 3], [3, 2, 3, 2], [5, 5, 5], [2, 3, 4, 5, 6]])
-def test_each_conditional_distribution_sums_to_one(context):
-    model = KneserNey([stream([2, 3, 2, 3, 2, 4], [2, 3, 4, 5, 6], [5], [])], vocab_size=9, begin_id=BEGIN)
-    total = 0.0
-    for token in range(1, 9):
-        row = np.array([BEGIN, *context, token])
-        total += math.exp(-model.target_nats((row, np.array([0, len(row)])))[-1])
-    assert total == pytest.approx(1, abs=1e-12)
-
-
 def test_bits_per_byte_leave_out_begin_and_end_tokens_and_join_streams():
     train = [stream([2, 3, 2]), stream([3, 3, 2])]
     held_out = [stream([2, 3]), stream([3])]
@@ -133,15 +111,6 @@ def test_bits_per_byte_are_the_same_in_pieces(monkeypatch):
     whole = ngram_bits_per_byte(train, held_out, 10, 6, BEGIN, END)
     monkeypatch.setattr("headwater.evaluate.baselines.SCORED_AT_ONCE", 5)
     assert ngram_bits_per_byte(train, held_out, 10, 6, BEGIN, END) == pytest.approx(whole)
-
-
-def test_ids_of_a_large_vocabulary_stay_distinct():
-    # five ids of 18 bits would not fit in one 64-bit key
-    document = [150_000, 150_001, 150_000, 199_999, 150_001, 2, 150_000, 150_001, 150_000, 150_001]
-    slow = SlowKneserNey([[BEGIN, *document, END]], vocab_size=200_000, order=5)
-    expected = [-math.log(slow.probability(tuple(document[at - 4 : at]), document[at])) for at in range(4, 10)]
-    fast = KneserNey([stream(document)], vocab_size=200_000, begin_id=BEGIN)
-    np.testing.assert_allclose(fast.target_nats(stream(document))[5:-1], expected, rtol=1e-12)
 
 
 def test_unusable_input_is_an_error_that_names_it():
@@ -176,18 +145,6 @@ class Store:
 
     def gather(self, positions):
         return positions.astype(np.int32)
-
-
-def test_a_store_that_fits_is_read_whole():
-    tokens, starts = sample(Store(3, 5, 2), share=1.7)
-    assert tokens.tolist() == list(range(10)) and starts.tolist() == [0, 3, 8, 10]
-
-
-def test_a_sample_has_whole_documents_evenly_over_the_store():
-    tokens, starts = sample(Store(*[10] * 100), share=0.25)
-    assert len(tokens) == 250
-    assert np.array_equal(tokens, np.concatenate([np.arange(first, first + 10) for first in range(0, 1000, 40)]))
-    assert starts.tolist() == list(range(0, 251, 10))
 
 
 @given(st.lists(st.integers(2, 300), min_size=1, max_size=60), st.floats(0.001, 3))

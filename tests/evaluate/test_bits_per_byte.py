@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import count
 
 import numpy as np
 import pytest
@@ -13,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_models import random_model
 
-from headwater.core.errors import EvaluationError
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.runs.library.shift import NUM_TOKENS, batches_of
+from headwater.runs.library.shift import batches_of
 from headwater.tokens.batches.assemble import Batch
 
 VOCAB_SIZE, SEQ_LEN = 20, 8
@@ -67,17 +65,6 @@ def test_surprise_is_that_of_a_count_by_hand(model):
     assert found.loss == pytest.approx(nats / num_targets, rel=1e-5)
 
 
-def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
-    only_special = batch()
-    targets_BT = np.where(only_special.targets_BT >= 0, only_special.targets_BT % 2, -1)
-    found = measure_surprise(
-        Scorer(model), [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES
-    )
-    assert found == Surprise(0.0, 0, 0)
-    with pytest.raises(EvaluationError, match="no byte of held-out text was scored"):
-        _ = found.bits_per_byte
-
-
 @torch.inference_mode()
 def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finished):
     """From the text alone: no token store, no packing, no padding, no batches."""
@@ -111,10 +98,3 @@ def test_the_distance_of_a_text_from_a_base_is_that_of_its_rows_one_by_one(model
     found = measure_surprise(scorer, batches_of(scorer, rows, TOKEN_BYTES), TOKEN_BYTES)
     assert (found.num_bytes, found.num_targets) == (expected.num_bytes, expected.num_targets)
     assert found.nats == pytest.approx(expected.nats, rel=1e-5)
-
-
-@pytest.mark.parametrize("length", [2, SEQ_LEN])
-def test_so_many_tokens_say_how_far_a_text_is_and_no_more_are_read(model, length):
-    taken = list(batches_of(Scorer(model), ([5] * length for _ in count()), TOKEN_BYTES))
-    num_tokens = sum(each.num_targets for each in taken)
-    assert NUM_TOKENS <= num_tokens <= NUM_TOKENS + taken[-1].num_targets

@@ -10,10 +10,8 @@ import pytest
 import torch
 
 from headwater.core.records import text_scored
-from headwater.corpus.samples.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
-from headwater.evaluate.evaluator import PROBE_ITEMS, beginnings, full_evaluation, surprise_fields
-from headwater.evaluate.scorer import Scorer
+from headwater.evaluate.evaluator import beginnings, full_evaluation, surprise_fields
 from headwater.model.kernels.convert import FusedBlocks
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.finish import open_evaluator
@@ -55,13 +53,6 @@ def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(evalua
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, weights[name]) for name, value in loaded.model.state_dict().items())
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
-
-
-def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
-    everything = evaluator.surprise_by_source(Scorer(loaded.model), None)
-    sample = evaluator.surprise_by_source(Scorer(loaded.model), 10_000)
-    assert sample["mine"].num_bytes == everything["mine"].num_bytes
-    assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
 
 
 def test_a_validation_says_whether_it_is_of_all_held_out_text(evaluator, loaded):
@@ -106,23 +97,6 @@ def test_a_probe_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(e
     assert all(text.replace("\n", "").isprintable() for sample in samples["samples"] for text in sample.values())
 
 
-def test_samples_keep_their_lines_and_no_other_control_character(evaluator, loaded, monkeypatch):
-    monkeypatch.setattr("headwater.evaluate.evaluator.likeliest", lambda *rest: [":\n\treturn 1\x1b[2J\r\n"])
-    evaluator = dataclasses.replace(evaluator, prompts=["def f()"])
-    samples = dict(evaluator.probe(loaded.model))["samples"]["samples"]
-    assert samples[0]["text"] == ":\n\treturn 1\\x1b[2J\\r\n"
-
-
-def test_a_run_with_an_almanac_scores_a_sample_of_every_probe(evaluator, loaded):
-    found = dict(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})).probe(loaded.model))
-    scores = found["probes"]["probes"]
-    assert set(scores) == {"capitals", "agreement", "sums", "cause"}
-    for name, score in scores.items():
-        assert score["num_items"] == min(PROBE_ITEMS[name], len(probes()[name]))
-        assert 0 <= score["right"] <= 1
-        assert 0 < score["chance"] <= 0.5
-
-
 def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluator, loaded):
     """The run itself was compiled by nobody; with kernels its figures are the same up to rounding."""
     in_kernels = loaded.config.machine.model_copy(update={"compile": "auto", "num_threads": 1})
@@ -133,15 +107,3 @@ def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluat
         ours, plain = full_evaluation(evaluator, model, forward), full_evaluation(evaluator, loaded.model)
     assert ours["bits_per_byte"] == pytest.approx(plain["bits_per_byte"], rel=1e-5)
     assert ours["loss"] == pytest.approx(plain["loss"], rel=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_the_full_evaluation_scores_every_item(evaluator, loaded, monkeypatch):
-    few = {name: items[:40] for name, items in probes().items()}
-    monkeypatch.setattr("headwater.evaluate.evaluator.probes", lambda: few)
-    result = full_evaluation(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})), loaded.model)
-    assert set(result["probes"]) == {"capitals", "agreement", "sums", "cause"}
-    for name, right in result["probes"].items():
-        assert result["probe_details"][name]["num_items"] == len(few[name])
-        assert right == result["probe_details"][name]["right"]

@@ -52,13 +52,3 @@ def test_next_log_probabilities_are_those_after_the_last_token(model, pairs):
     for row, prompt in zip(found, prompts, strict=True):
         for token in (0, VOCAB_SIZE - 1):
             assert row[token] == pytest.approx(one_at_a_time(model, prompt, [token]), abs=1e-4)
-
-
-def test_a_row_that_is_too_long_loses_its_beginning_only(model):
-    chance = random.Random(2)
-    prompt, rest = tokens(chance, 30, 30), tokens(chance, 5, 5)
-    kept = prompt[len(prompt) - (SEQ_LEN + 1 - len(rest)) :]
-    found = Scorer(model).loglikelihood([(prompt, rest)])
-    assert found[0] == pytest.approx(one_at_a_time(model, kept, rest), abs=1e-4)
-    ((following,),) = Scorer(model).next_log_probabilities([prompt], [[3]])
-    assert following == pytest.approx(one_at_a_time(model, prompt[-SEQ_LEN:], [3]), abs=1e-4)

@@ -68,28 +68,6 @@ def test_grouped_heads_share_keys_in_the_order_of_hugging_face():
         torch.testing.assert_close(y_BTHK[:, :, [head]], alone)
 
 
-def test_the_size_of_a_block_of_queries_changes_nothing(monkeypatch):
-    *inputs, documents_BT = random_inputs(50, 4, 2, 3)
-    whole = attend(*inputs, documents_BT)
-    for size in (1, 7, 50, 64):
-        monkeypatch.setattr(transformer, "QUERY_BLOCK", size)
-        torch.testing.assert_close(attend(*inputs, documents_BT), whole, rtol=1e-5, atol=1e-6)
-
-
-def test_a_document_number_that_comes_back_is_not_needed_to_be_consecutive():
-    *inputs, _ = random_inputs(20, 2, 2, 1)
-    documents_BT = torch.tensor([[3] * 8 + [0] * 5 + [9] * 7] * 2)
-    renumbered = torch.tensor([[0] * 8 + [1] * 5 + [2] * 7] * 2)
-    assert torch.equal(attend(*inputs, documents_BT), attend(*inputs, renumbered))
-
-
-def test_large_scores_stay_finite_in_bfloat16():
-    q_BTHK, k_BTGK, v_BTGK, documents_BT = random_inputs(BLOCK + 3, 2, 2, 4)
-    y_BTHK = attend((100 * q_BTHK).bfloat16(), (100 * k_BTGK).bfloat16(), v_BTGK.bfloat16(), documents_BT)
-    assert y_BTHK.dtype == torch.bfloat16
-    assert y_BTHK.isfinite().all()
-
-
 @pytest.mark.parametrize(
     ("window", "expected"),
     [

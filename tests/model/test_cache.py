@@ -53,31 +53,3 @@ def test_rows_of_different_lengths_grow_unevenly_and_beyond_seq_len(shape):
             torch.testing.assert_close(found[index], whole_pass(model, row), rtol=1e-5, atol=1e-4)
             if index != 1 or number % 3:  # one row rests at times
                 row += [int(found[index].argmax())] * (1 + (number == 2))  # several tokens at once, too
-
-
-def test_rows_that_are_others_are_computed_from_their_start():
-    model = random_model({})
-    cache = Cache(model)
-    for rows in (random_rows(5, 6), random_rows(5), [[4, 5, 6]], [[4, 5, 7, 8]], [[4, 5]]):
-        for found, row in zip(cache.next_logits_of(rows), rows, strict=True):
-            torch.testing.assert_close(found, whole_pass(model, row), rtol=1e-5, atol=1e-4)
-
-
-def test_a_token_is_passed_through_the_model_once():
-    model = random_model({})
-    cache, (row,), widths = Cache(model), random_rows(4), []
-    cache._model.embed.register_forward_hook(lambda module, inputs, output: widths.append(inputs[0].shape[1]))
-    for token in range(5):
-        cache.next_logits_of([row])
-        row.append(token)
-    assert widths == [4, 1, 1, 1, 1]
-
-
-def test_activations_have_the_models_precision():
-    model = random_model({}, torch.bfloat16)
-    cache, (row,) = Cache(model), random_rows(6)
-    for _ in range(4):
-        found = cache.next_logits_of([row])[0]
-        torch.testing.assert_close(found, whole_pass(model, row), rtol=0.05, atol=0.3)
-        row.append(int(found.argmax()))
-    assert {each.dtype for each in cache._kept} == {torch.bfloat16}

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from golden_rows import rows
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.model.count import count_model, count_parameters, flops_per_token
@@ -13,54 +14,9 @@ from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
-GPT2_124M = {
-    "family": "gpt2",
-    "vocab_size": 50257,
-    "num_layers": 12,
-    "d_model": 768,
-    "d_ff": 3072,
-    "num_heads": 12,
-    "num_kv_heads": 12,
-    "head_dim": 64,
-    "seq_len": 1024,
-}
-LLAMA3_8B = {
-    "family": "llama",
-    "vocab_size": 128256,
-    "num_layers": 32,
-    "d_model": 4096,
-    "d_ff": 14336,
-    "num_heads": 32,
-    "num_kv_heads": 8,
-    "head_dim": 128,
-    "seq_len": 8192,
-    "tied_embeddings": False,
-}
-QWEN3_0_6B = {
-    "family": "qwen3",
-    "vocab_size": 151936,
-    "num_layers": 28,
-    "d_model": 1024,
-    "d_ff": 3072,
-    "num_heads": 16,
-    "num_kv_heads": 8,
-    "head_dim": 128,
-    "seq_len": 32768,
-}
-PUBLISHED = {
-    "gpt2": (GPT2_124M, 124_439_808),
-    "gpt2-xl": (
-        GPT2_124M | {"num_layers": 48, "d_model": 1600, "d_ff": 6400, "num_heads": 25, "num_kv_heads": 25},
-        1_557_611_200,
-    ),
-    "llama-3-8b": (LLAMA3_8B, 8_030_261_248),
-    "qwen3-0.6b": (QWEN3_0_6B, 596_049_920),
-}
 
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_count_is_the_published_one(name):
-    shape, published = PUBLISHED[name]
+@pytest.mark.parametrize(("name", "shape", "published"), rows("published_counts"))
+def test_count_is_the_published_one(name, shape, published):
     assert count_parameters(ModelSettings(**shape)).total == published
 
 
@@ -149,18 +105,7 @@ def test_flops_agree_with_torch_counting_a_training_step():
     assert flops_per_token(settings) * tokens_BT.numel() == weights + attention_of_whole_rows * causal_share
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_heads": 4, "num_kv_heads": 3}, "num_heads=4 must be a multiple of num_kv_heads=3"),
-        ({"head_dim": 7}, "head_dim=7 must be even"),
-        ({"num_layers": 0}, r"num_layers\n.*greater than or equal to 1"),
-        ({"vocab_size": -1}, r"vocab_size\n.*greater than or equal to 1"),
-        ({"family": "gpt2", "num_kv_heads": 2}, "family gpt2 has num_kv_heads = num_heads"),
-        ({"family": "gpt2", "num_kv_heads": 4, "head_dim": 16}, "num_heads × head_dim = d_model"),
-        ({"family": "mamba"}, "'qwen3', 'llama' or 'gpt2'"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), rows("a_shape_that_cannot_be_says_which_and_why"))
 def test_a_shape_that_cannot_be_says_which_and_why(change, message):
     shape = {
         "vocab_size": 50,

@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+from golden_rows import rows
 
 from headwater.core.errors import ConfigError
 from headwater.model.count import count_flops
@@ -97,32 +98,7 @@ def test_forward_flops_are_those_that_torch_counts(family):
     assert counter.get_total_flops() == pytest.approx(expected, rel=0.002)  # rotary angles are a product, too
 
 
-def test_windows_are_those_of_layer_types():
-    pytest.importorskip("transformers")
-    gemma = count_hf_family("gemma3_text", {"num_layers": 6, "sliding_window": 64, "d_model": 64, "vocab_size": 96})
-    assert [window for _, window in gemma.attention] == [64] * 5 + [None]
-    assert not any(window for _, window in count_hf_family("qwen2", {"num_layers": 2}).attention)
-
-
-def test_both_vocabularies_of_settings_mean_the_same():
-    pytest.importorskip("transformers")
-    ours = {"num_layers": 2, "d_model": 64, "num_experts": 4, "num_active_experts": 2, "tied_embeddings": True}
-    theirs = {"num_hidden_layers": 2, "hidden_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2}
-    assert count_hf_family("mixtral", ours) == count_hf_family("mixtral", theirs | {"tie_word_embeddings": True})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"model_type": "lama"}, "transformers has no family 'lama'; did you mean llama"),
-        ({"model_type": ["x" * 100_000]}, "transformers has no family"),
-        ({"hidden_size": "abc"}, "transformers can't read these settings"),
-        ({"hidden_size": -4096}, "transformers can't"),
-        ({"num_hidden_layers": 10**9}, "1000000000 layers can't be counted"),
-        ({"num_hidden_layers": "32"}, "32 layers can't be counted"),
-        ({"num_attention_heads": 7}, "transformers can't"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), rows("a_configuration_that_cannot_be_says_why"))
 def test_a_configuration_that_cannot_be_says_why(change, message, tmp_path):
     pytest.importorskip("transformers")
     (tmp_path / "config.json").write_text(json.dumps(LLAMA_3_8B | change))

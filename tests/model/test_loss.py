@@ -5,8 +5,6 @@ B batch · T time · D model width · V vocabulary
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from hypothesis import example, given
@@ -46,33 +44,6 @@ def test_loss_and_gradients_are_those_of_torch(monkeypatch, chunk_tokens, share_
     torch.testing.assert_close(ours_weight, theirs_weight, rtol=1e-5, atol=1e-6)
 
 
-def test_several_chunks_of_the_real_size_agree_with_torch():
-    x_BTD, weight_VD, targets_BT = random_inputs(3, loss.CHUNK_TOKENS // 2 + 11)
-    ours, theirs = next_token_loss(x_BTD, weight_VD, targets_BT), reference(x_BTD, weight_VD, targets_BT)
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-2)
-    ours_weight, theirs_weight = (torch.autograd.grad(value, weight_VD)[0] for value in (ours, theirs))
-    torch.testing.assert_close(ours_weight, theirs_weight, rtol=1e-4, atol=1e-3)
-
-
-def test_gradients_stand_up_to_finite_differences():
-    x_BTD, weight_VD, targets_BT = random_inputs(1, 6)
-    loss_at = lambda: next_token_loss(x_BTD, weight_VD, targets_BT).item()  # noqa: E731
-    next_token_loss(x_BTD, weight_VD, targets_BT).backward()
-    for tensor, place in ((x_BTD, (0, 2, 3)), (weight_VD, (4, 1))):
-        with torch.no_grad():
-            tensor[place] += 1e-2
-            above = loss_at()
-            tensor[place] -= 2e-2
-            below = loss_at()
-        assert float(tensor.grad[place]) == pytest.approx((above - below) / 2e-2, abs=2e-3)
-
-
-def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_vocabulary():
-    x_BTD, _, targets_BT = random_inputs(share_without_target=0.0)
-    value = next_token_loss(x_BTD, torch.zeros(11, 6), targets_BT)
-    assert value.item() == pytest.approx(42 * math.log(11), rel=1e-6)
-
-
 def test_losses_of_tokens_sum_to_the_loss_and_are_zero_without_target(monkeypatch):
     monkeypatch.setattr(loss, "CHUNK_TOKENS", 8)
     x_BTD, weight_VD, targets_BT = random_inputs()
@@ -80,16 +51,6 @@ def test_losses_of_tokens_sum_to_the_loss_and_are_zero_without_target(monkeypatc
     assert losses_BT.shape == targets_BT.shape
     assert not losses_BT[targets_BT == NO_TARGET].any()
     torch.testing.assert_close(losses_BT.sum(), next_token_loss(x_BTD, weight_VD, targets_BT))
-
-
-def test_bfloat16_hidden_states_give_an_fp32_loss_and_gradients_of_the_right_types():
-    x_BTD, weight_VD, targets_BT = random_inputs()
-    x_BTD = x_BTD.detach().bfloat16().requires_grad_()
-    value = next_token_loss(x_BTD, weight_VD, targets_BT)
-    value.backward()
-    assert (value.dtype, x_BTD.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.float32)
-    exact = reference(x_BTD.detach().float(), weight_VD.detach(), targets_BT)
-    assert value.item() == pytest.approx(exact.item(), rel=0.01)
 
 
 @given(st.integers(1, 2**22))
@@ -101,14 +62,6 @@ def test_a_number_of_targets_divides_gradients_in_fp32_whatever_hidden_states_ar
     loss = next_token_loss(hidden_BTD, weight_VD, targets_BT)
     whole, divided = (torch.autograd.grad(loss / n, hidden_BTD, retain_graph=True)[0] for n in (1, num_targets))
     assert torch.equal(divided, (whole.float() * (torch.ones(()) / num_targets)).bfloat16())
-
-
-def test_enormous_logits_give_a_finite_loss():
-    x_BTD, weight_VD, targets_BT = random_inputs()
-    value = next_token_loss(1e4 * x_BTD, weight_VD, targets_BT)
-    value.backward()
-    assert value.isfinite()
-    assert x_BTD.grad.isfinite().all()
 
 
 def test_the_matrix_of_all_logits_is_never_held(monkeypatch):

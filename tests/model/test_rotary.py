@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.model.rotary import attention_factor, frequencies, rotary_table
+from headwater.model.rotary import attention_factor, frequencies
 from headwater.model.settings import ModelSettings, RopeScaling
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -44,17 +44,6 @@ def test_frequencies_and_factor_are_those_of_transformers(kind, theta, head_dim)
     ours = frequencies(settings(rope, head_dim, theta))
     torch.testing.assert_close(ours, expected.double(), rtol=3e-6, atol=0)
     assert attention_factor(RopeScaling(**rope)) == pytest.approx(factor)
-
-
-def test_yarn_multiplies_queries_and_keys_by_its_factor():
-    table_2TP = rotary_table(settings(KINDS["yarn, its own factor"]), 5)
-    torch.testing.assert_close(table_2TP.square().sum(0), torch.full((5, 32), 1.25**2))
-
-
-def test_a_factor_of_one_changes_no_frequency():
-    for kind in KINDS.values():
-        changed = frequencies(settings({**kind, "factor": 1.0, "original_max_position_embeddings": 2048}))
-        torch.testing.assert_close(changed, frequencies(settings(None)), rtol=1e-15, atol=0)
 
 
 @pytest.mark.parametrize(

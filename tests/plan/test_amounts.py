@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from golden_rows import rows
 
 from headwater.core.errors import ConfigError
 from headwater.machine.ranks.mesh import Place
@@ -40,37 +41,14 @@ def test_hardware_is_read(text, num, name):
 
 
 @pytest.mark.parametrize(
-    ("hardware", "ranks", "fewest", "machines", "num_local"),
-    [
-        ("6xH100", "", 1, 1, 6),
-        ("12xH100", "", 1, 2, 6),
-        ("16xH100", "", 1, 2, 8),
-        ("13xH100", "", 1, 13, 1),
-        ("H100", "", 16, 2, 8),
-        ("H100", "4x2", 16, 4, 2),
-        ("16xH100", "", 4, 2, 8),
-        ("", "", 16, 1, 16),
-    ],
+    ("hardware", "ranks", "fewest", "machines", "num_local"), rows("machines_of_a_device_have_equally_many_and_no_more")
 )
 def test_machines_of_a_device_have_equally_many_and_no_more_than_a_node(hardware, ranks, fewest, machines, num_local):
     _, place = parse_devices(hardware, ranks, fewest, read_devices())
     assert place == Place(0, machines * num_local, 0, num_local)
 
 
-@pytest.mark.parametrize(
-    ("text", "noun", "value"),
-    [
-        ("40G", "bytes", 40e9),
-        ("40GB", "bytes", 40e9),
-        ("40 GiB", "bytes", 40 * 2**30),
-        ("1.5T", "bytes", 1.5e12),
-        ("100b", "bytes", 100),
-        ("100 bytes", "bytes", 100),
-        ("1b", "tokens", 1e9),
-        ("2T tokens", "tokens", 2e12),
-        ("5e9", "tokens", 5e9),
-    ],
-)
+@pytest.mark.parametrize(("text", "noun", "value"), rows("amounts_are_read"))
 def test_amounts_are_read(text, noun, value):
     assert parse_amount("--x", text, noun) == value
 

@@ -7,13 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_ladder import law, leave_ladder
 from small_run import call, write_run_file, write_texts
 
 from headwater.core.records import read_records
 from headwater.plan import run_plan as plan
 from headwater.plan.run_plan import forecast_of_run
-from headwater.plan.rungs import rung_of
 from headwater.runfile.run_config import load_run
 
 
@@ -30,10 +28,6 @@ def begin(step: int = 0, *overrides: str) -> tuple[dict | None, list[str]]:
     said: list[str] = []
     config, _ = load_run("mine.toml", list(overrides))
     return forecast_of_run(config, step, said.append, lambda: 1_790_000_000.0), said
-
-
-def write_ladder() -> Path:
-    return leave_ladder(load_run("mine.toml", [])[0])
 
 
 KEPT = Path("runs/mine/forecast.json")
@@ -64,19 +58,6 @@ def test_a_resume_with_other_settings_keeps_no_stale_one(folder, other):
     assert found is None
     assert not KEPT.exists()
     assert "other settings" in said[0]
-
-
-def test_a_resume_of_a_run_without_one_makes_none(folder):
-    assert begin(8) == (None, [])
-    assert not KEPT.exists()
-
-
-def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
-    write_ladder()
-    found, _ = begin()
-    size = rung_of(load_run("mine.toml", [])[0]).size
-    assert found["loss"]["p50"] == pytest.approx(law(size, 12288), rel=0.05)
-    assert found["loss_unit"] == "bits_per_byte"
 
 
 def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, monkeypatch):

@@ -13,9 +13,8 @@ from runs_table import write_runs
 from small_run import write_run_file, write_texts
 
 from headwater.plan import rungs
-from headwater.plan.loss_outlook import law_of, loss_outlook
+from headwater.plan.loss_outlook import loss_outlook
 from headwater.plan.rungs import ladder_runs, read_ladder, rung_of
-from headwater.plan.scaling.repetition import OWN
 from headwater.runfile.run_config import load_run
 
 
@@ -68,17 +67,6 @@ def test_a_ladder_with_a_rung_whose_loss_cant_be_says_nothing(ladder, loss):
     assert read_ladder(of()) == []
 
 
-def test_a_forecast_that_is_refused_has_no_spread(table):
-    far = of().model_copy(update={"train": of().train.model_copy(update={"num_steps": 10**9})})
-    assert loss_outlook(far, table).spread is None
-
-
-def test_the_run_file_of_a_ladder_stands_for_a_table_of_its_rungs(ladder):
-    law = law_of(Path("mine.toml"))
-    assert law.table.loss.tolist() == [each.loss["all"] for each in read_ladder(of())]
-    assert law.strength.median == pytest.approx(OWN.median), "they are headwater's own, none of somebody else's"
-
-
 def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypatch):
     done = [replace(each, loss={**each.loss, "new": 1 + each.loss["mine"] ** 2}) for each in read_ladder(of())]
 
@@ -89,14 +77,3 @@ def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypat
     assert forecast(new=1) > 1.5 * forecast(mine=1)
     assert forecast(mine=300, new=100) == pytest.approx((3 * forecast(mine=1) + forecast(new=1)) / 4)
     assert forecast(other=1) == forecast(mine=1)  # of a text that isn't the rungs': all of theirs counts
-
-
-def test_rungs_that_fit_no_surface_widen_the_interval(ladder):
-    done = read_ladder(of())
-    before = loss_outlook(of(), None)
-    last = ladder / done[-1].rung.name / "rung.json"
-    record = json.loads(last.read_text())
-    record["loss"]["all"] *= 0.9
-    last.write_text(json.dumps(record))
-    after = loss_outlook(of(), None)
-    assert after.spread.log_deviation > 1.5 * before.spread.log_deviation

@@ -245,12 +245,6 @@ def test_ranks_of_one_machine_share_its_memory(monkeypatch):
         layout_here(alone.with_layout(Layout(recompute=0.0)), two)
 
 
-def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(monkeypatch):
-    monkeypatch.setattr(layout, "memory_bytes", lambda: 1)
-    assert layout_here(run_of(ALIKE), Place()).mesh == Mesh()
-    assert layout_here(run_of(f"{ALIKE} parallel.shard=2"), Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
-
-
 # ---- before anything is prepared, a model is refused that the memory of what it would run on can't hold
 
 
@@ -334,3 +328,7 @@ def test_a_machine_needs_what_all_ranks_on_it_hold_and_a_copy_for_saves(machine,
         require_memory_here(config, Layout(mesh, num_local))
     machine(1.5 * least, None)
     require_memory_here(config, Layout(mesh, num_local))
+
+
+def test_machines_are_counted_whole():
+    assert Layout(Mesh(replicate=5), 4).num_machines == 2

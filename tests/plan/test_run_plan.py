@@ -88,19 +88,6 @@ def test_what_comes_between_steps_takes_a_fifth_of_their_time_or_comes_at_the_en
         assert (len(probed), config.train.validate_every) == (9, num_steps // 12)
 
 
-def test_the_demo_is_probed_nine_times_and_validated_as_its_page_shows():
-    config, _ = load_run("first-light", ["runs_dir=nowhere"])
-    assert probe_steps(config.train) == [10, 18, 32, 56, 100, 178, 316, 562, 1000]
-    assert [step for step in validation_steps(config.train) if step % 83 == 0] == list(range(83, 1000, 83))
-
-
-def test_prepared_text_takes_no_time_again(config):
-    before = around_steps(config, 0.1)["preparation"].median
-    write_tokens(config, 1000)
-    assert before > 0
-    assert around_steps(config, 0.1)["preparation"].median == 0
-
-
 def test_epochs_are_those_of_the_built_text(config):
     before, num_bytes = epochs_of(config).most, sum(path.stat().st_size for path in Path("texts").iterdir())
     assert before == pytest.approx(24 * 512 / (num_bytes / usual_bytes_per_token(384)), rel=0.1)
@@ -176,16 +163,6 @@ def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing,
     assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
 
 
-def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
-    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
-    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
-    found = needs_of(choosing)
-    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
-    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how
-
-
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     found = []
@@ -237,3 +214,13 @@ def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_pa
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
     assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None
+
+
+def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
+    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    found = needs_of(choosing)
+    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how

@@ -7,12 +7,13 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
+from golden_rows import rows
 
 from headwater.core.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.plan.rungs import Rung, choose_rungs, scaled_shapes
-from headwater.plan.scaling.surface import LEAST_RATIO, Surface
+from headwater.plan.scaling.surface import Surface
 
 BATCH = 4096
 MODEL = ModelSettings(
@@ -49,31 +50,7 @@ def test_no_choice_of_six_is_much_better():
     assert variance(chosen) <= 1.05 * min(variance(list(six)) for six in within)
 
 
-def test_a_ladder_keeps_to_its_budget_and_below_the_run():
-    for budget in (200.0, 300.0, 900.0):
-        chosen = choose(budget)
-        assert sum(rung.seconds for rung in chosen) <= budget
-        assert all(rung.flops * LEAST_RATIO <= TARGET.flops for rung in chosen)
-        assert [rung.flops for rung in chosen] == sorted(rung.flops for rung in chosen)
-
-
-def test_more_time_narrows_the_forecast():
-    variances = [variance(choose(budget)) for budget in (200.0, 300.0, 900.0)]
-    assert variances == sorted(variances, reverse=True)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"num_heads": 12, "num_kv_heads": 4, "head_dim": 32},
-        {"num_heads": 1, "num_kv_heads": 1, "head_dim": 384},
-        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 48},
-        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 20},
-        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 6},
-        {"family": "gpt2", "num_layers": 1},
-    ],
-)
+@pytest.mark.parametrize("changes", rows("smaller_models_are_models"))
 def test_smaller_models_are_models(changes):
     model = ModelSettings.model_validate(MODEL.model_dump() | changes)
     shapes = scaled_shapes(model)

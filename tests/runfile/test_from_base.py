@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from small_run import write_run_file
 
 from headwater.core.errors import ConfigError
 from headwater.export.base.facts import BaseFacts
@@ -136,18 +135,3 @@ def test_a_replay_counts_the_sources_of_the_other_run_and_of_those_before_it(tmp
     assert counted() == (4, True)
     write(own.tokens / "manifest.json", {"replayed": {"weights": {"x": 1}, "synthetic": False}})
     assert counted() == (1, False)
-
-
-def test_a_replay_leaves_less_time_for_probes(with_base):
-    counts = [
-        with_base("train.batch_tokens=4096", "train.validation_sequences=64", *replay)[0].train
-        for replay in ([], ["replay={run='gone', share=0.1}"])
-    ]
-    assert counts[0].num_probes > counts[1].num_probes
-    assert counts[0].validate_every < counts[1].validate_every
-
-
-def test_a_run_from_scratch_has_no_base(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_run_file(tmp_path / "mine.toml")
-    assert train_plan(load_run("mine.toml")[0]).base is None

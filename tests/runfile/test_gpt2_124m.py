@@ -6,11 +6,9 @@ import pytest
 import torch
 from small_run import call, require_clear_error, write_texts
 
-from headwater.cli.running import plan_lines
 from headwater.core.records import read_records
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
-from headwater.plan.forecast.work import checkpoint_bytes
 from headwater.runfile.run_config import load_run
 
 SHRUNKEN = [
@@ -36,33 +34,6 @@ def test_it_has_124_million_parameters_by_count_and_as_built():
         built = sum(parameter.numel() for parameter in Transformer(model).parameters())
     assert counted == built
     assert counted == pytest.approx(124e6, rel=0.01)
-
-
-def test_the_card_before_training_gives_every_figure_one_unit():
-    config, _ = load_run("gpt2-124m", [])
-    num_tokens = 2_490_368_000
-    state = checkpoint_bytes(config.model, config.optim) + 4 * count_parameters(config.model).total
-    plan = {"state_bytes": state, "ranks": 1, "sources": {"text": {"tokens": num_tokens, "epochs": 0.9}}}
-    start = {"num_tokens": num_tokens, "flops_per_token": 4e8, "plan": plan}
-    lines = dict(plan_lines(config, start | {"device": {"dtype": "bfloat16", "dtype_why": "as the run began"}}))
-    assert lines["memory"].replace("\u00a0", " ").startswith("1.64 GB for weights")
-    assert "124M parameters (38.6M embedding)" in lines["model"]
-    assert "19000 steps × 131k = 2.49B tokens" in lines["training"]
-
-
-def test_it_trains_on_twenty_tokens_a_parameter_in_whole_microbatches():
-    config, _ = load_run("gpt2-124m", [])
-    num_tokens = config.train.num_steps * config.train.batch_tokens
-    assert num_tokens / count_parameters(config.model).total == pytest.approx(20, rel=0.02)
-    assert num_tokens == pytest.approx(2.5e9, rel=0.01)
-    assert config.train.batch_tokens % config.train.microbatch_tokens == 0
-    assert config.train.microbatch_tokens % config.model.seq_len == 0
-
-
-def test_its_batch_is_what_power_lines_gives_its_length():
-    train = load_run("gpt2-124m", [])[0].train
-    by_law = 0.4 * 2**19 * (train.num_steps * train.batch_tokens / 1e10) ** 0.383
-    assert by_law / 2**0.5 < train.batch_tokens < by_law * 2**0.5
 
 
 def test_too_little_text_for_the_steps_says_so_instead_of_repeating_it(tmp_path):

@@ -13,11 +13,8 @@ from headwater.core.errors import ConfigError
 from headwater.runfile.damage import require_run_dir
 from headwater.runfile.paths import (
     CLOCK_TICK_SECONDS,
-    Folders,
     RunFolder,
     of_split,
-    read_kept,
-    write_kept,
 )
 
 
@@ -27,23 +24,6 @@ def old(path: Path, text: str, seconds: float = 60.0) -> Path:
     path.write_text(text)
     os.utime(path, (time.time() - seconds,) * 2)
     return path
-
-
-def test_every_part_of_a_run_has_its_place(tmp_path):
-    places = {name: str(place.relative_to(tmp_path)) for name, place in vars(Folders(tmp_path)).items()}
-    assert places == {
-        "run": ".",
-        "data": "data",
-        "ladder": "ladder",
-        "export": "export",
-        "hf": "export/hf",
-        "base": "data/base.json",
-        "data_card": "data/data_card.json",
-        "corpus": "data/corpus",
-        "tokenizer": "data/tokenizer",
-        "tokens": "data/tokens",
-        "rows": "data/rows",
-    }
 
 
 @pytest.mark.parametrize(
@@ -89,13 +69,6 @@ def test_what_is_missing_or_damaged_is_nothing(tmp_path):
     assert of_split(tmp_path, "train") == {"a": 7, "b": 3}
     assert of_split(tmp_path, "train", "num_targets") == {"a": 5, "b": 3}
     assert of_split(tmp_path, "validation") is None
-
-
-def test_what_was_kept_comes_back_as_its_kind_or_not_at_all(tmp_path):
-    write_kept(tmp_path / "kept", {"a": 1})
-    assert read_kept(tmp_path / "kept", dict[str, int]) == {"a": 1}
-    assert read_kept(tmp_path / "kept", list[str]) is None
-    assert read_kept(tmp_path / "none", dict[str, int]) is None
 
 
 @pytest.mark.parametrize("name", ["config.json", "records.jsonl", "other.json"])

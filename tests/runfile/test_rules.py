@@ -39,26 +39,6 @@ def test_every_rule_is_for_a_setting_that_exists():
         assert setting in TABLES[table].model_fields, name
 
 
-def test_whatever_is_needed_is_given_by_the_user_or_by_a_rule():
-    raw, _ = ruled()
-    for name, kind in TABLES.items():
-        kind.model_validate(raw.get(name))
-
-
-def test_a_rule_leaves_what_is_set_and_says_why_for_what_it_sets():
-    raw, reasons = ruled(model=GIVEN["model"] | {"d_model": 96})
-    assert raw.get("model.d_model") == 96
-    assert "model.d_model" not in reasons
-    assert raw.get("model.d_ff") == 256, "8/3 of the width that the user gave"
-    assert all(reasons[name] for name in reasons)
-    assert raw.origins["model.d_ff"] == "a rule"
-
-
-def test_a_rule_without_what_it_needs_sets_nothing():
-    decided = by_rules(Given({"model": {"d_model": "wide"}}))
-    assert not {"model.head_dim", "model.num_heads"} & set(decided)
-
-
 @st.composite
 def parts_of_a_file(draw: st.DrawFn) -> dict[str, dict[str, object]]:
     """Draw what a person may set of a model and its portions; each alone is sound, and heads divide the width."""
@@ -108,26 +88,6 @@ def test_the_batch_follows_the_law_for_every_length_of_run(num_steps, seq_len):
     assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)
 
 
-@pytest.mark.parametrize(
-    ("d_model", "batch_tokens", "rows"), [(768, 2048, 128), (384, 4096, 128), (192, 4096, None), (768, 524288, None)]
-)
-def test_muon_cuts_matrices_where_the_batch_is_small_for_their_width(d_model, batch_tokens, rows):
-    given = {"model": GIVEN["model"] | {"d_model": d_model}, "train": {"num_steps": 300, "batch_tokens": batch_tokens}}
-    raw, _ = ruled(**given)
-    assert raw.get("optim.block_rows") == rows
-
-
-@pytest.mark.parametrize(("seq_len", "fraction"), [(256, 0.5), (255, 0.0)])
-def test_rows_are_cut_in_two_in_the_first_half_where_their_length_is_even(seq_len, fraction):
-    raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": 300})
-    assert raw.get("train.half_length_fraction") == fraction
-
-
-def test_adamw_has_no_blocks():
-    raw, _ = ruled(optim={"name": "adamw"}, train={"num_steps": 300, "batch_tokens": 1024})
-    assert raw.get("optim.block_rows") is None
-
-
 @given(st.integers(1, 4096), st.sampled_from([64, 1000, 2048]), st.sampled_from([True, "true", 1]))
 def test_with_exact_four_ranks_can_share_the_microbatches_wherever_they_can_share_the_batch(rows, seq_len, exact):
     train = {"num_steps": 300, "batch_tokens": rows * seq_len, "exact": exact}
@@ -144,13 +104,6 @@ def test_the_default_of_a_pipeline_may_be_written():
     written, silent = (ruled(**tables)[0] for tables in ({"parallel": {"pipeline": "auto"}}, {}))
     assert written.get("train.microbatch_tokens") == silent.get("train.microbatch_tokens") != "auto"
     assert ruled(parallel={"pipeline": 2})[0].get("train.microbatch_tokens") == "auto"
-
-
-@pytest.mark.parametrize("exact", [False, "false", 0])
-def test_without_exact_the_microbatch_is_the_whole_batch_where_it_is_small(exact):
-    raw, reasons = ruled(train={"num_steps": 300, "batch_tokens": 1024, "exact": exact})
-    assert raw.get("train.microbatch_tokens") == 1024
-    assert "ranks" not in reasons["train.microbatch_tokens"]
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["id"])

@@ -9,12 +9,12 @@ import json
 import re
 
 import pytest
-from small_run import SMALL, write_run_file
+from golden_rows import rows
+from small_run import write_run_file
 
 from headwater.core.errors import ConfigError
 from headwater.runfile.run_config import (
     config_of_run,
-    config_of_text,
     config_record,
     load_run,
     made_for,
@@ -56,33 +56,8 @@ def test_a_mixture_that_does_not_fit_the_sources_is_refused_with_its_setting_and
     assert problem[2] == f"      set in command line ({override})"
 
 
-def test_a_mixture_of_every_source_and_stages_is_accepted(folder):
-    config, _ = load_run("mine.toml", [TWO_SOURCES, "mixture.weights={mine=1, books=2}", STAGE % "mine=1, books=0"])
-    assert config.mixture.stages[0].weights == {"mine": 1, "books": 0}
-
-
-REFUSED = [  # settings, and what is said of them; where they end on the right side of the limit
-    ("model.vocab_size=383", "model.vocab_size=383 must equal tokenizer.vocab_size=384", "model.vocab_size=384"),
-    ("model.vocab_size=385", "model.vocab_size=385 must equal tokenizer.vocab_size=384", "model.vocab_size=384"),
-    ("model.seq_len=63 train.batch_tokens=504 train.half_length_fraction=0.5", "model.seq_len=63 is odd", "train.half_length_fraction=0"),
-    ("schedule.warmup_steps=25", "warmup_steps=25 is longer than the run; train.num_steps=24", "schedule.warmup_steps=24"),
-    ("train.batch_tokens=500", "multiple of model.seq_len=64; try 512\n.*set in command line", "train.batch_tokens=512"),
-    ("train.batch_tokens=31", "multiple of model.seq_len=64; try 64", "train.batch_tokens=64"),
-    ("train.microbatch_tokens=80 train.batch_tokens=1280", "multiple of model.seq_len=64; try 64", "train.microbatch_tokens=64"),
-    (
-        "train.exact=true machine.dtype=auto train.microbatch_tokens=auto",
-        "and train.microbatch_tokens and machine.dtype = auto is decided .* to a number and machine.dtype to float32",
-        "machine.dtype=float32 train.microbatch_tokens=64",
-    ),
-    ("train.exact=true machine.dtype=auto", "and machine.dtype = auto .*set machine.dtype to float32", "machine.dtype=int8"),
-    ("name=.hidden", "a run's name has letters", "name=h.i-d_d3n"),
-    (f"name={'x' * 101}", "a run's name has letters", f"name={'x' * 100}"),
-    (
-        'replay={run="r",share=0.1} corpus.sources={replay-a={paths=["t"]},replay-b={paths=["t"]},c={paths=["t"]}}',
-        "rename replay-a, replay-b",
-        'corpus.sources={c={paths=["t"]}}',
-    ),
-]  # fmt: skip
+REFUSED = rows("contradictions")
+"Settings, and what is said of them; where they end on the right side of the limit."
 
 
 @pytest.mark.parametrize(("wrong", "said", "right"), REFUSED, ids=[said for _, said, _ in REFUSED])
@@ -111,27 +86,10 @@ def test_what_a_run_counts_of_itself(folder):
     assert made_for(config) == made | {"text": "d1"}
 
 
-def test_a_text_that_is_no_file_yet_is_a_run_of_its_name():
-    config = config_of_text("[corpus.sources.a]\npaths=['t']\n", [f"{name}={value}" for name, value in SMALL.items()])
-    assert (config.name, config.model.vocab_size) == ("run", 384)
-
-
 # ---- which run a name is
 
 
-NO_RUNS = [
-    ("first-lihgt", "; did you mean first-light[?] .*recipes: .*first-light"),
-    ("min", "; did you mean mine.toml[?]"),
-    ("texts", "texts is a folder, and not a run's: .*--text texts"),
-    ("train.num_steps", "is a setting, and no run; .*explain mine.toml train.num_steps"),
-    ("traim.num_steps", "is no recipe, run file or run folder"),
-    ("train.toml", "is no recipe, run file or run folder"),
-    ("zzzzz", "run folder; `headwater new NAME --text FOLDER` writes"),
-    ("kept-2", "; did you mean runs/kept-2[?]"),
-]
-
-
-@pytest.mark.parametrize(("name", "said"), NO_RUNS)
+@pytest.mark.parametrize(("name", "said"), rows("names_of_no_run"))
 def test_a_name_of_no_run_is_met_with_what_to_type(folder, name, said):
     (folder / "texts").mkdir()
     for number in range(9):

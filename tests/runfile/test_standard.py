@@ -52,11 +52,6 @@ def test_every_source_has_its_weight_and_religious_prose_a_tenth_at_most():
     assert weights["scripture"] + weights["commentaries"] <= 0.1
 
 
-def test_books_articles_websites_and_code_are_in_it():
-    kinds = {source.kind for source in sources().values()}
-    assert {"books", "articles", "documentation", "code"} <= kinds
-
-
 @pytest.mark.parametrize("entry", [entry for source in sources().values() for entry in source.fetched or []])
 def test_what_is_text_in_its_packages_is_known(entry):
     unlisted = [str(package) for package in parse_names(entry) if not contents_of(package).keep]
@@ -77,18 +72,3 @@ def test_fetch_from_a_folder_of_archives_by_one_command(tmp_path: Path):
     assert value["packages"][0]["licence"] == "MIT" and list(value["excluded"]) == ["deb:gone-for-good"]
     table = call(*without, cwd=tmp_path)
     assert "deb:texts" in table.out and "excluded" in table.out
-
-
-def test_a_run_whose_packages_were_never_fetched_says_so(tmp_path: Path):
-    (tmp_path / "mine.toml").write_text(RUN)
-    require_clear_error(call("corpus", "build", "mine.toml", cwd=tmp_path), "headwater corpus fetch")
-
-
-def test_archives_in_no_folder_are_named(tmp_path: Path):
-    (tmp_path / "mine.toml").write_text(RUN)
-    require_clear_error(call("corpus", "fetch", "mine.toml", "--archives", "nowhere", cwd=tmp_path), "nowhere")
-
-
-def test_a_recipe_without_packages_needs_no_fetching(tmp_path: Path):
-    require_clear_error(call("corpus", "fetch", "first-light", cwd=tmp_path), "needs no fetching")
-    assert not list(tmp_path.iterdir())

@@ -64,8 +64,3 @@ def test_a_weight_is_a_share_of_what_is_learned_not_of_the_rows(packed):
     assert abs(share - 0.25) < 0.005, share
     assert abs(source.loss_shares(num_rows)["talks"] - share) < 0.005
     assert source.plan.shares(num_rows)["talks"] > 0.4
-
-
-def test_without_conversations_a_weight_is_a_share_of_the_rows(packed):
-    prose = {"prose": packed["prose"]}
-    assert targets_of(prose) is None and source_of(prose, 100, prose=1).loss_shares(100) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from tiny_run import SEQ_LEN, MadeUpRows, plan, train_here
 
@@ -12,7 +11,6 @@ from headwater.model.count import flops_per_token
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import Batch
-from headwater.train.settings import is_half_length
 
 
 def losses(folder) -> list[float]:
@@ -61,12 +59,6 @@ def test_rows_are_cut_as_long_as_is_said(tmp_path):
         train_here(tmp_path / name, plan(num_steps=4, half_length_fraction=fraction))
     half, always = losses(tmp_path / "half"), losses(tmp_path / "always")
     assert half[:2] == always[:2] and half[2] != always[2], "the same weights, other rows"
-
-
-@pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.5, 6), (0.04, 0), (0.05, 1), (1.0, 12)])
-def test_steps_of_half_length_are_the_first_ones(fraction, count):
-    train = plan(half_length_fraction=fraction).train
-    assert [is_half_length(step, train) for step in range(12)] == [True] * count + [False] * (12 - count)
 
 
 def test_flops_of_half_length_are_those_of_a_model_of_half_the_length():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden_rows import rows
 from tiny_run import (
     ROWS_PER_STEP,
     SEQ_LEN,
@@ -156,17 +157,7 @@ def begun(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("choices", "named"),
-    [
-        ({"lr": 0.01}, "optim.matrix_lr: was 0.02, is 0.01"),
-        ({"family": "llama"}, "model.family: was qwen3, is llama"),
-        ({"num_steps": 10}, "train.num_steps: was 12, is 10"),
-        ({"microbatch_tokens": 24}, "train.microbatch_tokens: was 48, is 24"),
-        ({"half_length_fraction": 0.5}, r"half_length_fraction: was 0\.0, is 0\.5"),
-        ({"rows": "others"}, "batches: was made up, is others"),
-    ],
-)
+@pytest.mark.parametrize(("choices", "named"), rows("a_checkpoint_of_other_settings_or_rows_is_refused"))
 def test_a_checkpoint_of_other_settings_or_rows_is_refused_with_both_values(begun, choices, named):
     rows = MadeUpRows(choices.pop("rows", "made up"))
     with pytest.raises(CheckpointError, match=named):
@@ -180,11 +171,6 @@ def test_what_decides_no_weight_may_change(begun, choices):
     run = begin(begun, plan(**choices))
     run.records.close()
     assert run.start.step == 1
-
-
-def test_microbatches_that_do_not_fill_the_batch_are_refused():
-    with pytest.raises(ValueError, match="try batch_tokens=96"):
-        TrainSettings(num_steps=1, batch_tokens=100, microbatch_tokens=48, save_every=1, validate_every=1)
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 150, 12345])

@@ -10,13 +10,11 @@ from headwater.core.records import read_records
 from headwater.machine.device.device import Device
 from headwater.machine.device.microbatch import Microbatch, measured_microbatch
 from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.train import start as module
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import read_checkpoint
-from headwater.train.settings import even_microbatch
 
 SEARCHES = {  # seconds of each size, the rule's size, how often may be doubled; the size chosen
     "no larger one is faster by a margin": ({4: 1.0, 8: 1 / 1.02}, 4, 9, 4),
@@ -120,11 +118,6 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 
     assembled(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
     assert set(calls) - {1} == sizes
-
-
-def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
-    said = "train.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
-    assert said in division_problem(Mesh(replicate=3), 96, 48, exact=False)
 
 
 @pytest.mark.parametrize(

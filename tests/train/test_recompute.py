@@ -98,21 +98,6 @@ def test_every_block_that_is_computed_again_keeps_less_and_products_alone_save_a
     assert sizes[-1] < 0.8 * selective and selective < 0.75 * sizes[0], (sizes, selective)
 
 
-def test_evaluation_computes_every_block_once():
-    model, runs = model_that_recomputes(NUM_LAYERS), []
-    for block in model.blocks:
-        block.register_forward_hook(lambda *call: runs.append(call))
-    tokens_BT = torch.zeros(1, 5, dtype=torch.long)
-    with torch.no_grad():
-        model.hidden(tokens_BT, tokens_BT)
-    assert len(runs) == NUM_LAYERS
-
-
-@pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.01, 1), (0.5, 2), (0.6, 3), (1.0, 4)])
-def test_a_fraction_of_the_blocks_is_rounded_up(fraction, count):
-    assert recompute_of(plan(recompute=fraction).train, NUM_LAYERS) == count
-
-
 @pytest.mark.parametrize("value", [-0.1, 1.5, True, "products", "0.5"])
 def test_what_is_recomputed_is_a_fraction_selective_or_auto(value):
     with pytest.raises(ValidationError, match="a fraction of the blocks, 0 to 1, selective or auto"):

@@ -98,11 +98,6 @@ def test_a_save_that_a_signal_asks_for_is_not_watched(tmp_path, events, number):
     assert watched(events, "save") == {False}
 
 
-def test_the_way_from_one_step_to_the_next_is_watched(tmp_path, events):
-    trained(tmp_path, events, save_every=100, validate_every=100, num_probes=0)
-    assert "rest" not in events[: events.index("begin 8")]
-
-
 def test_rows_of_another_length_may_have_to_be_compiled(tmp_path, events):
     trained(tmp_path, events, half_length_fraction=0.5)
     assert events.count("forget") == 1

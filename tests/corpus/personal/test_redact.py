@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from golden_rows import rows
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -242,20 +243,7 @@ def redacted(meta):
     return redact_columns(meta, REDACTED_KINDS)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "left"),
-    [
-        ("title", "Of AKIAIOSFODNN7ABCDEFG", "Of <TOKEN>"),
-        ("url", "https://bob:Zk9qW2xYt7@corp.com", "https://bob:<PASSWORD>@corp.com"),
-        ("licence", "MIT, ask bob@corp.com", "MIT, ask <EMAIL>"),
-        ("licence_named", "ask bob@corp.com", "ask <EMAIL>"),
-        ("note", "he said \"password: 'kV9x2qLm7Tz'\"", "he said \"password: '<PASSWORD>'\""),
-        ("note", 'token_hash:"kV9x2qLm7Tz"', 'token_hash:"<PASSWORD>"'),
-        ("author", "J. <jane@corp.com>", "J. <jane@corp.com>"),
-        ("site", "81.2.69.142", "81.2.69.142"),
-        ("site", "bob@corp.com", "<EMAIL>"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value", "left"), rows("what_stands_beside_a_text_is_redacted"))
 def test_what_stands_beside_a_text_is_redacted(name, value, left):
     assert redacted({"a": "b", name: value}) == {"a": "b", name: left}
 

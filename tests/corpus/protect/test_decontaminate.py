@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from golden_rows import rows
 from pydantic import ValidationError
 
 from headwater.core.errors import DataError
@@ -307,18 +308,7 @@ def test_fields_that_the_settings_name_are_the_question_and_what_stands_beside_i
         read_set("quiz", DecontaminateSettings.model_validate({**table, "fields": {"quiz": {"question": ["none"]}}}))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("s.jsonl", "{cut", "can't be read"),
-        ("s.jsonl", '{"q": "one"}\n\n{"q": two}\n', "line 3, column 7: Expecting value"),
-        ("s.jsonl", '{"q": "one"}\n' + "[" * 100_000, "line 2: "),
-        ("s.parquet", "no", "can't be read"),
-        ("s.html", "<p>", "format is html"),
-        ("s.jsonl", None, r"^corpus\.decontaminate\.sets\.quiz: no such file or folder: '.*s\.jsonl'"),
-        ("s.jsonl", [{"a": 1}], "quiz has no text"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "message"), rows("a_file_that_cannot_be_read_is_an_error_that_names_it"))
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it(read, name, content, message):
     with pytest.raises(DataError, match=message):
         read(name, content)

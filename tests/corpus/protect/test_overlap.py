@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from golden_rows import rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,17 +55,7 @@ def test_tables_of_every_size_find_all_they_hold_and_nothing_else(num_runs):
     assert {shared.first for shared in index.find(text)} == set(range(50_000, 50_000 + num_runs))
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Don't stop—ever!", ["don", "t", "stop", "ever"]),
-        ("“Well-known”\n  (in 1_999)", ["well", "known", "in", "1", "999"]),
-        ("ÉTÉ, naïve «Grüße»…", ["été", "naïve", "grüße"]),
-        ("北京 is 首都。", ["北", "京", "is", "首", "都"]),
-        ("", []),
-        (" .,;", []),
-    ],
-)
+@pytest.mark.parametrize(("text", "words"), rows("case_and_punctuation_are_no_part_of_a_word"))
 def test_case_and_punctuation_are_no_part_of_a_word(text, words):
     assert [word.decode() for word in bare_words(text)] == words
 

@@ -6,6 +6,7 @@ import gzip
 
 import fsspec
 import pytest
+from golden_rows import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_files import http, rows_as, warc
@@ -77,21 +78,7 @@ def test_a_list_is_an_input_by_what_it_names(memory, tmp_path):
     assert corpus_inputs(settings_of(tmp_path / "a.paths", "memory://crawl/")) != first
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("gone.paths", None, "there is no file"),
-        ("a.paths", "# nothing\n", "names no file; write one a line"),
-        ("a.paths", "gone.txt\n", r"entry 1 of .* is '.*gone\.txt', which isn't a file here"),
-        ("a.paths", "https://user:secret-word@a.example/x\n", "holds credentials"),
-        ("a.paths.gz", "words", "can't be read: not_gzip"),
-        ("a.paths", "\udcff", "can't be read: 'utf-8' codec"),
-        ("a.csv", "warc_filename,warc_record_offset\nx,1\n", "a row has not all of warc_filename"),
-        ("a.csv", "warc_filename,warc_record_offset,warc_record_length\nx,1,0\n", "a range of 0 bytes from byte 1"),
-        ("a.csv", "warc_filename,warc_record_offset,warc_record_length\nx,1,many\n", "invalid literal"),
-        ("a.parquet", "words", "can't be read: "),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "message"), rows("what_is_wrong_with_a_list_is_said"))
 def test_what_is_wrong_with_a_list_is_said(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))

@@ -5,6 +5,7 @@ import re
 from functools import cache
 
 import pytest
+from golden_rows import rows
 
 from headwater.core.errors import DataError
 from headwater.corpus.read import samples
@@ -147,15 +148,7 @@ class TestPython:
 
 @pytest.mark.parametrize(
     ("code", "name", "text"),
-    [
-        (
-            '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n',
-            "pkg/__init__.py",
-            "Module pkg\n\nTop.\n\nclass A\nClass.\n\nA.f(self, x=1)\nDoes.",
-        ),
-        ("x = 1\n", "x.py", ""),
-        ('"""Top."""\nx = "\\d"\n', "x.py", "Module x\n\nTop."),
-    ],
+    rows("docstrings_are_found"),
     ids=["without running the code", "without docstrings nothing", "old escapes are no warning"],
 )
 def test_docstrings_are_found(code, name, text):

@@ -91,17 +91,7 @@ def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
     assert corpus_inputs(settings("memory://r")) != first
 
 
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("memory://nothing-there", "no file"),
-        ("memory://nothing/*.txt", "no file"),
-        ("nonsense://a/b", "nonsense:// is no kind of address"),
-        ("http://127.0.0.1:9/a.txt", "no answer"),
-        ("https://user:secret-word@example.invalid/a.txt", "holds credentials"),
-        ("https://example.invalid/a.txt?X-Amz-Signature=secret-word", "holds credentials"),
-    ],
-)
+@pytest.mark.parametrize(("address", "message"), rows("what_cannot_be_reached_is_an_error_that_says_so_and"))
 def test_what_cannot_be_reached_is_an_error_that_says_so_and_no_secret(address, message):
     with pytest.raises(DataError, match=message) as raised:
         outcomes(address)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from golden_rows import rows
 from made_models import logits_of
 from safetensors.torch import load_file, save_file
 from their_gguf import GGUF_MODELS, settings_of, write_gguf
@@ -183,33 +184,6 @@ def mutated(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-EXTRA_KEYS = {
-    "partial_rotary_factor": 0.5,
-    "layer_types": ["sliding_attention", "full_attention"],
-    "sliding_window": 5,
-    "use_sliding_window": True,
-    "max_window_layers": 1,
-    "mlp_bias": True,
-    "attention_bias": True,
-    "attn_logit_softcapping": 5.0,
-    "final_logit_softcapping": 5.0,
-    "logit_scale": 0.5,
-    "hidden_act": "gelu",
-    "rope_scaling": {"rope_type": "linear", "factor": 2.0},
-    "rope_theta": 123.0,
-    "tie_word_embeddings": True,
-    "head_dim": 4,
-    "n_inner": 64,
-    "scale_attn_by_inverse_layer_idx": True,
-    "scale_attn_weights": False,
-    "activation_function": "relu",
-    "num_key_value_heads": 1,
-    "layer_norm_epsilon": 0.5,
-    "rms_norm_eps": 0.5,
-    "no_rope_layers": [1, 0],
-}
-
-
 FLIPPED = ("llama-llama3", "llama-yarn-factors", "mistral-window", "qwen2-window-tied", "qwen3", "gpt2")
 
 
@@ -218,7 +192,9 @@ FLIPPED = ("llama-llama3", "llama-yarn-factors", "mistral-window", "qwen2-window
 def test_no_key_is_taken_wrongly_without_a_word(theirs, changed, name):
     """Every key of a config turned to something else: refused, or the logits of transformers with that config."""
     original, folder = read_object(theirs[name][0] / "config.json"), changed(name, lambda folder: None)
-    cases = mutated(original) + [(f"{key}={value!r}", {**original, key: value}) for key, value in EXTRA_KEYS.items()]
+    cases = mutated(original) + [
+        (f"{key}={value!r}", {**original, key: value}) for key, value in rows("keys_of_other_configs")
+    ]
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
     wrong, num_compared = [], 0
     for what, other in cases:
@@ -351,9 +327,9 @@ def test_a_file_is_read_as_the_package_reads_it(tmp_path, kind):
             tensor.tensor_type,
             tensor.data_offset,
         )
-        for rows in (slice(None), slice(3, 7)):
-            expected = gguf.quants.dequantize(tensor.data[rows], tensor.tensor_type)
-            assert np.array_equal(ours.dequantized(tensor.name, rows), expected)
+        for part in (slice(None), slice(3, 7)):
+            expected = gguf.quants.dequantize(tensor.data[part], tensor.tensor_type)
+            assert np.array_equal(ours.dequantized(tensor.name, part), expected)
 
 
 @pytest.mark.parametrize(
@@ -381,26 +357,7 @@ def test_its_tokenizer_gives_the_same_ids(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("files", "licence"),
-    [
-        (
-            {"README.md": "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: mit"},
-            "apache-2.0, as its README.md says",
-        ),
-        (
-            {"README.md": "---\r\nlicense: 'other'\r\nlicense_name: mine\r\n---\r\n"},
-            "other: mine, as its README.md says",
-        ),
-        ({"README.md": "# Model\nlicense: mit", "config.json": '{"license": " mit "}'}, "mit, as its config.json says"),
-        (
-            {"README.md": "---\nlicense:\n---\n", "LICENSE.txt": "…", "licensing.md": "…"},
-            "that of its file LICENSE.txt",
-        ),
-        ({"README.md": "---\nlicense", "config.json": '{"license": 3}'}, ""),
-        ({"README.md": f"---\nlicense: a{' ' * 60_000}b\n---\n"}, f"a{' ' * 199}, as its README.md says"),
-    ],
-)
+@pytest.mark.parametrize(("files", "licence"), rows("a_licence_is_what_the_folder_says_and_where"))
 def test_a_licence_is_what_the_folder_says_and_where(tmp_path, files, licence):
     for name, text in {"config.json": "{}", **files}.items():
         (tmp_path / name).write_bytes(text.encode())

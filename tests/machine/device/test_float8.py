@@ -45,12 +45,6 @@ def test_what_is_missing_is_named_with_what_to_do(gpu, capability, torchao, comp
     assert "set machine.dtype to auto or bfloat16" in str(error.value)
 
 
-@pytest.mark.parametrize("capability", [(8, 9), (9, 0), (10, 0)])
-def test_a_gpu_that_has_all_is_accepted(gpu, capability):
-    gpu(capability)
-    require_float8(GPU, compiled=True)
-
-
 # ---- by torchao's emulation
 
 

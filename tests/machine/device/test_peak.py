@@ -63,15 +63,6 @@ def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
     assert found == {torch.float32: pytest.approx(2 * 64**3 / 0.001)}
 
 
-def test_a_slow_processor_multiplies_twice_a_shape(monkeypatch):
-    products, clock = [], iter(range(1000))
-    monkeypatch.setattr(peak, "SHAPE_SECONDS", 0.1)
-    monkeypatch.setattr(torch, "mm", lambda *factors: products.append(1))
-    monkeypatch.setattr(peak.time, "perf_counter", lambda: float(next(clock)))
-    matmul_peaks(torch.device("cpu"), [torch.float32])
-    assert len(products) == 2 * len(peak.SHAPES["cpu"])
-
-
 def test_a_busy_time_slows_every_dtype(monkeypatch):
     """The first half of all products takes ten times as long, whichever dtype's they are: both peaks are of the second."""
     dtypes = [torch.float32, torch.bfloat16]
@@ -116,11 +107,3 @@ def test_a_dtype_by_a_plain_loop_is_given_up_after_two_products(monkeypatch):
     found = matmul_peaks(torch.device("cpu"), [torch.float32, torch.int8])
     assert 0 < found[torch.int8] < found[torch.float32] / peak.MAX_SLOWDOWN
     assert called == [(64, 64)] * 2
-
-
-def test_after_its_time_no_further_shape_is_begun(monkeypatch):
-    clock, called = iter(range(10**6)), []
-    monkeypatch.setattr(torch, "mm", lambda left, right: called.append(left.shape))
-    monkeypatch.setattr(peak.time, "perf_counter", lambda: peak.MAX_SECONDS * next(clock))
-    assert matmul_peaks(torch.device("cpu"), [torch.float32])[torch.float32] > 0
-    assert set(called) == {(64, 64)}, "the second shape has 128 rows"

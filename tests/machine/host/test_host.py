@@ -5,23 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from golden_rows import rows
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from headwater.machine.host import facts
 from headwater.machine.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 
 
-@pytest.mark.parametrize(
-    ("flags", "dtype"),
-    [
-        ("fpu avx2 fma", "float32"),
-        ("avx2 avx512_vnni", "float32"),
-        ("avx512_bf16", "bfloat16"),
-        ("avx512_bf16 avx512_vnni", "int8"),
-        ("amx_bf16 amx_int8 amx_tile", "bfloat16"),
-        ("avx512_bf16 avx512_vnni amx_bf16 amx_int8", "bfloat16"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "dtype"), rows("the_fast_dtype_follows_the_instructions"))
 def test_the_fast_dtype_follows_the_instructions(tmp_path, flags, dtype):
     (tmp_path / "cpuinfo").write_text(f"model name\t: some\nflags\t\t: {flags}\n")
     assert fast_dtype(cpu_flags(tmp_path / "cpuinfo")) == dtype

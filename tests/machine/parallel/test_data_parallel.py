@@ -39,22 +39,6 @@ def test_clipping_is_torchs_and_has_the_same_bits_whether_the_norm_is_read_or_no
         torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize("max_norm", [None, 1e6])
-def test_gradients_under_the_limit_are_not_touched(max_norm):
-    model = model_with_gradients()
-    before = [gradient.clone() for gradient in gradients(model)]
-    norm = clip_(model, max_norm, DataParallel(Ranks(), Device()))
-    assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
-    assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
-    model = model_with_gradients()
-    gradients(model)[1][0] = bad
-    assert not clip_(model, 1.0, DataParallel(Ranks(), Device())).isfinite()
-
-
 def test_one_rank_reads_its_own_loss_and_norm():
     parallel = DataParallel(Ranks(), Device())
     loss, norm = torch.tensor(1 / 3, dtype=torch.float64), torch.tensor(0.7)

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from golden_rows import rows
 from pydantic import ValidationError
 
 from headwater.core.errors import LayoutError
@@ -52,20 +53,7 @@ def test_what_is_left_open_is_every_division_of_the_ranks_within_a_machine_first
 
 
 @pytest.mark.parametrize(
-    ("given", "world_size", "arithmetic"),
-    [
-        ({"shard": 3}, 8, "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 8; start 9 with"),
-        ({"shard": 2}, 1, "needs 2 ranks or a multiple of 2, and this process is alone; start 2 with"),
-        ({"replicate": 3}, 4, "parallel.replicate = 3 needs 3 ranks or a multiple of 3, and there are 4; start 3 with"),
-        (
-            {"shard": 2, "tensor": 2},
-            2,
-            "parallel.shard = 2 × parallel.tensor = 2 needs 4 ranks or a multiple of 4, and",
-        ),
-        ({"shard": 3, "tensor": 2}, 8, "needs 6 ranks or a multiple of 6, and there are 8; start 6 with"),
-        ({"shard": 1, "replicate": 1, "context": 2}, 4, "1 × 1 × 2 = 2 ranks, and there are 4; start 2 with"),
-        ({"shard": 2, "replicate": 2}, 8, "2 × 2 = 4 ranks, and there are 8"),
-    ],
+    ("given", "world_size", "arithmetic"), rows("a_layout_that_ranks_do_not_fill_is_refused_with_the")
 )
 def test_a_layout_that_ranks_do_not_fill_is_refused_with_the_arithmetic(given, world_size, arithmetic):
     with pytest.raises(LayoutError) as refused:
@@ -95,65 +83,14 @@ UNTIED = {"tied_embeddings": False}
 
 
 @pytest.mark.parametrize(
-    ("given", "parallel", "arithmetic"),
-    [
-        (
-            {"num_heads": 6},
-            {"context": 1, "tensor": 4},
-            "tensor = 4 can't divide model.num_heads = 6 into 4 equal parts: 2 is left",
-        ),
-        (
-            {},
-            {"context": 1, "tensor": 4},
-            "tensor = 4 can't divide model.num_kv_heads = 2 into 4 equal parts: 2 is left",
-        ),
-        (
-            {"vocab_size": 511},
-            {"context": 1, "tensor": 2},
-            "tensor = 2 can't divide model.vocab_size = 511 into 2 equal parts: 1 is left",
-        ),
-        (
-            {"d_ff": 191},
-            {"context": 1, "tensor": 2},
-            "tensor = 2 can't divide model.d_ff = 191 into 2 equal parts: 1 is left",
-        ),
-        (
-            {"seq_len": 126},
-            {"context": 4, "tensor": 1},
-            "context = 4 can't divide the tokens of a row = 126 into 4 equal parts: 2 is left",
-        ),
-        (
-            {},
-            {"context": 4, "tensor": 4},
-            "parallel.context = 4 × parallel.tensor = 4 can't divide model.num_heads = 8 into 16 equal parts: 8 is left",
-        ),
-        (
-            {"num_heads": 12, "num_kv_heads": 6},
-            {"context": 4, "tensor": 1},
-            "context = 4 shares model.num_kv_heads = 6 unevenly: 6 for 4 ranks",
-        ),
-        ({"family": "gpt2", "num_kv_heads": 8}, {"context": 1, "tensor": 2}, "family gpt2 can't be divided"),
-        ({}, {"pipeline": 2}, "model.tied_embeddings to false"),
-        (UNTIED, {"pipeline": 2, "stages_per_rank": 2}, "parallel.pipeline × stages_per_rank = 2 × 2 = 4 stages"),
-        (UNTIED, {"stages_per_rank": 2}, "set parallel.pipeline"),
-    ],
+    ("given", "parallel", "arithmetic"), rows("a_model_that_ranks_cannot_divide_is_refused_with_the")
 )
 def test_a_model_that_ranks_cannot_divide_is_refused_with_the_arithmetic(given, parallel, arithmetic):
     model = MODEL.model_copy(update=given)
     assert arithmetic in layers_problem(model, ParallelSettings(**parallel), model.seq_len, exact=False)
 
 
-@pytest.mark.parametrize(
-    "parallel",
-    [
-        {},
-        {"context": 2, "tensor": 2},
-        {"context": 4, "tensor": 2},
-        {"context": 8},
-        {"context": 4},
-        {"pipeline": 2},
-    ],
-)
+@pytest.mark.parametrize("parallel", rows("a_model_that_divides_is_not_refused_but_for_exact"))
 def test_a_model_that_divides_is_not_refused_but_for_exact_sums(parallel):
     model, settings = MODEL.model_copy(update=UNTIED), ParallelSettings(**parallel)
     assert layers_problem(model, settings, model.seq_len, exact=False) == ""

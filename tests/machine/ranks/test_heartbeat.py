@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from many_ranks import JOINED, LEFT, Fork, start_programs, start_ranks
 from small_run import finish, write_run_file, write_texts
 
-from headwater.core.errors import LostRanksError, StorageError
+from headwater.core.errors import LostRanksError
 from headwater.core.records import read_records
 from headwater.machine.ranks.exchange import _trouble
 from headwater.machine.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
@@ -164,13 +164,6 @@ def test_a_rank_that_ends_as_it_should_is_not_lost_and_one_that_found_nobody_los
     second.progress.trouble = ""
     beat(second)
     assert [beat(first) for _ in range(20)] == [((), "")] * 20
-
-
-def test_an_error_of_one_rank_is_what_the_others_say():
-    first, second = hearts(2)
-    second.progress.trouble = _trouble(StorageError("no space left"))
-    beat(second)
-    assert "rank 1 of 2 ended (no space left), preparing" in beat(first)[1]
 
 
 def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monkeypatch):

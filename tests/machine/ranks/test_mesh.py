@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
@@ -19,15 +17,3 @@ def test_ranks_lie_along_the_axes_as_in_torchs_device_mesh(mesh):
     for rank in range(mesh.world_size):
         found = [mesh.index(rank, axis) for axis in AXES]
         assert int(numbers[tuple(found)]) == rank
-
-
-@pytest.mark.parametrize("mesh", MESHES, ids=str)
-def test_several_axes_are_numbered_as_one(mesh):
-    for axes in itertools.combinations(AXES, 2):
-        found = [mesh.index(rank, *axes) for rank in range(mesh.world_size)]
-        assert sorted(set(found)) == list(range(mesh.size(*axes)))
-        one, other = axes
-        assert all(
-            number == mesh.index(rank, one) * mesh.size(other) + mesh.index(rank, other)
-            for rank, number in enumerate(found)
-        )

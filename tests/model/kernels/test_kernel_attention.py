@@ -109,20 +109,6 @@ def test_the_slope_of_a_token_reaches_nothing_after_it_and_no_other_document(ops
     assert not dq[:, elsewhere].any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("num_rows", "num_kv_heads"), [(1, 1), (2, 1), (3, 1), (2, 2)])
-def test_the_same_bits_again_and_for_any_number_of_threads(any_library, dtype, num_rows, num_kv_heads):
-    """Work is divided by rows and heads, or by parts of a head where those are too few for the threads."""
-    documents_BT = documents_of(*[LENGTHS] * num_rows)
-    inputs = heads_of(documents_BT, 2 * num_kv_heads, num_kv_heads, 64, dtype)
-    found = []
-    for num_threads in (1, 1, 2, 3, 8):
-        ops = OfKernels(any_library, num_threads)
-        found.append(values_and_gradients(partial(ops.attend, documents_BT=documents_BT), inputs, dtype))
-    for other in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], other))
-
-
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_memory_that_is_short_is_an_error_in_both_directions(any_library, direction):
     """A sequence of half a billion tokens takes more scratch than there is; nothing of it is read then."""

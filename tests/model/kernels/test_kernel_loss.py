@@ -88,19 +88,6 @@ def test_a_hidden_state_that_is_not_finite_shows_in_the_loss(ops, bad):
     assert not ops.loss_sum(x, weight, targets_BT).isfinite()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_same_bits_again_and_losses_for_any_number_of_threads(library, dtype):
-    x, weight, targets_BT = random(2, 37, 24, dtype=dtype), random(130, 24, seed=1), targets_of(2, 37, 130)
-    one, two = OfKernels(library, 1), OfKernels(library, 2)
-    losses = [ops.token_losses(x, weight, targets_BT) for ops in (one, two, two)]
-    assert all(torch.equal(losses[0], other) for other in losses[1:])
-    found = [
-        values_and_gradients(lambda x, w, ops=ops: ops.loss_sum(x, w, targets_BT), [x, weight], dtype)
-        for ops in (one, two, two)
-    ]
-    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other))
-
-
 def test_a_loss_does_not_change_what_it_is_given(ops):
     x, weight, targets_BT = random(2, 21, 40), random(77, 40, seed=1), targets_of(2, 21, 77)
     copies = x.clone(), weight.clone(), targets_BT.clone()

@@ -159,24 +159,6 @@ def test_bfloat16_is_as_near_to_fp32_as_plain_bfloat16_is(any_ops, family):
     assert sum(own for own, _ in distances.values()) <= 1.1 * sum(other for _, other in distances.values())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other_to_the_bit(ops, dtype):
-    model = built(settings("qwen3", True), dtype, ops)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
-    tokens_T = torch.randint(0, VOCAB_SIZE, (SEQ_LEN,), generator=generator)
-    documents_T = torch.tensor([0] * 20 + [1] + [2] * 24)
-    for position in (0, 5, 19, 20, 21, 44):
-        other_T = tokens_T.clone()
-        other_T[position] = (other_T[position] + 1) % VOCAB_SIZE
-        with torch.no_grad():
-            before, after = model.hidden(torch.stack([tokens_T, other_T]), documents_T.expand(2, -1))
-        changed = (before != after).any(-1)
-        assert torch.equal(changed, (documents_T == documents_T[position]) & (torch.arange(SEQ_LEN) >= position))
-
-
 def test_documents_that_change_in_their_place_are_read_again(ops):
     """A batch may be read into the same memory as the one before it."""
     model = built(settings("qwen3", True), torch.float32, ops)

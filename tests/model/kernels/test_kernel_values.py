@@ -7,14 +7,15 @@ B batch · T time · D model width · H query heads · G key and value heads · 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from types import SimpleNamespace
 
 import exact
 import pytest
 import torch
-from exact import DTYPES, assert_near_exact, random, rounded
-from operations import Plain, documents_of, heads_of, targets_of
+from exact import DTYPES, assert_near_exact, random, rounded, values_and_gradients
+from operations import OfKernels, Plain, documents_of, heads_of, targets_of
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -135,3 +136,20 @@ def test_values_and_gradients_are_those_in_double(any_ops, name, dtype):
     inputs, call, in_double = CASES[name]
     ours, plain = (lambda *given, ops=ops: call(ops, *given) for ops in (any_ops, Plain()))
     assert_near_exact(ours, plain, lambda *given: in_double(dtype, *given), inputs(dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_bits_again_and_for_any_number_of_threads(library, name, dtype):
+    """Work is divided by rows, or by parts of a head; only gradients of weights are sums over threads."""
+    inputs, call, _ = CASES[name]
+    first, *others = (
+        values_and_gradients(partial(call, OfKernels(library, num_threads)), inputs(dtype), dtype)
+        for num_threads in (2, 2, 1, 3, 8)
+    )
+    num_alike = len(first) if name.startswith("attention") else len(first) - len(inputs(dtype)) + 1
+    assert all(map(torch.equal, first, others[0]))
+    for other in others[1:]:
+        assert all(map(torch.equal, first[:num_alike], other[:num_alike]))
+        for a, b in zip(first, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)

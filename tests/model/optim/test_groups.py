@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given
@@ -35,17 +33,6 @@ def model_of(family: str, tied: bool) -> Transformer:
             tied_embeddings=tied,
         )
     )
-
-
-@pytest.mark.parametrize("rule", ["muon", "adamw"])
-@pytest.mark.parametrize(("family", "tied"), list(itertools.product(("qwen3", "llama", "gpt2"), (True, False))))
-def test_each_parameter_is_in_exactly_one_group(family, tied, rule):
-    model = model_of(family, tied)
-    groups = group_parameters(model.named_parameters(), optim_settings(rule))
-    grouped = [name for group in groups for name in group.parameters]
-    assert sorted(grouped) == sorted(name for name, _ in model.named_parameters())
-    assert len({id(p) for group in groups for p in group.parameters.values()}) == len(grouped)
-    assert all(group.parameters for group in groups)
 
 
 def test_kinds_rates_and_decay():

@@ -17,7 +17,6 @@ from headwater.model.optim.settings import (
     orthogonalisation_share,
     owners_by_cost,
     stack_size,
-    update_cost,
 )
 
 OPTIM = {"matrix_lr": 0.02, "embedding_lr": 0.3, "head_lr": 0.003, "vector_lr": 0.003, "weight_decay": 0.1}
@@ -51,14 +50,6 @@ def test_values_up_to_the_limit_are_taken_and_none_beyond(kind, name):
             kind(**base | {name: value})
 
 
-def test_what_is_not_set_is_what_the_papers_use():
-    settings = OptimSettings(**OPTIM)
-    assert (settings.name, settings.momentum, settings.beta1, settings.beta2) == ("muon", 0.95, 0.8, 0.95)
-    assert (settings.eps, settings.max_grad_norm, settings.block_rows) == (1e-10, 1.0, None)
-    schedule = ScheduleSettings(warmup_steps=1)
-    assert (schedule.name, schedule.decay_fraction, schedule.final_fraction) == ("wsd", 0.5, 0.0)
-
-
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 10**6))
 def test_muons_share_of_a_step_is_its_flops_over_those_of_the_matrix(short, ratio, tokens):
     rows, columns = 8 * short, 8 * short * ratio
@@ -71,12 +62,6 @@ def test_muons_share_of_a_step_is_its_flops_over_those_of_the_matrix(short, rati
 
 def test_a_stack_holds_eight_million_numbers_or_one_matrix():
     assert [stack_size(*shape) for shape in [(1024, 1024), (64, 128), (1000, 1000), (4096, 4096)]] == [8, 1024, 8, 1]
-
-
-def test_an_update_of_muon_costs_more_by_its_shorter_side():
-    assert update_cost((64, 640), 40_960, is_muon=True) == 2 * 40_960
-    assert update_cost((640, 192), 122_880, is_muon=True) == 4 * 122_880
-    assert update_cost((640, 192), 122_880, is_muon=False) == 122_880
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=7), st.integers(1, 4))

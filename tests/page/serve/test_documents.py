@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asking
 import pytest
+from golden_rows import rows
 from live_server import Opened, serving
 
 from headwater.corpus.load import balance_of, list_sources
@@ -56,17 +57,7 @@ def test_a_document_is_shown_with_its_text_columns_and_tokens(app, finished):
     assert len(found["tokens"]) == min(len(tokens), 2000) and "".join(tokens).startswith(found["tokens"][0])
 
 
-@pytest.mark.parametrize(
-    ("path", "question", "status"),
-    [
-        ("list", {"run": "no run", "source": "a"}, 404),
-        ("list", {"run": "../mine", "source": "a"}, 404),
-        ("list", {"run": "mine", "source": "../../x' or 1"}, 400),
-        ("list", {"run": "mine"}, 400),
-        ("list", {"run": "mine", "source": "a", "start": -1}, 400),
-        ("show", {"run": "mine", "source": "a", "slice": 0, "record": 10**9}, 400),
-    ],
-)
+@pytest.mark.parametrize(("path", "question", "status"), rows("what_is_not_there_is_refused_in_words"))
 def test_what_is_not_there_is_refused_in_words(app, path, question, status):
     answer = asking.post(app, f"/documents/{path}", question)
     assert answer.status_code == status, answer.text

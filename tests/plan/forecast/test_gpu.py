@@ -10,8 +10,7 @@ from headwater.model.optim.settings import OptimSettings
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.rank_memory import gpu_memory
 from headwater.plan.forecast.work import StepWork, checkpoint_bytes
-from headwater.plan.sizes import DIAL, model_of
-from headwater.runfile.rules import rows_of_batch
+from headwater.plan.sizes import model_of
 
 DEVICES = read_devices()
 H100 = find_device("H100", DEVICES)
@@ -73,23 +72,3 @@ def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
 
 def gpu_layer():
     return 2 * (4 * MODEL.d_model + 6 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
-
-
-def test_sizes_grow_along_the_dial_and_have_the_rules_shape():
-    models = [model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL]
-    params = [count_parameters(model).total for model in models]
-    assert params == sorted(params)
-    for model in models:
-        assert model.d_model == 64 * model.num_layers
-        assert model.num_heads * model.head_dim == model.d_model
-
-
-def test_no_device_of_the_table_holds_the_largest_size():
-    largest = 8 * count_parameters([model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL][-1]).total
-    assert largest > max(device.memory_bytes for device in DEVICES.values())
-
-
-def test_the_batch_is_that_of_the_rule():
-    # nanochat's 2^19 tokens at ten billion, times 0.4 (optim.rules): 102 rows of 2048, and a power of two
-    assert rows_of_batch(1e10, 2048) == 128
-    assert rows_of_batch(1e3, 2048) == 8

@@ -28,13 +28,6 @@ def found_of(limits=NO_LIMITS, seconds=None, loss=None, deviation=0.2, **changed
     return forecast(seconds or {"steps": Spread(3600.0)}, deviation, memory, loss, devices, limits, {})
 
 
-def test_quantiles_are_those_of_the_distribution():
-    hours = found_of().hours
-    assert hours.p50 == pytest.approx(1, rel=0.01)
-    assert hours.p90 == pytest.approx(math.exp(0.2 * 1.2816), rel=0.01)
-    assert hours.p10 == pytest.approx(math.exp(-0.2 * 1.2816), rel=0.01)
-
-
 def test_parts_share_the_machines_speed_so_that_their_sum_is_as_unsure_as_each():
     names = ("steps", "validations", "probes", "after")
     whole, found = found_of().hours, found_of(seconds=dict.fromkeys(names, Spread(900.0))).hours

@@ -16,20 +16,10 @@ from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.plan.scaling.law import Law
 from headwater.plan.scaling.posterior import ENOUGH, Departure, Posterior, Prior
-from headwater.plan.scaling.table import Runs, decades_beyond, origins, span, thresholds
+from headwater.plan.scaling.table import Runs, origins, span
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
 FAR = (3e10, 6e11)  # two decades beyond the largest run
-
-
-def test_a_known_law_is_forecast_a_decade_beyond_within_half_a_percent():
-    runs = isoflop_runs(noise=0.002)
-    params, tokens = 4e9, 1.3e11
-    assert 0.9 < decades_beyond(runs, np.array(6 * params * tokens)) < 1.1
-    found = ScalingLaw(runs).predict(params, tokens)
-    truth = float(TRUE.loss(np.array(params), np.array(tokens)))
-    assert found.median[0] == pytest.approx(truth, rel=0.005)
-    assert found.low < truth < found.high
 
 
 @pytest.mark.slow
@@ -84,34 +74,6 @@ def test_an_interval_beside_a_warning_is_twice_as_wide_and_its_median_the_same()
     assert both.median[1] == pytest.approx(both.median[0], rel=0.001)
 
 
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        (([1e6, 2e6], [1e8] * 3, [3.0, 2.9]), "go together"),
-        (([1e6, 2e6], [1e8, 1e8], [3.0, float("nan")]), "finite and above zero"),
-        (([1e6, 2e6], [1e8, 0], [3.0, 2.9]), "finite and above zero"),
-    ],
-)
-def test_columns_that_are_no_runs_are_refused(columns, says):
-    with pytest.raises(DataError, match=says):
-        ScalingLaw.fit(*columns)
-
-
-def test_columns_of_a_matrix_are_one_run_a_row():
-    runs = isoflop_runs(noise=0.002)
-    law = ScalingLaw.fit(runs.params[:, None], runs.tokens, runs.loss[:, None])
-    assert len(law.runs) == len(runs)
-    assert law.predict(1e9, 1e11).median == ScalingLaw(runs).predict(1e9, 1e11).median
-
-
-def test_a_table_that_breaks_its_own_law_gets_wider_intervals():
-    steady = isoflop_runs(noise=0.002)
-    decades = np.log10(steady.flops / steady.flops.min())
-    bent = runs_of(steady.params, steady.tokens, steady.loss * np.exp(0.04 * np.sin(3 * decades)))
-    assert ScalingLaw(bent).widening > ScalingLaw(steady).widening
-    assert ScalingLaw(steady).widening < 1
-
-
 def chinchilla() -> Runs:
     """The 240 points of arXiv:2203.15556 as arXiv:2404.10102 fits them."""
     rows = [row for row in read_csv(CHINCHILLA) if row["excluded_by_epoch_fit"] != "1"]
@@ -125,15 +87,6 @@ def test_the_interval_holds_the_median_without_any_one_of_the_five_largest_rows(
     for row in np.argsort(-runs.flops)[:5]:
         without = ScalingLaw(runs.where(np.arange(len(runs)) != row)).predict(*target)
         assert whole.low <= without.median <= whole.high, f"row {row}"
-
-
-def test_one_wild_run_hardly_moves_a_forecast():
-    runs = isoflop_runs(noise=0.002)
-    loss = runs.loss.copy()
-    loss[-4] *= 1.2
-    wild = ScalingLaw(runs_of(runs.params, runs.tokens, loss))
-    assert wild.posterior.num_outliers >= 1
-    assert wild.predict(*FAR).median == pytest.approx(ScalingLaw(runs).predict(*FAR).median, rel=0.02)
 
 
 def test_runs_that_ended_in_their_warm_up_hardly_move_a_forecast():
@@ -180,31 +133,6 @@ def test_the_variance_of_a_departure_is_the_diagonal_of_its_covariance():
     assert np.linalg.eigvalsh(covariance).min() > -1e-12
 
 
-def test_a_small_ladder_leans_on_published_laws():
-    runs = ladder_runs([1e6, 4e6, 1.6e7], [20.0, 80.0])
-    low = Posterior(runs, Prior(0.2)).predict(np.array([1e9]), np.array([2e10]))[0][0]
-    high = Posterior(runs, Prior(0.5)).predict(np.array([1e9]), np.array([2e10]))[0][0]
-    many = isoflop_runs(noise=0.0005, budgets=8, sizes=15)
-    by_rows = [
-        Posterior(many, Prior(centre)).predict(np.array([2e10]), np.array([4e11]))[0][0] for centre in (0.2, 0.5)
-    ]
-    assert abs(np.log(high / low)) > 3 * abs(np.log(by_rows[1] / by_rows[0]))
-
-
-def test_bits_per_byte_give_the_same_forecast_in_their_unit():
-    runs = isoflop_runs(noise=0.002)
-    one, other = ScalingLaw(runs), ScalingLaw(runs_of(runs.params, runs.tokens, runs.loss * 0.35))
-    found, expected = other.predict(*FAR), one.predict(*FAR)
-    assert (found.low, found.high) == (pytest.approx(0.35 * expected.low), pytest.approx(0.35 * expected.high))
-
-
-def test_the_order_of_rows_changes_nothing():
-    runs = isoflop_runs(noise=0.002)
-    order = np.random.default_rng(3).permutation(len(runs))
-    shuffled = runs_of(runs.params[order], runs.tokens[order], runs.loss[order])
-    assert ScalingLaw(shuffled).predict(*FAR).median == pytest.approx(ScalingLaw(runs).predict(*FAR).median, rel=1e-6)
-
-
 def test_a_cut_never_shows_the_runs_it_is_scored_on():
     runs = isoflop_runs()
     cuts = list(origins(runs))
@@ -215,17 +143,6 @@ def test_a_cut_never_shows_the_runs_it_is_scored_on():
         ratio = cut.beyond.tokens / cut.beyond.params
         assert (ratio >= 1).all()
         assert (ratio <= 1000).all()
-
-
-@pytest.mark.parametrize(("reach", "count"), [(2.1, 8), (2.0, 8), (0.2, 0)])
-def test_the_last_cut_is_a_quarter_of_a_decade_below_the_largest_run(reach, count):
-    found = thresholds(np.array([18.0, 18 + reach / 2, 18 + reach]))
-    assert found == pytest.approx(18 + reach - 0.25 * np.arange(count, 0, -1))
-
-
-def test_the_deviation_adds_its_parts_in_squares():
-    parts = Discrepancy(share=0.5, per_decade=0.01).deviation(np.array([0.004**2]), np.array([1.5]), 0.012)
-    assert parts[0] == pytest.approx(np.sqrt(0.002**2 + 0.012**2 + 0.015**2))
 
 
 def test_an_interval_of_another_level_is_that_of_the_same_distribution():
@@ -258,8 +175,15 @@ def test_rows_and_targets_that_are_no_runs_are_refused():
             law.optimum(flops)
 
 
-def test_the_estimator_says_which_forecasts_to_doubt():
-    law = ScalingLaw(isoflop_runs(noise=0.003))
-    assert law.warnings(1e9, 2e10) == []
-    assert [each.code for each in law.warnings(1e9, 1e13)] != []
-    assert [each.code for each in law.warnings(1e14, 1e16)] == ["refused"]
+def test_one_wild_run_hardly_moves_a_forecast():
+    runs = isoflop_runs(noise=0.002)
+    loss = runs.loss.copy()
+    loss[-4] *= 1.2
+    wild = ScalingLaw(runs_of(runs.params, runs.tokens, loss))
+    assert wild.posterior.num_outliers >= 1
+    assert wild.predict(*FAR).median == pytest.approx(ScalingLaw(runs).predict(*FAR).median, rel=0.02)
+
+
+def test_the_deviation_adds_its_parts_in_squares():
+    parts = Discrepancy(share=0.5, per_decade=0.01).deviation(np.array([0.004**2]), np.array([1.5]), 0.012)
+    assert parts[0] == pytest.approx(np.sqrt(0.002**2 + 0.012**2 + 0.015**2))

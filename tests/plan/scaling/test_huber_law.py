@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_laws import TRUE, isoflop_runs, runs_of
+from known_laws import isoflop_runs, runs_of
 
-from headwater.plan.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, Law, fit_law
+from headwater.plan.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
 
@@ -42,43 +42,13 @@ def test_the_five_highest_losses_change_beta_as_published(chinchilla):
     assert (law.B, law.beta) == pytest.approx((12846, 0.453), rel=2e-3)
 
 
-def test_finds_a_known_law_without_noise():
-    law = fit_law(isoflop_runs())
-    for name in ("E", "A", "B", "alpha", "beta"):
-        assert getattr(law, name) == pytest.approx(getattr(TRUE, name), rel=1e-3), name
-
-
-# of few runs with about 20 tokens a parameter: each ends elsewhere from the best minimum of the grid alone
-TOKENS_OF_7 = [2.0247e7, 4.5810e7, 9.3906e7, 2.2196e8, 4.3092e8, 9.7949e8, 1.9235e9]
 TOKENS_OF_8 = [1.7457e7, 3.7482e7, 7.8390e7, 1.6614e8, 2.7567e8, 5.1506e8, 9.0754e8, 1.7824e9]
-
-
-def test_seven_runs_of_a_known_law_give_it():
-    known, params = Law(0.96, 1.348e8, 2.663e5, 1.14, 0.736), np.geomspace(1e6, 1e8, 7)
-    law = fit_law(runs_of(params, TOKENS_OF_7, known.loss(params, np.array(TOKENS_OF_7))))
-    assert (law.alpha, law.beta) == pytest.approx((known.alpha, known.beta), rel=1e-3)
 
 
 def test_eight_runs_give_the_law_of_the_least_objective_of_many_starts():
     loss = [15.6141, 7.82335, 4.0618, 2.22885, 1.34251, 0.898887, 0.671638, 0.546310]
     law = fit_law(runs_of(np.geomspace(1e6, 1e8, 8), TOKENS_OF_8, loss))
     assert law.objective < 1.3e-7, "2.5e-6 from the best minimum"
-
-
-def test_one_wild_run_moves_nothing():
-    runs = isoflop_runs()
-    loss = runs.loss.copy()
-    loss[3] *= 1.5
-    law = fit_law(runs_of(runs.params, runs.tokens, loss))
-    assert law.alpha == pytest.approx(TRUE.alpha, rel=0.02)
-
-
-def test_the_objective_is_the_mean_huber_loss_of_log_errors():
-    runs = isoflop_runs(noise=0.003)
-    law = fit_law(runs)
-    error = np.abs(np.log(law.loss(runs.params, runs.tokens) / runs.loss))
-    by_hand = np.where(error <= HUBER_DELTA, error**2 / 2, HUBER_DELTA * (error - HUBER_DELTA / 2)).mean()
-    assert law.objective == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_no_nearby_law_is_better():
@@ -95,14 +65,6 @@ def test_no_nearby_law_is_better():
     for size in (1e-2, 1e-3, 1e-4):
         for _ in range(100):
             assert objective(1 + size * chance.standard_normal(5)) >= law.objective - 1e-15
-
-
-@pytest.mark.parametrize("loss", [[3.0] * 6, [3.0, 3.2, 3.4, 3.5, 3.7, 3.9], [9.0, 1.0, 8.0, 2.0, 7.0, 3.0]])
-def test_rows_without_any_law_still_give_a_finite_one(loss):
-    runs = runs_of([1e6, 2e6, 4e6, 8e6, 1.6e7, 3e7], [2e7, 8e7, 8e7, 3.2e8, 3.2e8, 1.2e9], loss)
-    law = fit_law(runs)
-    assert min(law.E, law.A, law.B, law.alpha, law.beta) >= 0
-    assert np.isfinite([law.E, law.A, law.B, law.alpha, law.beta, law.objective]).all()
 
 
 @pytest.mark.parametrize(("growth", "drop"), [(1.1, 1), (1.3, 2), (3.0, 1)])

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_rows import rows
 from known_laws import isoflop_runs, runs_of
 
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import OwnRuns
-from headwater.plan.scaling.repetition import OWN, USUAL, penalty
+from headwater.plan.scaling.repetition import OWN, penalty
 from headwater.plan.scaling.table import Runs
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -45,27 +46,6 @@ def test_rows_of_repeated_text_forecast_a_larger_run_of_it(strength, epochs):
     assert found.median[0] == pytest.approx(fact, rel=0.06)
 
 
-def test_the_rows_say_how_strong_the_penalty_is():
-    weak, strong = (ScalingLaw(made_rows(strength, 7.0)).strength for strength in (0.003, 0.03))
-    assert weak.median < USUAL.median < strong.median
-    assert weak.log_deviation < USUAL.log_deviation
-    assert strong.log_deviation < USUAL.log_deviation
-
-
-def test_text_that_is_not_read_to_its_end_costs_nothing():
-    params, tokens = np.array([1e6, 1e6, 1e6]), np.array([1e6, 2e6, 4e6])
-    assert penalty(params, tokens, 2e6).tolist()[:2] == [0.0, 0.0]
-    assert penalty(params, tokens, 2e6)[2] > 0
-    assert (penalty(params, tokens, math.inf) == 0).all()
-
-
-def test_rows_and_targets_that_read_once_are_forecast_as_ever():
-    rows = made_rows(0.0, 1.0)
-    plain, repeated = ScalingLaw(replace(rows, unique=None)), ScalingLaw(rows)
-    one, other = (law.predict(3.5e6, 4e6) for law in (plain, repeated))
-    assert (one.median, one.log_deviation) == (other.median, other.log_deviation)
-
-
 def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
     law = ScalingLaw(made_rows(0.0, 1.0))
     fresh, again = law.predict(3.5e6, 4e6), law.predict(3.5e6, 4e6, unique_tokens=1e6)
@@ -75,41 +55,7 @@ def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
 
 
 # docs/log.md, 2026-11-26: bits per byte of rungs, and of the run that they forecast, on 0.55 million tokens
-MEASURED = {
-    6.93: (
-        [
-            (1450880, 335872, 3.0239),
-            (713792, 671744, 2.3537),
-            (619072, 950272, 2.0914),
-            (3344576, 671744, 2.933),
-            (1450880, 1904640, 2.1056),
-            (1651968, 1904640, 2.137),
-        ],
-        (3344576, 3809280, 2.037),
-    ),
-    3.46: (
-        [
-            (713792, 335872, 1.9747),
-            (619072, 475136, 1.8655),
-            (713792, 475136, 1.8529),
-            (1450880, 335872, 2.0096),
-            (3344576, 335872, 2.032),
-            (1651968, 950272, 1.7345),
-        ],
-        (3344576, 1904640, 1.626),
-    ),
-    1.73: (
-        [
-            (619072, 335872, 1.8094),
-            (713792, 335872, 1.7964),
-            (619072, 475136, 1.7408),
-            (713792, 475136, 1.7173),
-            (619072, 671744, 1.6559),
-            (1450880, 335872, 1.7765),
-        ],
-        (3344576, 950272, 1.542),
-    ),
-}
+MEASURED = {epochs: rest for epochs, *rest in rows("ladders_on_repeated_text")}
 
 
 @pytest.mark.parametrize("epochs", MEASURED)
@@ -136,19 +82,7 @@ def test_a_ladder_forecasts_a_smaller_model_that_reads_more_often(epochs):
 
 
 # 5.95 million tokens of text, of which a share is read: the same tokens in all, bits per byte over those of fresh text
-SMALL = [
-    (631168, 0.175, 1.5282 / 1.4865),
-    (631168, 0.0875, 1.6682 / 1.4865),
-    (1614912, 0.35, 1.3941 / 1.3810),
-    (1614912, 0.175, 1.4587 / 1.3810),
-    (1614912, 0.0875, 1.8282 / 1.3810),
-    (3344576, 0.35, 1.3466 / 1.3247),
-    (3344576, 0.175, 1.4385 / 1.3247),
-    (3344576, 0.0875, 2.0702 / 1.3247),
-]
-
-
-@pytest.mark.parametrize(("params", "share", "ratio"), SMALL)
+@pytest.mark.parametrize(("params", "share", "ratio"), rows("the_penalty_is_that_of_small_runs_here"))
 def test_the_penalty_is_that_of_small_runs_here(params, share, ratio):
     tokens, unique = 930 * 4096, 5_947_935 * share
     cost = OWN.median * float(penalty(np.array(float(params)), np.array(float(tokens)), unique))
@@ -180,9 +114,3 @@ def test_the_strength_counts_once_in_what_own_runs_say():
         found.median[0],
         found.log_deviation[0],
     )
-
-
-def test_own_runs_say_the_warning_of_a_far_target_beside_its_interval():
-    own, size = OwnRuns(ScalingLaw(isoflop_runs(noise=0.003)), Path("runs.csv")), ParameterCount(10**9, 0, 0)
-    assert "not sure" not in own.how(size, 2e10)
-    assert "not sure: the target" in own.how(size, 1e13)

@@ -52,11 +52,6 @@ def test_what_reading_again_costs_is_taken_out_and_put_back():
     assert Surface(PARAMS, TOKENS).forecast(loss[:-1])[0] != pytest.approx(loss[-1], rel=1e-3)
 
 
-def test_the_variance_is_known_before_the_losses():
-    surface = Surface(PARAMS, TOKENS)
-    assert surface.variance([0, 1, 2, 3]) > surface.variance(range(6))
-
-
 def test_losses_that_the_priors_do_not_allow_make_the_forecast_less_sure():
     surface = Surface(PARAMS, TOKENS)
     likeliest = terms(PARAMS, TOKENS)[:-1] @ [0.2, *(mean for mean, _ in PRIOR[:5])]

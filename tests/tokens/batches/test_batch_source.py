@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -15,14 +13,14 @@ from hypothesis import strategies as st
 from plain_order import permuted
 
 from headwater.core.errors import ConfigError, StoreError
-from headwater.tokens.batches.assemble import sample_rows, sequential_batches
+from headwater.tokens.batches.assemble import sequential_batches
 from headwater.tokens.batches.mixture import make_plan
 from headwater.tokens.batches.order import mix64, order_key
 from headwater.tokens.batches.pack import pack_source
 from headwater.tokens.batches.settings import MixtureSettings
 from headwater.tokens.batches.source import NUM_AHEAD, BatchSource, StepRows, rank_rows
 from headwater.tokens.read import TokenStore
-from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, PAD_ID, Markers
+from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, PAD_ID
 from headwater.tokens.write import EncodedDocument, write_store
 
 SEQ_LEN = 16
@@ -97,24 +95,6 @@ def test_the_batch_is_this_on_every_machine(packed):
     assert hashlib.sha256(data).hexdigest() == "e0c03d0d38ce8a006b56a6e959f2e52668c0cf934879088d01d977f12f53f0d7"
 
 
-def test_one_epoch_predicts_every_token_but_the_begin_tokens_exactly_once(packed):
-    total = sum(source.num_rows for source in packed.values())
-    batch = source_of(packed, max_epochs=1, num_rows=total).rows(0, total)
-    targets = Counter(batch.targets_BT[batch.targets_BT >= 0].tolist())
-    expected = Counter(token for name in LENGTHS for document in documents(name) for token in [*document.ids, END_ID])
-    assert targets == expected
-
-
-def test_begin_end_and_padding_are_those_of_the_store(tmp_path):
-    write_store(tmp_path / "s", documents("code"), 65_000, "t", markers=Markers(7, 8, 9))
-    store = TokenStore(tmp_path / "s")
-    tokens = store.slice(0, store.num_tokens)
-    assert np.all(tokens[store.starts[:-1]] == 7) and np.all(tokens[store.starts[1:] - 1] == 8)
-    batch = source_of({"code": pack_source(store, SEQ_LEN)}, num_rows=20).rows(0, 20)
-    padding = (batch.documents_BT > 0) & (batch.targets_BT == -1)
-    assert padding.any() and np.all(batch.tokens_BT[padding] == 9)
-
-
 @given(st.integers(0, 10**6), st.integers(1, 50), st.sampled_from([1, 2, 3, 4, 6, 12]))
 def test_the_ranks_have_every_row_of_a_step_once_in_order(first_row, scale, world_size):
     parts = [rank_rows(first_row, 12 * scale, rank, world_size) for rank in range(world_size)]
@@ -128,30 +108,6 @@ def test_a_batch_that_the_ranks_cannot_share_is_an_error():
         rank_rows(0, 10, 0, 4)
     with pytest.raises(ConfigError, match="rank=4"):
         rank_rows(0, 8, 4, 4)
-
-
-def test_the_digest_follows_all_that_decides_the_rows(packed):
-    digests = [
-        source_of(packed).digest,
-        source_of(packed, seed=2).digest,
-        source_of(packed, weights={"books": 1, "code": 3}).digest,
-        source_of({"books": packed["books"]}).digest,
-    ]
-    assert len(set(digests)) == len(digests)
-    assert source_of(packed).digest == digests[0]
-
-
-def test_a_share_of_the_text_is_the_same_part_in_every_epoch_and_another_for_another_seed(packed):
-    n, parts = math.ceil(0.6 * packed["code"].num_rows), set()
-    for seed in range(6):
-        batches = source_of(packed, seed, weights={"books": 0, "code": 1}, share_of_text=0.6)
-        read = [batches.place_of(row) for row in range(3 * n)]
-        assert [epoch for _, epoch, _ in read] == [0] * n + [1] * n + [2] * n
-        in_order = [tuple(row for _, epoch, row in read if epoch == number) for number in range(3)]
-        part, *others = {frozenset(rows) for rows in in_order}
-        assert len(part) == n < packed["code"].num_rows and not others and len(set(in_order)) > 1
-        parts.add(part)
-    assert len(parts) > 1
 
 
 def test_a_plan_for_other_stores_and_rows_of_another_length_are_refused(packed):
@@ -183,14 +139,6 @@ def test_sequential_batches_cover_every_row_once_in_few_shapes_with_little_paddi
     assert whole.num_targets == source.store.num_tokens - source.store.num_documents
 
 
-def test_a_sample_of_rows_is_extended_by_a_larger_one(packed):
-    source = packed["books"]
-    assert sample_rows(source, 5, seed=1)[:3].tolist() == sample_rows(source, 3, seed=1).tolist()
-    assert sorted(sample_rows(source, 10**6, seed=1).tolist()) == list(range(source.num_rows))
-    (batch,) = sequential_batches(source, 4, sample_rows(source, 3, seed=1))
-    assert len(batch.tokens_BT) == 3
-
-
 class Rows:
     """Stands for a batch source: a batch is its first row and how many it has."""
 
@@ -218,19 +166,6 @@ def test_a_step_has_this_ranks_microbatches_in_order(part, first):
             batches, seconds = steps.at(step * STEP_ROWS)
             assert batches == [(step * STEP_ROWS + row, MICROBATCH_ROWS) for row in first]
             assert seconds >= 0
-
-
-def test_a_run_that_goes_back_gets_the_rows_it_asks_for():
-    with steps_of(Rows()) as steps:
-        assert [steps.at(row)[0][0][0] for row in (0, 8, 40, 48, 8)] == [0, 8, 40, 48, 8]
-
-
-def test_what_making_a_batch_raises_is_raised_at_its_step():
-    with steps_of(Rows(bad_row=10)) as steps:
-        assert steps.at(0)[0]
-        for _ in range(2):
-            with pytest.raises(ValueError, match="the disk is gone"):
-                steps.at(8)
 
 
 def test_no_more_steps_are_made_ahead_than_said():

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_order import permuted
 
-from headwater.tokens.batches.order import mix64, mix64_array, order_key, permute
+from headwater.tokens.batches.order import mix64, order_key, permute
 
 keys = st.integers(0, (1 << 64) - 1)
 
@@ -20,11 +18,6 @@ def test_the_hash_is_splitmix64():
     assert [mix64(1234567 + golden * step) for step in range(2)] == [6457827717110365317, 3203168211198807973]
 
 
-@given(st.lists(keys))
-def test_the_hash_of_an_array_is_that_of_its_elements(values):
-    assert mix64_array(np.array(values, dtype=np.uint64)).tolist() == [mix64(value) for value in values]
-
-
 def test_the_order_is_this_on_every_machine():
     assert order_key(1, "books", 0) == 7273235336484982316
     assert order_key(-1, "bücher", 3) == 6579723977856465975
@@ -32,11 +25,6 @@ def test_the_order_is_this_on_every_machine():
     assert permute(1000, order_key(1, "books", 1), np.arange(6)).tolist() == [213, 892, 156, 862, 77, 777]
     big = permute(10**12, order_key(2, "code", 0), np.arange(3)).tolist()
     assert big == [754576509911, 765828130413, 4046355053]
-
-
-@given(st.integers(1, 3000), keys)
-def test_it_is_a_permutation(n, key):
-    assert np.array_equal(np.sort(permute(n, key, np.arange(n))), np.arange(n))
 
 
 @given(st.integers(1, 1 << 42), keys, st.data())
@@ -49,24 +37,3 @@ def test_it_is_that_of_a_plain_account_one_index_at_a_time(n, key, data):
 def test_an_index_outside_is_an_error(index):
     with pytest.raises(IndexError):
         permute(5, 1, np.array([index]))
-
-
-def test_seed_source_and_epoch_each_change_the_order():
-    inputs = [(seed, source, epoch) for seed in (0, 1) for source in ("a", "b", "ab") for epoch in (0, 1, 97)]
-    orders = {tuple(permute(50, order_key(*each), np.arange(50)).tolist()) for each in inputs}
-    assert len(orders) == len(inputs)
-
-
-def test_every_place_is_equally_likely():
-    # chi-squared over where index 0 of 10 goes, for 4,000 keys: 9 degrees of freedom, 1 in 10^5 lies above 39.3
-    counts = Counter(permuted(10, order_key(seed, "s", 0), 0) for seed in range(4000))
-    chi_squared = sum((counts[place] - 400) ** 2 / 400 for place in range(10))
-    assert chi_squared < 39.3, counts
-
-
-def test_neighbours_do_not_stay_neighbours():
-    n = 10_000
-    places = permute(n, order_key(5, "s", 0), np.arange(n))
-    assert abs(np.corrcoef(np.arange(n), places)[0, 1]) < 0.05
-    # in a random order about 2 of the n - 1 pairs remain neighbours
-    assert np.count_nonzero(np.abs(np.diff(places)) == 1) < 15

@@ -56,21 +56,6 @@ def test_the_rows_are_those_of_best_fit_by_its_definition(lengths, seq_len):
     )
 
 
-@given(document_lengths, st.integers(1, 40))
-def test_every_token_but_the_begin_tokens_is_a_target_exactly_once(lengths, seq_len):
-    targets = [
-        start + 1 + at for row in rows_of(pack(starts_of(lengths), seq_len)) for start, n in row for at in range(n)
-    ]
-    begins = set(starts_of(lengths)[:-1].tolist())
-    assert sorted(targets) == [token for token in range(sum(lengths)) if token not in begins]
-
-
-def test_many_short_documents_leave_little_padding():
-    lengths = np.random.default_rng(0).geometric(1 / 120, size=20_000) + 2
-    index = pack(starts_of(lengths), 512)
-    assert index.padding_fraction < 0.001, index.padding_fraction
-
-
 def test_a_row_of_no_position_is_an_error():
     with pytest.raises(StoreError, match="seq_len=0"):
         pack(np.array([0, 5]), 0)

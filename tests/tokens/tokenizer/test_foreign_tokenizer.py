@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from functools import cache
 
 import pytest
 import tokenizers
 from drawn_texts import texts_of
+from golden_rows import rows
 from hypothesis import given, settings
 from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, files_of, table
 
@@ -45,13 +45,6 @@ def test_ids_are_the_librarys_and_decode_to_the_text(loaded, pattern, text):
     assert not set(ids) & set(loaded[pattern].special.values()), "no text becomes a token that marks something"
     if "<tool>" not in text:  # which the library would read as one token: it isn't called special
         assert ids == library(pattern).encode(text, add_special_tokens=False).ids
-
-
-@given(drawn_text)
-def test_qwens_normal_form_is_what_comes_back(loaded, text):
-    assert loaded["nfc"].decode(loaded["nfc"].encode(text)) == tokenizers.normalizers.NFC().normalize_str(text)
-    assert loaded["nfc"].encode("e\u0301") == loaded["qwen2"].encode("\xe9") != loaded["qwen2"].encode("e\u0301")
-    assert unicodedata.normalize("NFC", "e\u0301") == "\xe9"
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -118,27 +111,7 @@ def changed(**model) -> dict:
     return {"model": table("gpt2")["model"] | model}
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"pre_tokenizer": {"type": "Metaspace", "replacement": "▁"}}, "SentencePiece"),
-        (changed(byte_fallback=True), "SentencePiece"),
-        ({"model": {"type": "Unigram", "vocab": [["a", -1.0]]}}, "SentencePiece, or no BPE"),
-        (changed(type="WordLevel"), "'WordLevel', not BPE"),
-        (changed(continuing_subword_prefix="##"), "continuing_subword_prefix"),
-        ({"normalizer": {"type": "Lowercase"}}, "changes text before it encodes it \\(Lowercase\\)"),
-        ({"decoder": {"type": "WordPiece"}}, "a decoder that isn't ByteLevel"),
-        ({"post_processor": {"type": "BertProcessing"}}, "post-processor BertProcessing"),
-        ({"pre_tokenizer": {"type": "Whitespace"}}, "isn't among those known: gpt2, smollm"),
-        ({"added_tokens": [{"content": "two words", "id": 3, "special": False}]}, "'two words' is read in text"),
-        (
-            {"added_tokens": [{"content": "<|x|>", "id": 600, "special": True}]},
-            "'<|x|>' at id 600.*rows for 600 tokens",
-        ),
-        ({"added_tokens": [{"content": "<|x|>", "id": 5, "special": True}]}, "the same id"),
-        ({"added_tokens": []}, "no token for the end of a text"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "words"), rows("what_is_not_understood_is_refused_in_words"))
 def test_what_is_not_understood_is_refused_in_words(tmp_path, changes, words):
     with pytest.raises(TokenizerError, match=words):
         write_foreign(files_of(**changes), VOCAB_SIZE, tmp_path / "t", "key")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from headwater.core.errors import TokenizerError
 from headwater.core.manifests import is_current
 from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.train import sample_parts, tokenizer_key, train_tokenizer
+from headwater.tokens.tokenizer.train import sample_parts, train_tokenizer
 
 TEXTS = {
     "b": ["The river rises at its headwater and the river ends. " * 4, "A mill stands by the river. " * 3],
@@ -34,13 +34,6 @@ train_tokenizer(texts, TokenizerSettings(vocab_size=320), Path(sys.argv[1]), "ke
 def train(texts, out_dir, **changes):
     settings = TokenizerSettings(**({"vocab_size": 320} | changes))
     return train_tokenizer(texts, settings, out_dir, "key", lambda line: None)
-
-
-def test_the_order_of_texts_and_sources_changes_no_byte(tmp_path):
-    train(TEXTS, tmp_path / "one")
-    train({name: TEXTS[name][::-1] for name in reversed(TEXTS)}, tmp_path / "two")
-    for name in ("tokenizer.json", "manifest.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def test_processes_with_other_thread_counts_and_hash_seeds_write_the_same_bytes(tmp_path):
@@ -76,11 +69,6 @@ def test_a_vocabulary_that_the_text_cannot_fill_names_one_that_fits(tmp_path):
     assert train(TEXTS, tmp_path / "out", vocab_size=fits)["vocab_size"] == fits
 
 
-def test_no_text_at_all_is_an_error(tmp_path):
-    with pytest.raises(TokenizerError, match="no text to train"):
-        train({"a": [], "b": [""]}, tmp_path / "out")
-
-
 def test_a_vocabulary_too_small_for_the_bytes_is_a_wrong_setting():
     with pytest.raises(ValidationError, match="greater than or equal to 288"):
         TokenizerSettings(vocab_size=256)
@@ -94,19 +82,3 @@ def test_a_sample_keeps_to_its_size_and_ignores_the_order(texts, max_bytes, rand
     assert sum(map(len, sample)) <= max_bytes
     if sum(map(len, texts)) <= max_bytes:
         assert sorted(sample) == sorted(text for text in texts if text)
-
-
-def test_each_source_is_capped_by_itself(tmp_path):
-    many = {"big": [f"{number} {TEXTS['b'][0]}" * 4 for number in range(500)], "small": TEXTS["a"]}
-    manifest = train(many, tmp_path / "out", max_bytes=100_000)
-    assert 90_000 < manifest["trained_on_bytes"]["big"] <= 100_000
-    assert manifest["trained_on_bytes"]["small"] == len(TEXTS["a"][0])
-
-
-def test_the_key_follows_settings_and_corpus():
-    keys = {
-        tokenizer_key(TokenizerSettings(vocab_size=size), corpus)
-        for size in (320, 384)
-        for corpus in ("sha256:a", "sha256:b")
-    }
-    assert len(keys) == 4

@@ -15,7 +15,7 @@ import pytest
 from training_state import save_checkpoint, training_state
 
 import headwater
-from headwater.core.errors import ConfigError, LockedError, StorageError
+from headwater.core.errors import ConfigError, LockedError
 from headwater.core.files import read_json, remove_leftovers, write_json
 from headwater.core.records import OWNER_CHECK_SECONDS, RunRecords, read_all
 from headwater.train.checkpoint import lock
@@ -60,13 +60,6 @@ def test_the_lock_dies_with_its_process(tmp_path, number):
             assert str(os.getpid()) in (tmp_path / "lock").read_text()
 
 
-def test_the_lock_is_free_after_the_block_also_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), owned(tmp_path / "new" / "run"):
-        raise ZeroDivisionError
-    with owned(tmp_path / "new" / "run"):
-        pass
-
-
 def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigError), owned(tmp_path / "run"):
         raise ConfigError("no such text")
@@ -75,12 +68,6 @@ def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
         (tmp_path / "run" / "config.json").touch()
         raise ConfigError("no memory")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "lock", "epoch"}
-
-
-def test_a_run_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="choose another output folder"), owned(tmp_path / "file"):
-        pass
 
 
 # ---- epochs and takeovers

@@ -78,11 +78,6 @@ def test_a_model_names_all_that_it_was_made_of_itself_last(tmp_path, case):
         assert origins_before(tmp_path / "mine", start) == tuple(before)
 
 
-def test_tokens_that_nobody_counted_are_not_said(tmp_path):
-    checkpoint = made(tmp_path / "mine", config=config(None))
-    assert origins_of(checkpoint, state_of=lambda path: {})[-1].tokens is None
-
-
 @pytest.mark.parametrize(
     ("kinds", "answers"),
     [

@@ -6,52 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from fault_plan import die, faults
-from training_state import is_state_of, load, save, save_checkpoint, training_state
+from training_state import is_state_of, load, save
 
 from headwater.core import files
 from headwater.core.errors import StorageError
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints, list_damaged
 from headwater.train.checkpoint.load import put_aside
 from headwater.train.checkpoint.save import retain_newest
-
-
-def test_a_state_comes_back_bit_by_bit(tmp_path):
-    model = {
-        "fp32": torch.nn.Parameter(torch.randn(7, 3)),
-        "bf16": torch.randn(4).bfloat16(),
-        "special": torch.tensor([float("nan"), float("inf"), -0.0, 1e-45]),
-        "transposed": torch.randn(3, 5).T,
-        "empty": torch.zeros(0, 3),
-        "counts": torch.tensor([2**62, -1]),
-    }
-    state = {"seconds": 0.1 + 0.2, "identity": {"model": {"family": "qwen3"}}, "note": "naïve"}
-    save_checkpoint(tmp_path, 3, model, {}, state)
-    checkpoint = load(tmp_path)
-    assert (checkpoint.step, checkpoint.state, checkpoint.optim) == (3, state, {})
-    assert checkpoint.model.keys() == model.keys()
-    for name, tensor in model.items():
-        loaded = checkpoint.model[name]
-        assert (loaded.dtype, loaded.shape, loaded.requires_grad) == (tensor.dtype, tensor.shape, False)
-        bits = [each.detach().contiguous().flatten().view(torch.uint8) for each in (loaded, tensor)]
-        assert torch.equal(*bits), name
-
-
-def test_the_same_state_is_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        save(tmp_path / name, 1)
-    first, second = (checkpoint_dir(tmp_path / name, 1) for name in ("a", "b"))
-    for path in first.iterdir():
-        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
-
-
-def test_a_saved_step_is_left_alone(tmp_path):
-    size = save(tmp_path, 1)
-    assert size == sum(path.stat().st_size for path in checkpoint_dir(tmp_path, 1).iterdir())
-    model, optim, state = training_state(2)
-    assert save_checkpoint(tmp_path, 1, model, optim, state) == size
-    assert is_state_of(load(tmp_path), 1)
 
 
 def test_a_full_disk_is_found_out_before_anything_is_written(tmp_path, monkeypatch):

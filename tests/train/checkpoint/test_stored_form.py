@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 import xxhash
+from golden_rows import rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_state import save
 
-from headwater.core.errors import CheckpointError, StorageError
+from headwater.core.errors import StorageError
 from headwater.core.files import read_json
 from headwater.train.checkpoint import save as saving
 from headwater.train.checkpoint import tensor_file as module
-from headwater.train.checkpoint.layout import checkpoint_of, list_checkpoints, tensor_file
 from headwater.train.checkpoint.tensor_digest import SALTS, tensor_digest
 from headwater.train.checkpoint.tensor_file import CheckedTensors, copy_box_, read_header, write_tensors
 
@@ -51,13 +51,6 @@ def test_a_digest_is_two_sums_of_words_times_numbers_of_their_row_and_column(row
 
 def test_a_digest_of_today_is_that_of_files_written_before():
     assert tensor_digest(torch.arange(6, dtype=torch.float32).view(2, 3)) == "sum128:8cdbf2d47a60000079c039e5c8200000"
-
-
-def test_each_of_several_ranks_has_files_of_its_own():
-    assert tensor_file("model", 0, 1) == "model.safetensors"
-    assert [tensor_file("optim", rank, 3) for rank in range(3)] == [
-        f"optim-0000{number}-of-00003.safetensors" for number in (1, 2, 3)
-    ]
 
 
 def test_a_checkpoint_of_today_is_read_by_what_read_it_before(tmp_path):
@@ -94,16 +87,6 @@ def test_a_checkpoint_of_today_is_read_by_what_read_it_before(tmp_path):
     assert {name: manifest[name] for name in rest} == rest
 
 
-def test_a_checkpoint_is_the_newest_or_that_of_a_step(tmp_path):
-    for step in (3, 12, 7):
-        save(tmp_path, step)
-    assert [step for step, _ in list_checkpoints(tmp_path)] == [12, 7, 3]
-    assert checkpoint_of(tmp_path).name == "step-000000012"
-    assert [checkpoint_of(tmp_path, step).name for step in (3, 7)] == ["step-000000003", "step-000000007"]
-    with pytest.raises(CheckpointError, match="3, 7, 12"):
-        checkpoint_of(tmp_path, 4)
-
-
 class Bytes:
     """Bytes as the reader of a tensor file takes them, and what was asked of them."""
 
@@ -123,35 +106,11 @@ def file_of(entry: dict[str, object], num_bytes: int = 24) -> Bytes:
 GOOD = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"data_offsets": [0, 20]},
-        {"data_offsets": [0, 28]},
-        {"data_offsets": [4, 28]},
-        {"data_offsets": [-4, 20]},
-        {"data_offsets": [0.0, 24]},
-        {"data_offsets": [0]},
-        {"shape": [2, 2]},
-        {"shape": [2, 4]},
-        {"shape": [-2, -3]},
-        {"shape": None},
-        {"dtype": "F31"},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("wrong", rows("a_header_that_cannot_be_is_refused"), ids=str)
 def test_a_header_that_cannot_be_is_refused(wrong):
     assert read_header(file_of(GOOD))["a"].shape == (2, 3)
     with pytest.raises(ValueError, match="'a'"):
         read_header(file_of(GOOD | wrong))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", bytes(7), (17).to_bytes(8, "little") + bytes(16), bytes(8), (2).to_bytes(8, "little") + b"[]"]
-)
-def test_what_has_no_header_is_refused(data):
-    with pytest.raises(ValueError):
-        read_header(Bytes(data))
 
 
 @given(
@@ -196,16 +155,7 @@ def test_reads_of_a_checked_file_are_its_bytes_in_any_order(tmp_path, seed, star
 
 
 @pytest.mark.parametrize(
-    ("num_kept", "num_saves", "num_lasting", "there", "needed"),
-    [
-        (2, 9, 0, 0, 3),
-        (2, 9, 0, 2, 1),
-        (2, 9, 0, 7, 1),
-        (5, 9, 1, 0, 7),
-        (5, 9, 1, 4, 3),
-        (5, 2, 1, 0, 2),
-        (1, 9, 0, 0, 3),
-    ],
+    ("num_kept", "num_saves", "num_lasting", "there", "needed"), rows("a_run_needs_room_for_what_it_keeps_and_one_more")
 )
 def test_a_run_needs_room_for_what_it_keeps_and_one_more(
     tmp_path, monkeypatch, num_kept, num_saves, num_lasting, there, needed

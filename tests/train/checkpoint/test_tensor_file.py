@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save as their_bytes
 
 from headwater.train.checkpoint.tensor_file import DTYPES, write_tensors
@@ -38,11 +36,3 @@ def test_the_bytes_are_those_of_their_writer():
     contiguous = {name: tensor.detach().contiguous() for name, tensor in EXAMPLES.items()}
     assert written(EXAMPLES, {"format": "pt"}) == their_bytes(contiguous, {"format": "pt"})
     assert written({}) == their_bytes({})
-
-
-@given(
-    st.lists(st.tuples(st.text(max_size=9), st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool])))
-)
-def test_any_names_and_dtypes_in_any_order_give_their_bytes(described):
-    tensors = {name: torch.ones(len(name)).to(dtype) for name, dtype in described if name != "__metadata__"}
-    assert written(tensors) == their_bytes(tensors)
