@@ -328,7 +328,3 @@ def test_a_machine_needs_what_all_ranks_on_it_hold_and_a_copy_for_saves(machine,
         require_memory_here(config, Layout(mesh, num_local))
     machine(1.5 * least, None)
     require_memory_here(config, Layout(mesh, num_local))
-
-
-def test_machines_are_counted_whole():
-    assert Layout(Mesh(replicate=5), 4).num_machines == 2

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import fsspec
 import pytest
+from golden_rows import rows
 from s3_server import credentials_for
 
 from headwater.core import stores
