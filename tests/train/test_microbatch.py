@@ -15,6 +15,7 @@ from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.train import start as module
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.load import read_checkpoint
+from headwater.train.settings import even_microbatch
 
 SEARCHES = {  # seconds of each size, the rule's size, how often may be doubled; the size chosen
     "no larger one is faster by a margin": ({4: 1.0, 8: 1 / 1.02}, 4, 9, 4),
