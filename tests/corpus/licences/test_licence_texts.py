@@ -178,3 +178,20 @@ def test_a_comment_of_several_lines_is_read_to_its_end_and_no_further(before, op
 def test_a_comment_inside_a_comment_does_not_end_it(opening, closing, between):
     inner = f"{opening}{between}{closing}\nHello.\nYou may not sell this software.\n{closing}\n"
     assert licence_of_head(f"{opening}\nLicensed under the MIT License.\n{inner}import os\n") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("holder", "is_known"),
+    [
+        ("2014-2016 mozillazg", True),
+        ("2019-present boiawang", True),
+        ("2018 noncommercial", False),
+        ("2018 vertraulich", False),
+        ("2018 subscribers", False),
+        ("mozillazg", False),  # without a year one plain word is no name
+        ("2014 our customers", False),
+    ],
+)
+def test_a_holder_may_be_one_plain_word_behind_a_year(holder, is_known):
+    terms = TEXTS["MIT"][TEXTS["MIT"].index("Permission") :]
+    assert is_permissive(stated("LICENSE", f"Copyright (c) {holder}\n\n{terms}".encode())) == is_known

@@ -21,7 +21,7 @@ from headwater.corpus.sources.spdx import UNKNOWN
 
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 REFUSED, POINTS = "refused", "in_a_file"
-_NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
+_NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying|copyright)(?=$|[._-])", re.IGNORECASE)
 _BEFORE_NAME = re.compile(r"(?:mit|apache|bsd|isc|[al]?gpl|mpl)[-_]", re.IGNORECASE)  # MIT-LICENSE, as Ruby has it
 _OF_OTHERS = re.compile(r"third.?part|3rd.?part|vendor|bundled|dependenc|external|foreign", re.IGNORECASE)
 _PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
@@ -162,6 +162,7 @@ MANIFESTS: dict[str, Callable[[str], str | None]] = {
     "PKG-INFO": of_python_metadata,
     "pyproject.toml": _reader(tomllib.loads, _of_pyproject),
     "package.json": _reader(json.loads, _of_package_json),
+    "composer.json": _reader(json.loads, _of_package_json),
     "Cargo.toml": _reader(tomllib.loads, _of_cargo),
 }
 

@@ -34,6 +34,7 @@ _HOLDER = re.compile(
     r"(?:(?:copyright|copr|©|\(c\)|authors?\b|written by|maintainers?)\W*)+(?P<names>[^\n|]*)",
     re.IGNORECASE | re.MULTILINE,
 )
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _HOLDER_ENDS = re.compile(r"(?<=[^\W\d_]{4})\.\s|(?<=[^\W\d_]{2})[;:!?]\s| - ")  # "A. Writer", "Acme Inc. and others"
 _RESERVED = re.compile(r"\b(?:all|no)\s+rights\s+reserved\b", re.IGNORECASE)
 SENTENCE = re.compile(r"(?<=[.;!?])\s|\n\s*\n|\n(?=\W*@)|\s[|]\s")
@@ -111,14 +112,20 @@ def _without_holders(text: str) -> str:
         said = said[: next((start for _, start, _ in names_in(said)), None)]
         words = [each for each in re.findall(r"[^\W_][\w'’-]*", said) if not each[0].isdigit() and len(each) > 1]
         others = [each for each in words if each.lower() not in word_lists()["holder"]]
-        num_plain = sum(not each[0].isupper() or _is_caseless(each) * 2 for each in others)
-        is_name = num_plain <= any(each.lower() in word_lists()["many"] for each in words)  # "the anemone contributors"
+        num_plain = sum(not each[0].isupper() for each in others)
+        is_alone = len(others) == 1 and others[0].isascii() and _YEAR.search(said) and not _limits(others[0])
+        most_plain = is_alone or any(each.lower() in word_lists()["many"] for each in words)
+        is_name = num_plain <= bool(most_plain)  # "2014 mozillazg", "the anemone contributors"
         in_capitals = sum(each.isupper() and len(each) > 3 for each in others)
         is_holder = is_name and len(others) <= _MAX_HOLDER_WORDS and in_capitals <= 2
         end = line.start("names") - line.start() + len(said)
         return " " * end + line.group()[end:] if is_holder else line.group()
 
     return _HOLDER.sub(without, text)
+
+
+def _limits(word: str) -> bool:
+    return any(word_lists()[name].search(word) for name in ("refuses", "limits"))
 
 
 def num_others(text: str) -> int:
