@@ -27,7 +27,7 @@ from headwater.corpus.sources.settings import CorpusSettings
 FORMAT = "headwater-corpus-work"
 BESIDE_FILES = ("decontaminate:", "(licence", "(format", "(blocked")  # names of inputs that decide how files are read
 PLAN_FILES = ("plan.json", "files.jsonl")
-TEXTS_VERSION = 1  # raise it when the same files and settings are read as other texts
+TEXTS_VERSION = 2  # raise it when the same files and settings are read as other texts
 _SLICED = ("parquet", "jsonl")  # formats in which a record is found without those before it
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too
 
