@@ -126,4 +126,4 @@ def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus_or_fits_
     assert "headwater.runfile.run_config" in loaded
     builds = ("headwater.corpus.", "torch", "headwater.plan.scaling.law")
     assert not [n for n in loaded if n.startswith(builds) and not n.startswith("headwater.corpus.sources")]
-    assert len([name for name in loaded if name.startswith("headwater")]) <= 60, "without the rooms and their folders"
+    assert len([name for name in loaded if name.startswith("headwater")]) <= 62, "without the rooms and their folders"

@@ -18,6 +18,7 @@ from headwater.core.errors import CheckpointError, StoreError
 from headwater.core.files import (
     read_json_or_none,
     read_manifest_or_none,
+    remove_folder,
     remove_leftovers,
     require_writable,
     write_json,
@@ -25,6 +26,7 @@ from headwater.core.files import (
 from headwater.core.manifests import is_unmade
 from headwater.core.owners import require_owner
 from headwater.core.records import table
+from headwater.core.task_output import work_folder
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import remove_failed_build
@@ -73,6 +75,8 @@ def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFol
     for folder, key in _data_stages(config, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
             remove_failed_build(folder)  # what an earlier try of other settings left
+            if folder != here.corpus:
+                remove_folder(work_folder(folder))  # what a process left that was killed when all was made
         else:
             with making(folder.name, config.run_dir):
                 if folder == here.corpus:

@@ -141,8 +141,9 @@ def _place_of(top: Path, name: str, store: str | None) -> TaskFolder:
 
 def end_work(out_dir: Path, tasks: ShardTasks) -> None:
     """Remove all that was made on the way to what `out_dir` holds."""
-    tasks.place.remove(tasks.folder)
-    remove_folder(work_folder(out_dir))
+    if isinstance(tasks.place, TaskStore):
+        tasks.place.remove(tasks.folder)
+    remove_folder(work_folder(out_dir))  # at once: a kill leaves nothing half removed inside it
 
 
 def _open_tasks(address: str) -> ShardTasks:

@@ -180,7 +180,8 @@ def test_a_file_that_takes_too_much_memory_is_named_and_the_rest_is_not_done_aga
     hog.write_text('{"text": "small", "numbers": [' + "1," * 16_000_000 + "1]}\n")
     for name in ("000.jsonl", "101.jsonl", "202.jsonl", "page.html"):
         (tmp_path / name).symlink_to(texts / name)
-    table = table_of(tmp_path, workers=2, task_memory_bytes=100_000_000) | {"max_line_bytes": 100_000_000}
+    table = table_of(tmp_path, workers=2, task_memory_bytes=100_000_000)
+    table |= {"max_line_bytes": 100_000_000, "task_bytes": hog.stat().st_size}  # it is in one slice
     out, said = tmp_path / "out" / "corpus", []
     with pytest.raises(DataError, match=r"source 2 \(\S+2hog\.jsonl.*3 tries: it took more than 100 MB of memory;"):
         build_corpus(CorpusSettings.model_validate(table), out, said.append)

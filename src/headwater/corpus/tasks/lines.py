@@ -14,7 +14,7 @@ def count_lines(context: WorkerContext, number: int) -> None:
     work = context.work
     [file] = [file for file in work.plan.files(work.plan.parts[number]) if file.end]
     with work.new_output(work.path_of(LINES, number)) as output:
-        output.facts = {"lines": _lines_in(file)}
+        output.facts = {"start": file.start, "lines": _lines_in(file)}
 
 
 def _lines_in(file: ListedFile) -> int:
@@ -41,8 +41,6 @@ def _numbered(work: Work, part: Part, file: ListedFile) -> ListedFile:
     num_before, start, number = 0, file.start, part.number
     while start:
         number -= 1
-        [before] = [each for each in work.plan.files(work.plan.parts[number]) if each.end == start]
-        assert before.origin == file.origin, (before, file)
-        num_before += work.facts_of(LINES, number)["lines"]
-        start = before.start
+        start, count = work.lines_of(number)
+        num_before += count
     return file._replace(num_before=num_before)

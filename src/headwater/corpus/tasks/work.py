@@ -121,6 +121,7 @@ class Work(TaskSet):
         self.plan = Plan(folder / _PLAN)
         self._top = place.top
         self._keys_of = cache(self._read_keys)  # of a stage that was asked for
+        self.lines_of = cache(self._read_lines)  # of a slice: where it starts in its file, and its lines; many ask
 
     @cached_property
     def measures(self) -> dict[str, ChosenMeasure]:
@@ -162,6 +163,10 @@ class Work(TaskSet):
 
     def numbers_in_question(self, stage: str) -> list[int]:
         return [int(number) for number in self._keys_of(stage)]
+
+    def _read_lines(self, number: int) -> tuple[int, int]:
+        facts = self.facts_of(LINES, number)
+        return facts["start"], facts["lines"]
 
     def _read_keys(self, stage: str) -> dict[str, str]:
         return dict(self.place.output(self.folder / f"ask-{stage}").facts["keys"])
