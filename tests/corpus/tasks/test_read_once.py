@@ -19,7 +19,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import local
 from headwater.corpus.engine.tasks import doer_of
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import open_work
 
 SHOUTING = """
 from headwater.corpus import Column, Measure
@@ -176,7 +176,7 @@ def test_a_question_is_asked_again_only_where_its_answers_are_found_in_another_w
     (plan,) = (room.work / "plans").iterdir()
     paths = []
     for version in (1, 1 + more):
-        work = Work(plan)
+        work = open_work(str(plan))
         work.ask("tried", {0: pa.table({"record": [0]})}, {"version": version}, lambda number, table: None)
         paths.append(work.path_of("tried", 0))
     assert len(set(paths)) == 1 + more

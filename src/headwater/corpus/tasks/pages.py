@@ -39,10 +39,10 @@ def find_own_text(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write the bands of pages' own text, none of those that have too little of it."""
     known = _known(context, OWN, number, OWN_FILE)
     rows = []
-    for record, question, asked, document in _pages(context, OWN, number):
+    for record, question, cuts, document in _pages(context, OWN, number):
         row = known.get((record, question))
         if row is None:
-            own = own_words(context, document(), set(asked["keys"]))
+            own = own_words(context, document(), set(cuts["keys"]))
             bands, signature = context.keys.minhash_of(own) if own is not None else ([], None)
             row = {"record": record, "question": question, "bands": bands, "signature": signature}
         rows.append(row)
@@ -56,14 +56,14 @@ def shorten_pages(context: WorkerContext, number: int) -> None:
     statistics = context.statistics
     known = _known(context, SHORTENED, number, SHORTENED_FILE)
     rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
-    for record, question, asked, of_page in _pages(context, SHORTENED, number):
+    for record, question, cuts, of_page in _pages(context, SHORTENED, number):
         row = known.get((record, question))
         if row is None:
             document = of_page()
-            rest, copied = without_words(document.text, asked["starts"], asked["ends"])
+            rest, copied = without_words(document.text, cuts["starts"], cuts["ends"])
             text, cut = rest, ""
-            if context.boilerplate is not None and asked["keys"]:
-                text, cut = context.boilerplate.without(replace(document, text=rest), set(asked["keys"]))
+            if context.boilerplate is not None and cuts["keys"]:
+                text, cut = context.boilerplate.without(replace(document, text=rest), set(cuts["keys"]))
             shorter = replace(document, text=clean(text, document.kind))
             sizes = {"cut_bytes": num_bytes(rest) - num_bytes(text), "bytes": num_bytes(shorter.text)}
             sizes |= {"copied_bytes": num_bytes(document.text) - num_bytes(rest)}
@@ -93,7 +93,7 @@ def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[t
 def _pages(
     context: WorkerContext, stage: str, number: int
 ) -> Iterator[tuple[int, int, dict[str, list[int]], Callable[[], Document]]]:
-    """Yield the documents that a stage is asked about: number, hash of what is asked, that, and the document."""
+    """Yield the documents that a stage is asked about: number, hash of what is to be cut, that, and the document."""
     texts = Texts(context.work, context.work.plan.parts[number])
     for row in context.work.question(stage, number).to_pylist():
         record = row.pop("record")
