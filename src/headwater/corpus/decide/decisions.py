@@ -44,7 +44,7 @@ from headwater.corpus.decide.passages import find_copied, find_repeated_keys
 from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
-from headwater.corpus.measures.chosen import KEYS, LANGUAGE, PASSAGES, STATISTICS
+from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OF_KEYS, STATISTICS
 from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
@@ -88,7 +88,7 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
 
 def measures_of_limits(work: Work) -> list[str]:
     """Return the measures whose columns may have limits: all but keys."""
-    return [name for name in work.measures if name not in (KEYS, PASSAGES)]
+    return [name for name in work.measures if name not in OF_KEYS]
 
 
 def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:

@@ -29,6 +29,8 @@ from headwater.corpus.sources.own_code import (
 from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
 OURS = STATISTICS, KEYS, LANGUAGE, PASSAGES = OUR_MEASURES
+OF_KEYS = (KEYS, PASSAGES)
+"Measures whose columns say nothing alone: they have no limits, and aren't shown."
 CLASSIFIERS = {FASTTEXT: FastText, TRANSFORMERS: SequenceClassifier}
 _OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
 
