@@ -51,6 +51,7 @@ from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.work import (
     COLUMNS,
+    COPIED,
     GPU_COLUMNS,
     LINES,
     OWN,
@@ -148,6 +149,8 @@ class _Build:
             self._do(OWN, work.numbers_in_question(OWN))
             decisions.pair()
             self._do(VERIFY, work.numbers_in_question(VERIFY))
+            decisions.keep()
+            self._do(COPIED, work.numbers_in_question(COPIED))
             decisions.shorten()
             self._do(SHORTENED, work.numbers_in_question(SHORTENED))
             for source in decisions.split():

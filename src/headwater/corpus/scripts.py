@@ -16,10 +16,10 @@ _CLUSTERS, _ENDS, _INVISIBLE = (_SIGNS[name] for name in ("clusters", "ends", "i
 UNSPACED = _SIGNS["characters"] + _CLUSTERS
 _UNSPACED = re.compile(f"[{UNSPACED}\u0f00-\u0fff]+")
 _NOT_CHARACTERS = re.compile(f"[{_CLUSTERS}\u0f00-\u0fff]")
-_UNIT = re.compile(
-    f"[{_CLUSTERS}](?:[{_SIGNS['marks']}]|(?<=[{_SIGNS['stacked']}])[{_CLUSTERS}])*|[{_SIGNS['syllables']}]+"
-    "|[^\\s\u0f00-\u0fff]"
-)
+_JOINED = f"[{_CLUSTERS}](?:[{_SIGNS['marks']}]|(?<=[{_SIGNS['stacked']}])[{_CLUSTERS}])*|[{_SIGNS['syllables']}]+"
+_UNIT = re.compile(f"{_JOINED}|[^\\s\u0f00-\u0fff]")
+_ASCII_WORD = re.compile(r"\S+")
+_WORD_OR_UNIT = re.compile(f"{_JOINED}|[{_SIGNS['characters']}]|[^\\s{UNSPACED}\u0f00-\u0fff]+")
 
 # scripts in which a space stands between sentences and nothing else: Thai, Lao
 _UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]+")
@@ -110,6 +110,11 @@ def words_of(text: str) -> list[str]:
 
 def spaced_words_of(text: str) -> list[str]:
     return text.lower().replace("\u1361", " ").split()  # that is Ethiopic's two dots between words
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the words of a text begin and end: what white space separates, and units of unspaced scripts."""
+    return [match.span() for match in (_ASCII_WORD if text.isascii() else _WORD_OR_UNIT).finditer(text)]
 
 
 def units_of(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.decide.columns import rows_of_files, work_of
 from headwater.corpus.document import plain_text
 from headwater.corpus.load import files_in, list_sources
-from headwater.corpus.measures.chosen import KEYS
+from headwater.corpus.measures.chosen import OF_KEYS
 from headwater.corpus.shards import DECISIONS
 from headwater.corpus.tasks.columns import COLUMNS_FILE
 from headwater.corpus.tasks.pages import SHORTENED_FILE
@@ -56,7 +56,7 @@ def document(corpus_dir: Path, source: str, index: int, record: int) -> dict[str
     found = texts.document(record)
     columns: dict[str, Any] = {}
     for name, folder in work.columns_of_build(part.number).items():
-        if name != KEYS:
+        if name not in OF_KEYS:
             row = work.table(folder, COLUMNS_FILE).slice(record, 1)
             columns |= {key: value for key, value in row.to_pylist()[0].items() if value is not None}
     shortened = None

@@ -40,19 +40,21 @@ from headwater.corpus.decide.limits import (
     settings_that_are_off,
     value_and_limit,
 )
+from headwater.corpus.decide.passages import find_copied, find_repeated_keys
 from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
-from headwater.corpus.measures.chosen import KEYS, LANGUAGE, STATISTICS
+from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OF_KEYS, STATISTICS
 from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
+from headwater.corpus.tasks.passages import COPIED_PASSAGES, PASSAGES_FILE
 from headwater.corpus.tasks.verify import PAIRS_FILE
-from headwater.corpus.tasks.work import OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work
+from headwater.corpus.tasks.work import COPIED, OWN, RECORD_BITS, SHORTENED, TEXTS, VERIFY, WRITE, Work
 
 EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
-_VERSION = 1  # raise it when the same question gets another answer
+_VERSION = 2  # raise it when the same question gets another answer
 _ROWS_AT_ONCE = 100_000
 _NUMBERS = {
     "BOOLEAN",
@@ -86,7 +88,7 @@ def make_documents(work: Work, connection: duckdb.DuckDBPyConnection, settings: 
 
 def measures_of_limits(work: Work) -> list[str]:
     """Return the measures whose columns may have limits: all but keys."""
-    return [name for name in work.measures if name != KEYS]
+    return [name for name in work.measures if name not in OF_KEYS]
 
 
 def describe_columns(connection: duckdb.DuckDBPyConnection, measure: str) -> list[tuple[str, str]]:
@@ -169,13 +171,13 @@ class Decisions:
         self._ask(VERIFY, by_part(table), texts_of, dedup=self._how_compared(), min_words=least)
 
     def _how_compared(self) -> dict[str, Any]:
-        return self._settings.dedup.model_dump(mode="json", exclude={"earlier"})
+        return self._settings.dedup.model_dump(mode="json", exclude={"earlier", "passage_words"})
 
     def _answer(self, stage: str, number: int, file: str) -> pa.Table:
         return self._work.table(self._work.path_of(stage, number), file)
 
-    def shorten(self) -> None:
-        """Decide about near duplicates, and ask for pages that stay to be cut."""
+    def keep(self) -> None:
+        """Decide about near duplicates, and ask what of the documents that stay came before."""
         run, connection = self._connection.execute, self._connection
         for number in self._work.numbers_in_question(VERIFY):
             connection.register("verified", self._answer(VERIFY, number, PAIRS_FILE))
@@ -190,10 +192,28 @@ class Decisions:
                where broken is null and number not in (select number from copies)
                and number not in (select number from near)"""
         )
+        passage_words = self._settings.dedup.passage_words
+        find_repeated_keys(connection, passage_words is not None)
+        table = connection.sql("from repeated_keys order by number").to_arrow_table()
+        # answers have numbers, which change with the slices before this one
+        self._ask(COPIED, by_part(table), lambda number, table: number, passage_words=passage_words)
+
+    def shorten(self) -> None:
+        """Ask for documents that stay to be cut: passages that came before, lines that pages share."""
+        connection = self._connection
+        for number in self._work.numbers_in_question(COPIED):
+            connection.register("found", self._answer(COPIED, number, PASSAGES_FILE))
+            connection.execute("insert into passages select number, word, passage from found")
+        find_copied(connection, self._settings.dedup.passage_words or 0)
         find_common_lines(connection, self._boilerplate, "kept")
         find_shared_passages(connection)
+        table = connection.sql(
+            """select number, coalesce(keys, []) as keys, coalesce(starts, []) as starts, coalesce(ends, []) as ends
+               from (select number, list(key order by key) as keys from common_lines group by number)
+               full join copied using (number) order by number"""
+        ).to_arrow_table()
         statistics = self._work.measures[STATISTICS].depends_on
-        self._ask(SHORTENED, self._lines_by_part(), statistics=dict(statistics))
+        self._ask(SHORTENED, by_part(table), statistics=dict(statistics))
 
     def split(self) -> list[str]:
         """Decide the rest and ask for the corpus to be written.
@@ -228,14 +248,13 @@ class Decisions:
     def _make_shortened(self) -> None:
         """Make the table `shortened`: pages without common lines, with the limit that what is left breaks."""
         run, numbers = self._connection.execute, self._work.numbers_in_question(SHORTENED)
-        run("create table shortened (number ubigint, bytes bigint, broken int, because varchar)")
+        run("create table shortened (number ubigint, bytes bigint, is_copied bool, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:
-            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut"])
-            pages = numbered([(number, answer)], pa.schema({"number": pa.uint64()}))
-            pages = pages.append_column("kind", pa.array(["web"] * len(pages), pa.string()))
-            self._connection.register("pages", pages)
-            rows = self._connection.sql(broken_rows("pages", self._short_limits)).to_arrow_table().to_pylist()
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut", "copied"])
+            self._connection.register("pages", numbered([(number, answer)], pa.schema({"number": pa.uint64()})))
+            source = "(select p.*, kind from pages p join documents using (number))"
+            rows = self._connection.sql(broken_rows(source, self._short_limits)).to_arrow_table().to_pylist()
             for row in rows:
                 limit = self._short_limits[row["broken"]]
                 why = because_of(limit, row, self._settings) or "nothing"
@@ -246,7 +265,7 @@ class Decisions:
             )
             self._connection.register("broken_pages", broken)
             run(
-                """insert into shortened select number, bytes, broken, because
+                """insert into shortened select number, bytes, copied_bytes > cut_bytes, broken, because
                    from pages left join broken_pages using (number)"""
             )
 
@@ -274,7 +293,8 @@ class Decisions:
             f"""create table decisions as select d.number,
                 coalesce(b.reason, if(coalesce(c.first, n.first) >= {EARLIER}, '{EARLIER_DUPLICATE}', null),
                          if(c.first is not null, '{EXACT_DUPLICATE}', null),
-                         if(n.first is not null, '{NEAR_DUPLICATE}', null), r.reason) as reason,
+                         if(n.first is not null, '{NEAR_DUPLICATE}', null),
+                         if(r.reason = '{BOILERPLATE}' and is_copied, '{COPIED_PASSAGES}', r.reason)) as reason,
                 coalesce(b.because, if(c.first >= {EARLIER}, 'the same words', null),
                          if(n.first >= {EARLIER}, 'nearly the same, as its signature says', null),
                          if(s.broken is not null, s.because, null), '') as because,

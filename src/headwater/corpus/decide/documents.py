@@ -12,7 +12,7 @@ from headwater.corpus.decide.decisions import broken_rows
 from headwater.corpus.decide.limits import because_of, limits_of, register_limits
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import quality_inputs
-from headwater.corpus.measures.chosen import KEYS, chosen_measures
+from headwater.corpus.measures.chosen import OF_KEYS, chosen_measures
 from headwater.corpus.measures.measure import measured
 from headwater.corpus.pipeline import apply_steps, make_steps
 from headwater.corpus.sources.settings import CorpusSettings
@@ -50,7 +50,7 @@ def _broken(numbers: list[int], candidates: list[Candidate], settings: CorpusSet
         "licence": pa.array([each.document.meta.get("licence") for each in candidates], pa.string()),
     }
     for chosen in chosen_measures(settings, quality_inputs(settings)):
-        if chosen.name != KEYS:
+        if chosen.name not in OF_KEYS:
             batch = measured(chosen.load(), candidates)
             columns |= {name: batch.column(name) for name in batch.schema.names}
     limits = limits_of(settings)

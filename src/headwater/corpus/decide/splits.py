@@ -27,7 +27,8 @@ def splits_of(work: Work, connection: duckdb.DuckDBPyConnection) -> dict[str, Sp
     sources = np.array([part.source for part in work.plan.parts])
     reader = connection.sql(
         f"""select number, if(number in (select number from sharing), {NEVER_HELD_OUT}::ubigint, split_hash) as hash,
-            text_bytes, number in (select number from common_lines) as is_cut from kept order by number"""
+            text_bytes, number in (select number from common_lines union all select number from copied) as is_cut
+            from kept order by number"""
     ).to_arrow_reader(_ROWS_AT_ONCE)
     for batch in reader:
         numbers, hashes, sizes, is_cut = (column.to_numpy(zero_copy_only=False) for column in batch.columns)

@@ -16,6 +16,7 @@ from headwater.corpus.measures.classifier import FastText
 from headwater.corpus.measures.keys import Keys
 from headwater.corpus.measures.language import Language
 from headwater.corpus.measures.measure import Measure
+from headwater.corpus.measures.passages import Passages
 from headwater.corpus.measures.sequence_classifier import SequenceClassifier
 from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
 from headwater.corpus.sources.own_code import (
@@ -27,7 +28,9 @@ from headwater.corpus.sources.own_code import (
 )
 from headwater.corpus.sources.settings import KINDS, CorpusSettings
 
-OURS = STATISTICS, KEYS, LANGUAGE = OUR_MEASURES
+OURS = STATISTICS, KEYS, LANGUAGE, PASSAGES = OUR_MEASURES
+OF_KEYS = (KEYS, PASSAGES)
+"Measures whose columns say nothing alone: they have no limits, and aren't shown."
 CLASSIFIERS = {FASTTEXT: FastText, TRANSFORMERS: SequenceClassifier}
 _OF_TEXTS = ("number", "id", "kind", "licence", "read_bytes", "left_bytes", "text_bytes", "broken", "value", "held_to")
 
@@ -56,7 +59,7 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     model = inputs.get("(language model)", "")
     sites = {name: source.paths for name, source in settings.sources.items()}
     of_keys = {
-        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity", "earlier"}),
+        **settings.dedup.model_dump(mode="json", exclude={"exact", "min_similarity", "earlier", "passage_words"}),
         "seed": settings.seed,
         "sites": sites if settings.boilerplate is not None else None,
     }
@@ -67,7 +70,10 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
     ]
     if settings.languages is not None:
         found.append(_ours(LANGUAGE, Language, partial(Language, settings.languages), {"model": model}))
-    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language) for column in kind.columns)}
+    if settings.dedup.passage_words is not None:
+        of_passages = settings.dedup.model_dump(include={"passage_words", "near_exempt_kinds"})
+        found.append(_ours(PASSAGES, Passages, partial(Passages, settings.dedup), of_passages))
+    columns = {*_OF_TEXTS, *(column for kind in (Statistics, Language, Passages) for column in kind.columns)}
     for name, own in settings.measures.items():
         load = partial(load_measure, name, own)
         measure = load()

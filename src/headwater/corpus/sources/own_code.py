@@ -14,7 +14,7 @@ from headwater.core.config import Settings
 
 FORMATS_GROUP, MEASURES_GROUP = "headwater.formats", "headwater.measures"
 "Entry points by which an installed package adds formats, and measures."
-OUR_MEASURES = ("statistics", "keys", "language")
+OUR_MEASURES = ("statistics", "keys", "language", "passages")
 FASTTEXT, TRANSFORMERS = "fasttext", "transformers"
 _ITS_MODEL = {FASTTEXT: "a file (.bin, .ftz)", TRANSFORMERS: "a folder with config.json and model.safetensors"}
 

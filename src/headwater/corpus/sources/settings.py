@@ -276,6 +276,9 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
+    passage_words: int | None = Field(default=None, ge=8)
+    """A passage of so many words, 50 for example, that stands word for word in a kept document before is cut out, as
+    copied_passages, but from code and conversations. Unset: passages stay."""
     earlier: list[str] = []
     """Runs, or folders of corpora, that count as read before: what they keep isn't kept again (earlier_duplicate)."""
 

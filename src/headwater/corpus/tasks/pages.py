@@ -21,6 +21,7 @@ from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.measures.measure import measured, schema_of
 from headwater.corpus.scripts import words_of
 from headwater.corpus.step import Candidate
+from headwater.corpus.tasks.passages import without_words
 from headwater.corpus.tasks.texts import Texts
 from headwater.corpus.tasks.work import OWN, SHORTENED
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -30,6 +31,7 @@ _MIN_OWN_WORDS = 20
 _MIN_SHARE = 0.1
 _OWN = {"bands": pa.list_(pa.uint64()), "signature": pa.binary()}
 _SHORTENED = {"text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
+_SHORTENED |= {"copied": pa.string(), "copied_bytes": pa.int64()}
 _QUESTION = {"record": pa.int64(), "question": pa.uint64()}
 
 
@@ -37,10 +39,10 @@ def find_own_text(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write the bands of pages' own text, none of those that have too little of it."""
     known = _known(context, OWN, number, OWN_FILE)
     rows = []
-    for record, question, keys, document in _pages(context, OWN, number):
+    for record, question, cuts, document in _pages(context, OWN, number):
         row = known.get((record, question))
         if row is None:
-            own = own_words(context, document(), keys)
+            own = own_words(context, document(), set(cuts["keys"]))
             bands, signature = context.keys.minhash_of(own) if own is not None else ([], None)
             row = {"record": record, "question": question, "bands": bands, "signature": signature}
         rows.append(row)
@@ -50,19 +52,22 @@ def find_own_text(context: WorkerContext, number: int) -> None:
 
 
 def shorten_pages(context: WorkerContext, number: int) -> None:
-    """Do the task of a slice: write what is left of pages without their common lines, and its statistics."""
-    assert context.boilerplate is not None
+    """Do the task of a slice: write what is left of documents without what is cut, and its statistics."""
     statistics = context.statistics
     known = _known(context, SHORTENED, number, SHORTENED_FILE)
     rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
-    for record, question, keys, of_page in _pages(context, SHORTENED, number):
+    for record, question, cuts, of_page in _pages(context, SHORTENED, number):
         row = known.get((record, question))
         if row is None:
             document = of_page()
-            text, cut = context.boilerplate.without(document, keys)
+            rest, copied = without_words(document.text, cuts["starts"], cuts["ends"])
+            text, cut = rest, ""
+            if context.boilerplate is not None and cuts["keys"]:
+                text, cut = context.boilerplate.without(replace(document, text=rest), set(cuts["keys"]))
             shorter = replace(document, text=clean(text, document.kind))
-            sizes = {"cut_bytes": num_bytes(document.text) - num_bytes(text), "bytes": num_bytes(shorter.text)}
-            row = {"record": record, "question": question, "text": shorter.text, "cut": cut, **sizes}
+            sizes = {"cut_bytes": num_bytes(rest) - num_bytes(text), "bytes": num_bytes(shorter.text)}
+            sizes |= {"copied_bytes": num_bytes(document.text) - num_bytes(rest)}
+            row = {"record": record, "question": question, "text": shorter.text, "cut": cut, "copied": copied, **sizes}
             new.append(len(rows))
             candidates.append(Candidate(shorter, context.hasher))
         rows.append(row)
@@ -87,13 +92,13 @@ def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[t
 
 def _pages(
     context: WorkerContext, stage: str, number: int
-) -> Iterator[tuple[int, int, set[int], Callable[[], Document]]]:
-    """Yield the pages that a stage is asked about: number, hash of the keys of common lines, these, and the page."""
+) -> Iterator[tuple[int, int, dict[str, list[int]], Callable[[], Document]]]:
+    """Yield the documents that a stage is asked about: number, hash of what is to be cut, that, and the document."""
     texts = Texts(context.work, context.work.plan.parts[number])
-    table = context.work.question(stage, number)
-    for record, keys in zip(table.column("record").to_pylist(), table.column("keys").to_pylist()):
-        value = xxhash.xxh3_64_intdigest(np.array(keys, dtype=np.uint64).tobytes())
-        yield record, value, set(keys), partial(texts.document, record)
+    for row in context.work.question(stage, number).to_pylist():
+        record = row.pop("record")
+        value = xxhash.xxh3_64_intdigest(repr(row).encode())
+        yield record, value, row, partial(texts.document, record)
 
 
 def min_own_words(context: WorkerContext) -> int:

@@ -10,8 +10,9 @@ from headwater.corpus.engine.tasks import Do, Task
 from headwater.corpus.tasks.columns import measure_texts, read_and_measure
 from headwater.corpus.tasks.lines import count_lines
 from headwater.corpus.tasks.pages import find_own_text, shorten_pages
+from headwater.corpus.tasks.passages import find_passages
 from headwater.corpus.tasks.verify import verify
-from headwater.corpus.tasks.work import COLUMNS, GPU_COLUMNS, LINES, OWN, SHORTENED, TEXTS, VERIFY, WRITE
+from headwater.corpus.tasks.work import COLUMNS, COPIED, GPU_COLUMNS, LINES, OWN, SHORTENED, TEXTS, VERIFY, WRITE
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
 
@@ -22,6 +23,7 @@ _DO: dict[str, Callable[[WorkerContext, int], None]] = {
     GPU_COLUMNS: partial(measure_texts, stage=GPU_COLUMNS),
     OWN: find_own_text,
     VERIFY: verify,
+    COPIED: find_passages,
     SHORTENED: shorten_pages,
     WRITE: write,
 }

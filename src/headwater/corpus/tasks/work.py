@@ -3,7 +3,7 @@
 lines/KEY/              how many lines a slice of a large file has
 texts/KEY/              what a slice of a source holds, read: texts.parquet, what was dropped; KEY is what was read, how
 columns/MEASURE-KEY/    what a measure says of these texts
-own, verify, shortened, write: what was done with some of these texts, by what was asked of them
+own, verify, copied, shortened, write: what was done with some of these texts, by what was asked of them
 plans/KEY/              settings and slices of one build, and what it decided between two stages
 
 A task's folder appears whole: a task whose folder is there is done, and one that was killed leaves nothing under that
@@ -38,9 +38,10 @@ from headwater.corpus.tasks.plan import PLAN_FILES, Plan, write_plan
 
 _LAYOUT = "8"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE = "texts", "columns", "own", "verify", "shortened", "write"
+COPIED = "copied"  # passages that stood before
 GPU_COLUMNS = "gpu_columns"  # of the measures that want GPUs
 LINES = "lines"  # of slices of large files of lines, counted
-STAGES = (LINES, TEXTS, COLUMNS, OWN, VERIFY, SHORTENED, WRITE)
+STAGES = (LINES, TEXTS, COLUMNS, OWN, VERIFY, COPIED, SHORTENED, WRITE)
 _PLANS, _PLAN = "plans", "plan"
 TEXTS_FILE, _DOCUMENTS_FILE = "texts.parquet", "documents.parquet"
 _INSIDE, _OF_STORE = f"work/{_LAYOUT}", f"{_LAYOUT}-store"  # of a store, where the finished corpus is, too
@@ -276,7 +277,7 @@ class Work(TaskSet):
         for part in self.plan.parts:
             used |= {self.path_of(stage, part.number) for stage in (LINES, TEXTS)}
             used |= {self.columns_of(name, part.number) for name in self.measures}
-        for stage in (OWN, VERIFY, SHORTENED):
+        for stage in (OWN, VERIFY, COPIED, SHORTENED):
             used |= {self.path_of(stage, number) for number in self.numbers_in_question(stage)}
         for stage in (*STAGES, _PLANS):
             for path in self.place.outputs_in(self._top / stage):

@@ -19,12 +19,14 @@ from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.read.sections import CutPoints
 from headwater.corpus.shards import DECISIONS, ShardWriter, document_line, drop_line
 from headwater.corpus.tasks.pages import SHORTENED_FILE
+from headwater.corpus.tasks.passages import COPIED_PASSAGES
 from headwater.corpus.tasks.texts import DROPPED, Texts
 from headwater.corpus.tasks.work import SHORTENED, TEXTS, WRITE, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 _OF_TEXTS = ("id", "text_bytes")
 _COLUMNS = ("id", "reason", "because", "duplicate_of", "side", "text_bytes")
+_CUTS = {"copied": "copied_bytes", "cut": "cut_bytes"}  # in the order in which they are cut
 _DECISIONS = pa.schema([(name, pa.int64() if name == "text_bytes" else pa.string()) for name in _COLUMNS])
 
 
@@ -74,7 +76,7 @@ class _SliceWriter:
         if not decision["is_short"]:
             return None
         if self._pages is None:
-            columns = ["record", "text", "cut", "cut_bytes"]
+            columns = ["record", "text", *_CUTS, *_CUTS.values()]
             rows = work.table(work.path_of(SHORTENED, number), SHORTENED_FILE, columns).to_pylist()
             self._pages = {row["record"]: row for row in rows}
         return self._pages[decision["record"]]
@@ -87,10 +89,11 @@ class _SliceWriter:
         if language := decision.get("language"):
             document = replace(document, meta={**document.meta, "language": language})
         if page is not None:
-            if page["cut"]:
-                cut_bytes = min(page["cut_bytes"], left_bytes)
-                left_bytes -= cut_bytes
-                self._drop(document.drop(BOILERPLATE, cut_bytes, page["cut"], num_documents=0))
+            for reason, (cut, size) in zip((COPIED_PASSAGES, BOILERPLATE), _CUTS.items()):
+                if page[cut]:
+                    cut_bytes = min(page[size], left_bytes)
+                    left_bytes -= cut_bytes
+                    self._drop(document.drop(reason, cut_bytes, page[cut], num_documents=0))
             document = replace(document, text=page["text"])
         self.balance.keep_(self._source, 1, left_bytes)
         if decision["side"] == "both":
