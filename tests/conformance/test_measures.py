@@ -61,7 +61,10 @@ def make(tmp_path_factory):
     top = tmp_path_factory.mktemp("models")
     folders = {name: make_classifier(top / name, labels) for name, labels in (("score", ["x"]), ("best", [*"abc"]))}
     models = {name: {"model": str(folders.get(name)), **each} for name, each in MODELS.items()}
-    table = {"sources": {"s": {"paths": ["x"], "kind": "web"}}, "languages": ["en"], "measures": models}
+    table = {"sources": {"s": {"paths": ["x"], "kind": "web"}}, "languages": ["en"]} | {
+        "measures": models,
+        "dedup": {"passage_words": 8},
+    }
     found = CorpusSettings.model_validate(table)
     loads = {each.name: each.load for each in chosen_measures(found, quality_inputs(found))} | {"own": Shouting}
     assert set(loads) == set(MEASURES), "the suite is of every measure"
