@@ -36,8 +36,9 @@ def clean(text: str, kind: str) -> str:
 
 def _composed(text: str) -> str:
     """Return normal form C; unchanged where a thousand accents stand in a row, as only an attack has them."""
-    long_words = (word for word in text.split() if len(word) > _MAX_MARKS)
-    is_attack = any(_longest_marks(word) > _MAX_MARKS for word in long_words)
+    words = text.split()
+    has_long = max(map(len, words), default=0) > _MAX_MARKS
+    is_attack = has_long and any(_longest_marks(word) > _MAX_MARKS for word in words if len(word) > _MAX_MARKS)
     return text if is_attack else unicodedata.normalize("NFC", text)
 
 

@@ -14,28 +14,17 @@ import xxhash
 
 from headwater.corpus.sources.settings import DedupSettings
 
-_MAX_CACHED_WORDS = 1 << 15  # 6 MB; with more, looking up costs more than hashing the rare words again
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK_SHINGLES = 2048  # 112 × 2048 × 4 bytes stay in a core's second-level cache
 
 
-class _Hashes(dict[str | bytes, int]):
-    def __missing__(self, word: str | bytes) -> int:
-        self[word] = value = xxhash.xxh3_64_intdigest(word if isinstance(word, bytes) else word.encode())
-        return value
-
-
 class WordHasher:
-    """Turns words into 64-bit hashes; words seen before are looked up."""
+    """Turns words into 64-bit hashes; to look up those seen before would take twice as long."""
 
-    def __init__(self) -> None:
-        self._hashes = _Hashes()
-
-    def hash(self, words: Sequence[str | bytes]) -> np.ndarray:
+    def hash(self, words: Sequence[str] | Sequence[bytes]) -> np.ndarray:
         """Return the uint64 hashes of words, or of their bytes, which are the same; and so on every machine."""
-        if len(self._hashes) > _MAX_CACHED_WORDS:
-            self._hashes.clear()
-        return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))
+        encoded = map(str.encode, words) if words and isinstance(words[0], str) else words
+        return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), dtype=np.uint64, count=len(words))
 
 
 def runs_of(hashes: np.ndarray, length: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headwater.corpus.decide.documents import judged
-from headwater.corpus.decide.limits import limits_of
+from headwater.corpus.decide.limits import PROSE, limits_of
 from headwater.corpus.document import Document
 from headwater.corpus.measures.by_language import read_limits, stop_word_share
 from headwater.corpus.measures.measure import measured
@@ -93,7 +93,7 @@ def test_a_text_just_at_a_limit_is_kept_and_beyond_it_dropped_with_the_setting_n
     text = drawn_code(seed) if kind == "code" else drawn_prose(seed)
     origin = "data.json" if column == "data_characters" else "page"
     candidate = Candidate(Document(text, "s", "d", origin, kind), WordHasher())
-    (row,) = measured(Statistics(settings_of(kind).rules), [candidate]).to_pylist()
+    (row,) = measured(Statistics(settings_of(kind).rules, PROSE), [candidate]).to_pylist()
     value = row[column]
     assert value is not None and (kind == "code" or row["usual"] == "en"), row
     assert value > 0 and (not column.endswith("fraction") or value < 1), "the text has none, or all, of it"

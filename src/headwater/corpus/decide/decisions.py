@@ -45,7 +45,7 @@ from headwater.corpus.decide.splits import splits_of
 from headwater.corpus.measures.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.measures.boilerplate import boilerplate_rule
 from headwater.corpus.measures.chosen import KEYS, LANGUAGE, OF_KEYS, STATISTICS
-from headwater.corpus.measures.statistics import family_of
+from headwater.corpus.measures.statistics import Statistics, family_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.pages import OWN_FILE, SHORTENED_FILE
 from headwater.corpus.tasks.passages import COPIED_PASSAGES, PASSAGES_FILE
@@ -56,6 +56,7 @@ EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
 _VERSION = 2  # raise it when the same question gets another answer
 _ROWS_AT_ONCE = 100_000
+_OF_SHORTENED = ["record", "bytes", "cut_bytes", "copied_bytes", *Statistics.columns]
 _NUMBERS = {
     "BOOLEAN",
     "FLOAT",
@@ -173,8 +174,8 @@ class Decisions:
     def _how_compared(self) -> dict[str, Any]:
         return self._settings.dedup.model_dump(mode="json", exclude={"earlier", "passage_words"})
 
-    def _answer(self, stage: str, number: int, file: str) -> pa.Table:
-        return self._work.table(self._work.path_of(stage, number), file)
+    def _answer(self, stage: str, number: int, file: str, columns: list[str] | None = None) -> pa.Table:
+        return self._work.table(self._work.path_of(stage, number), file, columns)
 
     def keep(self) -> None:
         """Decide about near duplicates, and ask what of the documents that stay came before."""
@@ -251,7 +252,7 @@ class Decisions:
         run("create table shortened (number ubigint, bytes bigint, is_copied bool, broken int, because varchar)")
         self._short_limits = limits_of(self._settings, after_reading=False)
         for number in numbers:
-            answer = self._answer(SHORTENED, number, SHORTENED_FILE).drop_columns(["text", "cut", "copied"])
+            answer = self._answer(SHORTENED, number, SHORTENED_FILE, _OF_SHORTENED)
             self._connection.register("pages", numbered([(number, answer)], pa.schema({"number": pa.uint64()})))
             source = "(select p.*, kind from pages p join documents using (number))"
             rows = self._connection.sql(broken_rows(source, self._short_limits)).to_arrow_table().to_pylist()

@@ -13,7 +13,7 @@ from functools import cache
 import duckdb
 import numpy as np
 import pyarrow as pa
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc  # scipy.stats takes half a second, and 50 MB
 
 from headwater.corpus.sources.rules import BoilerplateSettings
 from headwater.corpus.sources.settings import DedupSettings
@@ -138,8 +138,8 @@ def settled_by(count: int, min_similarity: float) -> tuple[int, int]:
     """
     equal = equal_bytes(min_similarity)
     numbers = np.arange(count + 1)
-    low = int(np.flatnonzero(binom.cdf(numbers, count, equal) < _MAX_WRONG).max(initial=-1))
-    high = int(np.flatnonzero(binom.sf(numbers - 1, count, equal) < _MAX_WRONG).min(initial=count + 1))
+    low = int(np.flatnonzero(bdtr(numbers, count, equal) < _MAX_WRONG).max(initial=-1))
+    high = int(np.flatnonzero(bdtrc(numbers - 1, count, equal) < _MAX_WRONG).min(initial=count + 1))
     return low, high
 
 

@@ -18,7 +18,7 @@ from headwater.corpus.measures.language import Language
 from headwater.corpus.measures.measure import Measure
 from headwater.corpus.measures.passages import Passages
 from headwater.corpus.measures.sequence_classifier import SequenceClassifier
-from headwater.corpus.measures.statistics import Statistics, settings_of_statistics
+from headwater.corpus.measures.statistics import Statistics, families_with_lines, settings_of_statistics
 from headwater.corpus.sources.own_code import (
     FASTTEXT,
     MEASURES_GROUP,
@@ -63,9 +63,10 @@ def chosen_measures(settings: CorpusSettings, inputs: Mapping[str, str]) -> list
         "seed": settings.seed,
         "sites": sites if settings.boilerplate is not None else None,
     }
-    statistics = {**settings_of_statistics(settings.rules), "model": model}
+    with_lines = families_with_lines(settings)
+    statistics = {**settings_of_statistics(settings.rules, with_lines), "model": model}
     found = [
-        _ours(STATISTICS, Statistics, partial(Statistics, settings.rules), statistics),
+        _ours(STATISTICS, Statistics, partial(Statistics, settings.rules, with_lines), statistics),
         _ours(KEYS, Keys, partial(Keys, settings), of_keys),
     ]
     if settings.languages is not None:

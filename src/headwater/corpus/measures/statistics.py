@@ -1,7 +1,7 @@
 """Statistics of a text: what the rules of quality go by (corpus.decide.limits), a column each.
 
 None stands where a rule isn't for a text: about words' lengths in a script without spaces, about stop words where its
-language is not known. Lengths are as they are; a limit is for English, and the decision makes it one of the language
+language is not known; about lines in kinds where no limit asks for them. Lengths are as they are; a limit is for English, and the decision makes it one of the language
 whose row of by_language.toml is in the column `usual`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from headwater.corpus.measures.measure import Column, Measure
 from headwater.corpus.measures.repetition import ngram_fraction, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.sources.rules import ProseRules, RuleSettings
-from headwater.corpus.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings
 from headwater.corpus.step import Candidate
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are
@@ -47,6 +47,10 @@ _BETWEEN_CLAUSES = re.compile(r"[,،、;؛|·•»›\t/]| [-–—] ")
 _MIN_UNITS_FOR_SHARE = 600  # of a shorter text it says less: of pieces of good Thai with 400 units 3 % are below
 TOP_NGRAMS = (2, 3, 4)
 _MAX_SENTENCES = 30  # are counted, or as many as a setting asks for
+_OF_LINES = {
+    "bullet_line_fraction", "ellipsis_line_fraction", "sentences", "sentence_fraction", "sentence_characters",
+    "is_prose_by_words", "short_line_fraction", "lines_per_word",
+}  # fmt: skip
 # a text with more than this needs no other sign that it is prose
 _MANY_SENTENCES, _MANY_SENTENCE_CHARACTERS, _LARGE_SENTENCE_FRACTION = 10, 500, 0.35
 
@@ -89,8 +93,9 @@ class Statistics(Measure):
         "encoded_fraction": Column(float, "share of characters in long runs of base64 or hexadecimal data"),
     }  # fmt: skip
 
-    def __init__(self, rules: RuleSettings) -> None:
-        self._rules = rules
+    def __init__(self, rules: RuleSettings, with_lines: Collection[str] = ("web",)) -> None:
+        """`with_lines` are the families whose texts' lines are measured."""
+        self._rules, self._with_lines = rules, with_lines
         self._usual_of = LimitsByText()
 
     def measure_candidates(self, candidates: Sequence[Candidate]) -> Mapping[str, Sequence[Any]]:
@@ -107,9 +112,9 @@ class Statistics(Measure):
             return {"family": family, **row}
         if family == "code":
             return {"family": family, **row, **_of_code(document)}
-        return {"family": family, **row, **self._of_prose(candidate, getattr(self._rules, family))}
+        return {"family": family, **row, **self._of_prose(candidate, family)}
 
-    def _of_prose(self, candidate: Candidate, rules: ProseRules) -> dict[str, Any]:
+    def _of_prose(self, candidate: Candidate, family: str) -> dict[str, Any]:
         text, words, is_unspaced = candidate.document.text, candidate.words, candidate.is_unspaced
         letters = Letters.of(text)
         num_words = max(len(words), 1)
@@ -133,13 +138,28 @@ class Statistics(Measure):
             if usual.stop_word_share and len(words) >= _MIN_UNITS_FOR_SHARE:
                 row["stop_word_share"] = stop_word_share(text, usual.stop_words)
         row |= _repetitions(candidate.hashes, usual.words if is_unspaced else 1.0)
+        if family not in self._with_lines:
+            return row
+        rules = getattr(self._rules, family)
         return row | _of_lines(candidate, meant_lines(lines), rules, usual, row.get("stop_words", 0))
 
 
-def settings_of_statistics(rules: RuleSettings) -> dict[str, Any]:
-    """Return the settings by which the values of texts differ: what a line is that is short, and how far is counted."""
-    families = ("prose", "web", "reference", "text")
-    chosen = {name: getattr(rules, name) for name in families}
+def families_with_lines(settings: CorpusSettings) -> list[str]:
+    """Return the families of texts whose lines have a limit, and pages, whose lines say most."""
+    found = {"web", *(family_of(kind) for kind, limits in settings.limits.items() if _OF_LINES & limits.keys())}
+    limits = {f"{side}_{column}" for side in ("min", "max") for column in _OF_LINES}
+    for family, rules in settings.rules:
+        if any(getattr(rules, name, None) is not None for name in limits):
+            found.add(family)
+    return sorted(found - {None})
+
+
+def settings_of_statistics(rules: RuleSettings, with_lines: Iterable[str]) -> dict[str, Any]:
+    """Return the settings by which the values of texts differ: what a line is that is short, and how far is counted.
+
+    None for families without lines.
+    """
+    chosen = {name: getattr(rules, name) for name in with_lines}
     return {
         "short_lines": {name: each.short_line_characters for name, each in chosen.items()},
         "sentences": {

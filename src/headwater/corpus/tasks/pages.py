@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from headwater.corpus.tasks.worker_context import WorkerContext
 
 OWN_FILE, SHORTENED_FILE = "own.parquet", "shortened.parquet"
 _MIN_OWN_WORDS = 20
+_PAGES_AT_ONCE = 256  # are measured, and written down
 _MIN_SHARE = 0.1
 _OWN = {"bands": pa.list_(pa.uint64()), "signature": pa.binary()}
 _SHORTENED = {"text": pa.large_string(), "cut": pa.string(), "cut_bytes": pa.int64(), "bytes": pa.int64()}
@@ -53,9 +55,23 @@ def find_own_text(context: WorkerContext, number: int) -> None:
 
 def shorten_pages(context: WorkerContext, number: int) -> None:
     """Do the task of a slice: write what is left of documents without what is cut, and its statistics."""
-    statistics = context.statistics
+    statistics, pages = context.statistics, _shortened(context, number)
+    of_statistics = schema_of(statistics)
+    schema = pa.schema(_QUESTION | _SHORTENED | dict(zip(of_statistics.names, of_statistics.types)))
+    with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
+        output.facts = context.work.way_of(SHORTENED)
+        with output.table(SHORTENED_FILE, schema) as table:
+            while some := list(islice(pages, _PAGES_AT_ONCE)):
+                new = [(row, candidate) for row, candidate in some if candidate is not None]
+                values = measured(statistics, [candidate for _, candidate in new]).to_pylist()
+                for (row, _), of_page in zip(new, values, strict=True):
+                    row |= of_page
+                table.write_table(pa.Table.from_pylist([row for row, _ in some], schema))
+
+
+def _shortened(context: WorkerContext, number: int) -> Iterator[tuple[dict[str, Any], Candidate | None]]:
+    """Yield what is left of each document, and the candidate that is to be measured where that isn't known."""
     known = _known(context, SHORTENED, number, SHORTENED_FILE)
-    rows, new, candidates = list[dict[str, Any]](), list[int](), list[Candidate]()
     for record, question, cuts, of_page in _pages(context, SHORTENED, number):
         row = known.get((record, question))
         if row is None:
@@ -68,17 +84,9 @@ def shorten_pages(context: WorkerContext, number: int) -> None:
             sizes = {"cut_bytes": num_bytes(rest) - num_bytes(text), "bytes": num_bytes(shorter.text)}
             sizes |= {"copied_bytes": num_bytes(document.text) - num_bytes(rest)}
             row = {"record": record, "question": question, "text": shorter.text, "cut": cut, "copied": copied, **sizes}
-            new.append(len(rows))
-            candidates.append(Candidate(shorter, context.hasher))
-        rows.append(row)
-    if candidates:
-        for at, values in zip(new, measured(statistics, candidates).to_pylist(), strict=True):
-            rows[at] |= values
-    of_statistics = schema_of(statistics)
-    columns = dict(zip(of_statistics.names, of_statistics.types))
-    with context.work.new_output(context.work.path_of(SHORTENED, number)) as output:
-        output.facts = context.work.way_of(SHORTENED)
-        output.write_table(SHORTENED_FILE, pa.Table.from_pylist(rows, pa.schema(_QUESTION | _SHORTENED | columns)))
+            yield row, Candidate(shorter, context.hasher)
+        else:
+            yield row, None
 
 
 def _known(context: WorkerContext, stage: str, number: int, file: str) -> dict[tuple[int, int], dict[str, Any]]:
@@ -94,7 +102,7 @@ def _pages(
     context: WorkerContext, stage: str, number: int
 ) -> Iterator[tuple[int, int, dict[str, list[int]], Callable[[], Document]]]:
     """Yield the documents that a stage is asked about: number, hash of what is to be cut, that, and the document."""
-    texts = Texts(context.work, context.work.plan.parts[number])
+    texts = Texts(context.work, context.work.plan.parts[number], groups_at_hand=1)  # they are asked in their order
     for row in context.work.question(stage, number).to_pylist():
         record = row.pop("record")
         value = xxhash.xxh3_64_intdigest(repr(row).encode())

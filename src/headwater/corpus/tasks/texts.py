@@ -177,7 +177,9 @@ class _Reading:
 class Texts:
     """The texts of a slice, in their order or by number; a row group is read at a time."""
 
-    def __init__(self, work: Work, part: Part, *, reads_all: bool = False) -> None:
+    def __init__(
+        self, work: Work, part: Part, *, reads_all: bool = False, groups_at_hand: int = _GROUPS_AT_HAND
+    ) -> None:
         folder, self._source = work.path_of(TEXTS, part.number), part.source
         self._path, open_file = folder / TEXTS_FILE, work.place.open_whole if reads_all else work.place.open
         try:
@@ -190,7 +192,7 @@ class Texts:
         self._starts = list(accumulate(counts, initial=0))
         # no method: files would stay open until a cycle is collected
         file, path = self._file, self._path
-        self._read_table = lru_cache(_GROUPS_AT_HAND)(lambda group: _read_group(file, group, path))
+        self._read_table = lru_cache(groups_at_hand)(lambda group: _read_group(file, group, path))
 
     def __len__(self) -> int:
         return self._starts[-1]

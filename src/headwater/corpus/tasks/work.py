@@ -47,6 +47,7 @@ TEXTS_FILE, _DOCUMENTS_FILE = "texts.parquet", "documents.parquet"
 _INSIDE, _OF_STORE = f"work/{_LAYOUT}", f"{_LAYOUT}-store"  # of a store, where the finished corpus is, too
 SETTING = "corpus.engine.store"
 _KEY_CHARACTERS = 20
+_ROWS_AT_ONCE = 256
 RECORD_BITS = 32  # of a document's number: those above them are its slice's, so that numbers are in reading order
 
 
@@ -249,6 +250,15 @@ class Work(TaskSet):
         """Return a table of an output; raise DataError where it isn't as it was written."""
         try:
             return pq.read_table(self.place.open_whole(folder, name), columns=columns, page_checksum_verification=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise damaged(folder / name, error) from error
+
+    def rows(self, folder: Path, name: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a table that is large; raise DataError where it isn't as it was written."""
+        try:
+            with pq.ParquetFile(self.place.open_whole(folder, name), page_checksum_verification=True) as file:
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+                    yield from batch.to_pylist()
         except (OSError, pa.ArrowInvalid) as error:
             raise damaged(folder / name, error) from error
 

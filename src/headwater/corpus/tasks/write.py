@@ -6,6 +6,7 @@ decisions/SOURCE/000003.parquet            what became of each of its documents,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -69,7 +70,7 @@ class _SliceWriter:
         self.kept_by = KeptBy()
         self._source = source
         self._writers = writers
-        self._pages: dict[int, dict[str, Any]] | None = None
+        self._pages: Iterator[dict[str, Any]] | None = None
 
     def short_page(self, work: Work, number: int, decision: dict[str, Any]) -> dict[str, Any] | None:
         """Return what is left of a page without the lines that its site's pages share; None of another document."""
@@ -77,9 +78,8 @@ class _SliceWriter:
             return None
         if self._pages is None:
             columns = ["record", "text", *_CUTS, *_CUTS.values()]
-            rows = work.table(work.path_of(SHORTENED, number), SHORTENED_FILE, columns).to_pylist()
-            self._pages = {row["record"]: row for row in rows}
-        return self._pages[decision["record"]]
+            self._pages = work.rows(work.path_of(SHORTENED, number), SHORTENED_FILE, columns)
+        return next(page for page in self._pages if page["record"] == decision["record"])  # both are in order
 
     def write(self, document: Document, left_bytes: int, decision: dict[str, Any], page: dict[str, Any] | None) -> None:
         if reason := decision["reason"]:
