@@ -175,10 +175,10 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev]"
 	@touch $@
 
-# aiobotocore[boto3]: s3fs needs one boto3 and moto takes any, the newest first; an older pip doesn't go back on that
+# aiobotocore is named so that its botocore is chosen before moto asks for the newest boto3: an older pip does not go back on that
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
-	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray,s3]" "aiobotocore[boto3]" "moto[server]" pytest pytest-timeout pytest-xdist hypothesis
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray,s3]" "aiobotocore" "moto[server]" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export
