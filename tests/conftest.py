@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 
@@ -26,6 +27,12 @@ settings.load_profile("headwater")
 
 
 SLOW_SECONDS = 5.0
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there for good: a collection of garbage would look at the suite's 750,000 objects, twice a run."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
@@ -57,6 +64,13 @@ def pytest_terminal_summary(terminalreporter) -> None:
 def no_waiting_for_the_disk() -> Iterator[None]:
     """A flush matters to a power cut alone (tests/core/test_files.py checks their order); thousands are slow on a busy disk."""
     with mock.patch("os.fsync", lambda handle: None):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_is_there_for_good_stays_so() -> Iterator[None]:
+    """A run would put all back where it ends."""
+    with mock.patch.object(gc, "unfreeze", lambda: None):
         yield
 
 

@@ -86,7 +86,7 @@ def test_a_vocabulary_that_the_text_can_not_fill_is_refused_with_one_that_it_can
 
 @pytest.mark.parametrize("suffix", ["txt", "jsonl", "html", "json", "md"])
 def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
-    size = 12_000_000
+    size = 3_000_000
     with open(folder / "texts" / f"long.{suffix}", "wb") as file:
         for _ in range(size // 1_000_000):
             file.write(prose("long", 10).replace("\n", " ").encode().ljust(1000) * 1000)
@@ -98,12 +98,12 @@ def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
 
 
 def test_a_long_single_line_does_not_take_its_size_in_memory(folder):
-    """30 MB in one line, and room for 30 MB more than the same corpus takes without it."""
+    """16 MB in one line, and room for 16 MB more than the same corpus takes without it."""
     usual = peak_memory(folder)
     with open(folder / "texts" / "long.txt", "wb") as file:
-        for number in range(30):
+        for number in range(16):
             file.write(prose(number, 40).replace("\n", " ").encode().ljust(2000, b"x") * 500)
-    assert peak_memory(folder) - usual < 30e6
+    assert peak_memory(folder) - usual < 16e6
 
 
 def peak_memory(folder: Path) -> float:
