@@ -29,14 +29,6 @@ def work(folder: Path) -> None:
 KINDS = ["mkdir", "open", "write", "sync", "rename", "symlink", "unlink", "open", "truncate", "unlink"]
 
 
-def test_operations_are_counted_in_order(tmp_path):
-    with faults("") as plan:
-        work(tmp_path)
-    assert plan.operations == KINDS
-    work(tmp_path / "a")
-    assert plan.operations == KINDS, "nothing is counted after the block"
-
-
 @pytest.mark.parametrize("number", range(1, len(KINDS) + 1))
 def test_an_error_comes_at_its_operation_and_once(tmp_path, number):
     with faults(f"errno=EDQUOT@{number}") as plan, pytest.raises(OSError) as caught:
@@ -44,14 +36,6 @@ def test_an_error_comes_at_its_operation_and_once(tmp_path, number):
     assert caught.value.errno == errno.EDQUOT
     # closing a file writes what its buffer still holds
     assert len(plan.operations) == number + (KINDS[number - 1] == "write")
-
-
-def test_a_lasting_error_comes_again(tmp_path):
-    with faults("errno=EIO@2+"):
-        disk.make_folder(tmp_path / "a")
-        for _ in range(3):
-            with pytest.raises(OSError, match="Input/output"):
-                disk.make_folder(tmp_path / "b")
 
 
 DIGITS = b"0123456789"
