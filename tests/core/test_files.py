@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_plan import faults
+from fault_plan import die, faults
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,47 +194,27 @@ def test_everything_in_a_folder_is_flushed_before_the_rename(tmp_path, monkeypat
 # ---- kill -9
 
 
-WRITER = """
-import os, signal, sys
-from pathlib import Path
-from headwater.core import files
-target, what, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if moment == "rename":
-    os.rename = os.replace = die
-elif moment == "sync":
-    os.fsync = die
-if what == "file":
-    with files.new_file(target) as file:
-        file.write(b"new" * 100000)
-        file.flush()
-        moment == "block" and die()
-else:
-    with files.new_folder(target) as folder:
-        files.write_text(folder / "a", "new")
-        moment == "block" and die()
-        files.write_text(folder / "b", "new")
-"""
-
-
-@pytest.mark.parametrize("moment", ["block", "sync", "rename"])
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path, what, moment):
-    target = tmp_path / "target"
+def write_whole(target: Path, what: str) -> None:
     if what == "file":
-        files.write_text(target, "old")
-    done = subprocess.run([sys.executable, "-c", WRITER, target, what, moment], timeout=60, env=child_environment())
-    assert done.returncode == -signal.SIGKILL
-    assert (target.read_text() == "old") if what == "file" else not target.exists()
-    files.remove_leftovers(tmp_path)
-    assert names(tmp_path) == (["target"] if what == "file" else [])
+        files.write_bytes(target, b"new" * 100_000)
+    else:
+        build(target, {"a": "new", "b/c": "new"})
 
 
-def child_environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(files.__file__).parents[2])}
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_writer_killed_at_any_operation_leaves_all_or_nothing_under_the_final_name(tmp_path, what):
+    with faults("") as counted:
+        write_whole(tmp_path / "counted", what)
+    assert {"write", "sync", "rename"} <= {*counted.operations}
+    whole, found = contents(tmp_path), set()
+    for number in range(1, len(counted.operations) + 1):
+        target = tmp_path / str(number) / "counted"
+        target.parent.mkdir()
+        die(f"crash@{number}", lambda target=target: write_whole(target, what))
+        files.remove_leftovers(target.parent)
+        found.add(bool(names(target.parent)))
+        assert contents(target.parent) == (whole if target.exists() else {})
+    assert found == {True, False}
 
 
 # ---- JSON lines
