@@ -18,7 +18,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from small_run import Said, environment, finish
+from small_run import environment, finish
 
 JOINED = """
 import json, os, sys
@@ -169,11 +169,6 @@ def start_programs(programs: list[str], cwd: Path) -> list[Fork]:
 def start_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Fork]:
     """Start headwater with the same arguments on every rank; one rank is a process without a launcher."""
     return start_programs([calling(*arguments)] * world_size, cwd)
-
-
-def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
-    """Run headwater on every rank to its end."""
-    return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
 
 
 def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:
