@@ -27,6 +27,7 @@ settings.load_profile("headwater")
 
 
 SLOW_SECONDS = 5.0
+DURATIONS = Path(__file__).with_name("durations.json")
 
 
 def pytest_collection_finish() -> None:
@@ -41,9 +42,11 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Put the files first that take longest, so that no worker is alone with one at the end."""
+    seconds = Counter({item.path.name: 1.0 for item in items if item.get_closest_marker("slow")})
+    for test, took in json.loads(DURATIONS.read_text(encoding="utf-8"))["tests over 5 s"].items():
+        seconds[Path(test.partition("::")[0]).name] += took
+    items.sort(key=lambda item: -seconds[item.path.name])
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
