@@ -79,15 +79,24 @@ def places(world_size: int) -> list[dict[str, str]]:
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world_size)]
 
 
-def start_each(commands: list[list[str]], cwd: Path, **of_first: str) -> list[subprocess.Popen[str]]:
-    """Start one process a rank, with its own command; `of_first` are variables of the first one alone."""
+def start_each(commands: list[list[str]], cwd: Path) -> list[subprocess.Popen[str]]:
+    """Start one process a rank, with its own command."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     return [
-        subprocess.Popen(  # type: ignore[call-overload]
-            command, cwd=cwd, env=environment(**place, **(of_first if place["RANK"] == "0" else {})), **pipes
-        )
+        subprocess.Popen(command, cwd=cwd, env=environment(**place), **pipes)  # type: ignore[call-overload]
         for command, place in zip(commands, places(len(commands)), strict=True)
     ]
+
+
+def slowly(program: str, seconds: float, first: int = 1) -> str:
+    """Return a program whose operations on the disk take so many seconds each, from the first of that number on."""
+    return f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fault_plan import FaultPlan
+from headwater.core.disk import install
+install(FaultPlan.parse("delay={seconds}@{first}+"))
+{program}"""
 
 
 IMPORTED = [

@@ -96,11 +96,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**changed: str) -> dict[str, str]:
     """Return an environment with one thread, in which headwater is importable from any folder."""
-    paths = [
-        Path(__file__).parents[1] / "src",
-        *([Path(__file__).parent / "faulty"] if "HEADWATER_FAULTS" in changed else []),
-    ]
-    python = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    python = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"} | python | changed
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import calling, start_programs, start_ranks
+from many_ranks import calling, slowly, start_programs, start_ranks
 from small_run import Said, call, finish, measured, write_run_file, write_texts
 
 from headwater.core.records import read_all, read_records
@@ -19,12 +19,6 @@ from headwater.train.checkpoint.verify import checked_manifest, require_whole
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_STEPS = 20
-DELAYED = """
-from fault_plan import FaultPlan
-from headwater.core.disk import install
-install(FaultPlan.parse("delay=0.04@20+"))
-"""
-"""Before a program: each of its operations on the disk but the first ones takes so many seconds."""
 
 
 def prepare(folder: Path, **changed) -> Path:
@@ -98,8 +92,9 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     folder = prepare(tmp_path, train__num_steps=4)
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print)
+    train = calling("train", "mine.toml")
     # the first rank's operations delay the last save: it is still under way when the signal comes
-    processes = start_programs([DELAYED + calling("train", "mine.toml"), calling("train", "mine.toml")], folder)
+    processes = start_programs([slowly(train, 0.04, 20), train], folder)
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)
