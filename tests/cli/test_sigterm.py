@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from many_ranks import start_each
+from many_ranks import calling, slowly, start_each
 from small_run import call, command, finish, write_run_file, write_texts
 
 from headwater.core.errors import LostRanksError
@@ -81,7 +82,8 @@ def maps(pid: int) -> str:
 def test_ranks_that_wait_for_the_first_to_prepare_the_data_end_with_it(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml")
-    first, second = start_each([command("train", "mine.toml")] * 2, tmp_path, HEADWATER_FAULTS="delay=0.5@20+")
+    slow = [sys.executable, "-c", slowly(calling("train", "mine.toml"), 0.5, 20)]
+    first, second = start_each([slow, command("train", "mine.toml")], tmp_path)
     # it needs torch for nothing but to join, which the first does when the data is there
     while not ("libtorch" in maps(second.pid) and (tmp_path / "runs/mine/lock").exists()):
         assert first.poll() is None, finish(first)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import calling, run_ranks, start_programs, start_ranks
+from many_ranks import calling, slowly, start_programs, start_ranks
 from small_run import Said, call, finish, measured, write_run_file, write_texts
 
 from headwater.core.records import read_all, read_records
@@ -19,12 +19,6 @@ from headwater.train.checkpoint.verify import checked_manifest, require_whole
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_STEPS = 20
-DELAYED = """
-from fault_plan import FaultPlan
-from headwater.core.disk import install
-install(FaultPlan.parse("delay=0.04@20+"))
-"""
-"""Before a program: each of its operations on the disk but the first ones takes so many seconds."""
 
 
 def prepare(folder: Path, **changed) -> Path:
@@ -94,24 +88,13 @@ def test_divided_weights_are_the_run_of_one_through_a_kill_and_another_layout(al
     assert state_digest(folder) == state_digest(alone)
 
 
-def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(alone, tmp_path):
-    """Of matrices divided between them until one is stopped, and whole on both from there on."""
-    folder = prepare(tmp_path, train__exact="false")
-    stopped(folder, 2, "parallel.tensor=2")
-    assert 0 < list_checkpoints(run_dir(folder))[0][0] < NUM_STEPS
-    require_done(run_ranks(2, "train", "mine.toml", cwd=folder))
-    one, two = (read_records(run_dir(of) / "records.jsonl", "step") for of in (alone, folder))
-    assert [record["tokens_seen"] for record in one] == [record["tokens_seen"] for record in two]
-    losses = [[record["loss"] for record in of[:12]] for of in (one, two)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-
-
 def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch):
     folder = prepare(tmp_path, train__num_steps=4)
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print)
+    train = calling("train", "mine.toml")
     # the first rank's operations delay the last save: it is still under way when the signal comes
-    processes = start_programs([DELAYED + calling("train", "mine.toml"), calling("train", "mine.toml")], folder)
+    processes = start_programs([slowly(train, 0.04, 20), train], folder)
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from many_ranks import Fork, start_ranks
+from many_ranks import Fork, calling, slowly, start_programs, start_ranks
 from small_run import Said, call, finish, write_run_file, write_texts
 
 from headwater.core.records import read_all, read_records
@@ -29,7 +29,8 @@ def prepare(folder: Path) -> Path:
 
 def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bool]) -> Said:
     """Run headwater and send it a signal as soon as `is_time` of its run folder holds; return what it said."""
-    with killed_at_the_end(start_ranks(1, "run", "mine.toml", cwd=folder)[0]) as process:
+    program = slowly(calling("run", "mine.toml"), 0.05)  # else it may be done before the signal
+    with killed_at_the_end(start_programs([program], folder)[0]) as process:
         while not is_time(folder / "runs" / "mine") and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)

@@ -90,14 +90,12 @@ def cluster(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", [None, "file://{}/store"])
 def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_else(
-    build_of, is_as_expected, cluster, monkeypatch, tmp_path, store
+    build_of, is_as_expected, cluster, monkeypatch, tmp_path
 ):
     """Five seconds: each job of an array is a process that imports all that reads texts."""
     monkeypatch.setenv("KILLED", "1:1 2:0")
-    engine = {"name": "slurm", "workers": 3, "store": store and store.format(tmp_path)}
-    build_of(tmp_path / "corpus", slurm_options=["--partition=cpu"], **engine)
+    build_of(tmp_path / "corpus", name="slurm", workers=3, slurm_options=["--partition=cpu"])
     assert is_as_expected(tmp_path / "corpus")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert all("--wait" in call and "--partition=cpu" in call for call in calls)

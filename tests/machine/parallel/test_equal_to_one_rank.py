@@ -29,12 +29,18 @@ cases = [
     Case("adamw", "bfloat16", kernels=kernels, exact=True),
 ]
 """
+BY_COPIES = """
+cases = [Case("muon", kernels=kernels, exact=True, block_rows=16)]
+"""
 BY_STAGES = """
 cases = [
     Case("adamw", kernels=kernels, recompute="selective", tied=False),
     Case("muon", tied=False, recompute=2),
     Case("muon", "bfloat16", kernels=kernels, tied=False),
 ]
+"""
+BY_STAGES_OF_SHARDS = """
+cases = [Case("adamw", kernels=kernels, recompute="selective", tied=False)]
 """
 BY_BOTH = """
 cases = [
@@ -131,7 +137,7 @@ LAYOUTS = {
         'compiled = Case("muon", recompute="selective")\n' + COMPILED,
         DIVIDED,
     ),
-    "copies of shards": (Mesh(replicate=2, shard=2), BY_SHARDS, DIVIDED, STATE),
+    "copies of shards": (Mesh(replicate=2, shard=2), BY_COPIES, DIVIDED, STATE),
     "stages in turns": (
         Mesh(pipeline=2, stages_per_rank=2),
         BY_STAGES,
@@ -141,7 +147,7 @@ LAYOUTS = {
         EVALUATED,
         CHECKED,
     ),
-    "stages of shards": (Mesh(pipeline=2, shard=2), BY_STAGES, DIVIDED, STATE, EVALUATED),
+    "stages of shards": (Mesh(pipeline=2, shard=2), BY_STAGES_OF_SHARDS, DIVIDED, STATE, EVALUATED),
     "a stage that fails": (Mesh(pipeline=2), "from parity import Training\n" + NO_CASES, FAILING),
     "context": (Mesh(context=2), BY_CONTEXT, WITH_FAULTS),
     "context and tensor": (Mesh(context=2, tensor=2), BY_BOTH, DIVIDED, STATE),

@@ -58,14 +58,6 @@ def test_steps_that_begin_in_time_are_no_hang_however_many_and_a_rest_may_take_a
     assert said.status == 0, said.err
 
 
-def test_a_step_that_takes_too_long_ends_the_process_and_says_where_it_was():
-    said = finish(start_hanging(0.3, "waits_in_vain()"))
-    assert said.status == 1
-    assert "rank 1 of 2 ends: step 17 has taken" in said.err
-    assert "train.hang_seconds allows 0.3" in said.err
-    assert "in waits_in_vain" in said.err, "the stacks are there"
-
-
 def test_a_process_that_was_suspended_and_goes_on_has_not_hung():
     process = start_hanging(2.0, "time.sleep(0.5)")
     assert process.stdout is not None

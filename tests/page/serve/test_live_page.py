@@ -12,7 +12,7 @@ from subprocess import Popen
 import pytest
 from fake_run import START, STEP_TOKENS, add, lines, resume, step, steps, validation
 from live_server import Opened, serving
-from small_run import finish, start, write_run_file, write_texts
+from small_run import call, start, write_run_file, write_texts
 
 from headwater.core.printable import printable
 from headwater.core.records import read_all, read_records
@@ -70,7 +70,7 @@ def steps_in(run_dir: Path) -> int:
 
 
 def test_a_run_is_watched_from_its_first_step_through_a_kill_and_a_resume_to_its_end(open_page, tmp_path):
-    """Eight seconds: two processes that train, each of which imports torch."""
+    """Five seconds: a process that trains imports torch."""
     num_steps, folder = 120, tmp_path / "here"
     write_texts(folder / "texts")
     settings = {"train__num_steps": num_steps, "train__save_every": 40, "train__validate_every": 60}
@@ -88,7 +88,7 @@ def test_a_run_is_watched_from_its_first_step_through_a_kill_and_a_resume_to_its
             killed_at = steps_in(run_dir)
             page.until("document.querySelector('#runs .state')?.textContent === 'killed'")
             require_points(page, run_dir)
-            assert finish(start("train", "mine.toml", cwd=folder)).status == 0
+            assert call("train", "mine.toml", cwd=folder).status == 0
         finally:
             process.kill()
             process.communicate()

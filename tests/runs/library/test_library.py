@@ -320,7 +320,7 @@ def refuse(*_: object) -> None:
 @pytest.mark.parametrize("name", RIGHT)
 @NOT_TUNED
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
     right = dict(RIGHT[name])
