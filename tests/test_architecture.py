@@ -41,13 +41,13 @@ INSIDE = {
     "model": [["kernels"], [".", "optim"]],
     "tokens": [["batches"], ["."], ["tokenizer"]],
     "corpus": [
+        ["samples"],
         ["decide"],
         ["tasks"],
         ["engine"],
         ["measures", "protect"],
         ["read"],
         ["licences", "personal"],
-        ["samples"],
         ["sources"],
     ],
 }

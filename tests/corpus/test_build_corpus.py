@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import tempfile
 from itertools import permutations
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import ConfigError, DataError, StorageError
 from headwater.core.files import read_json
-from headwater.corpus import inputs
 from headwater.corpus.build import _few_held_out, build_corpus
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
@@ -181,17 +179,12 @@ class TestDuplicates:
 
 
 class TestProbes:
-    def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path, monkeypatch):
-        import re
-
-        from headwater.corpus import pipeline
-
-        monkeypatch.setattr(pipeline, "held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
+    def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path):
         sentence = "The capital of France is Paris."
         files = {f"{number}.txt": make_prose(80, number) for number in range(10)}
         files["short.txt"] = f"{sentence} And more words follow it here."
         files["long.txt"] = f"{make_prose(300, 50).strip()} {sentence} {make_prose(300, 51)}"
-        dropped = build(files)["sources"]["mine"]["dropped"]
+        dropped = build(files, withhold=[r"capital of \w+ is"])["sources"]["mine"]["dropped"]
         assert dropped == {"held_out_probe": {"documents": 1, "bytes": len(files["short.txt"]) + len(sentence) + 1}}
         every = [d.text for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)]
         assert len(every) == 11
@@ -221,21 +214,6 @@ class TestInputs:
         sources = {name: {"paths": [str(tmp_path / "in")]} for name in ("one", "two")}
         keys = {self.key(tmp_path, sources=dict(each)) for each in permutations(sources.items())}
         assert len(keys) == 2
-
-    def test_builtin_sources_have_digests_of_their_content(self):
-        table = {"code": {"builtin": "python-library"}, "docs": {"builtin": "python-documentation"}}
-        digests = corpus_inputs(CorpusSettings.model_validate({"sources": table}))
-        assert all("xxh3:" in digest for name, digest in digests.items() if name in table)
-        assert table.keys() <= digests.keys()
-
-
-def test_what_writes_the_almanac_decides_it(tmp_path, monkeypatch):
-    folder = Path(inputs.almanac.__file__).parent
-    monkeypatch.setattr(inputs.almanac, "__file__", str(shutil.copytree(folder, tmp_path / "almanac") / "__init__.py"))
-    settings = CorpusSettings.model_validate({"sources": {"text": {"builtin": "almanac"}}})
-    before = corpus_inputs(settings)
-    (tmp_path / "almanac/sums.py").write_text("")
-    assert corpus_inputs(settings)["text"] != before["text"]
 
 
 class TestErrors:

