@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pyarrow.parquet as pq
 
 from headwater.core.errors import DataError
-from headwater.core.files import DigestedFile, new_folder, no_check
+from headwater.core.files import DigestedFile, new_folder
 from headwater.core.numbers import size
 from headwater.corpus.balance import (
     LIMIT_SUFFIXES,
@@ -73,11 +73,9 @@ def build_corpus(
     settings: CorpusSettings,
     out_dir: Path,
     say: Say,
-    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
-    `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
     Raises DataError when nothing is left to train on, or nothing to validate on, with the reasons, or when a part can't
     be done; StorageError when the disk refuses.
@@ -110,14 +108,14 @@ def build_corpus(
     try:
         _require_text(settings, balance)
     except DataError:
-        write_failed_build(work, out_dir, manifest, before_commit)
+        write_failed_build(work, out_dir, manifest)
         work.remove_others()  # what was read stays: another limit may keep some
         raise
     for name in settings.sources:
         say(_summary(name, balance))
         for loss in _great_losses(name, settings, balance):
             say(loss)
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         with DigestedFile(folder / FILES) as file:
             pq.write_table(contents.table(), file, compression="zstd", write_page_checksum=True)
         manifest = write_corpus(work, folder, manifest, [FILES])
