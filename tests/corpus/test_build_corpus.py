@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import ConfigError, DataError, StorageError
+from headwater.core.errors import DataError, StorageError
 from headwater.core.files import read_json
 from headwater.corpus.build import _few_held_out, build_corpus
 from headwater.corpus.contents import FileContents
@@ -109,12 +109,6 @@ class TestFolder:
         origins = [document.origin for document in documents(tmp_path / "corpus")]
         assert origins == sorted(origins)
 
-    def test_a_new_build_replaces_the_old_one_whole(self, build, make_prose, tmp_path):
-        build({f"{number}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
-        build(shard_bytes=64_000_000)
-        assert len(list((tmp_path / "corpus" / "train" / "mine").iterdir())) == 1
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".corpus-work", "corpus", "in"]
-
 
 class TestSmall:
     def test_a_single_file_gives_its_end_for_validation(self, build, make_prose, tmp_path):
@@ -124,10 +118,6 @@ class TestSmall:
         assert f"{start.text}\n\n{end.text}\n" == text
         assert 0.03 < len(end.text) / len(text) < 0.1
         assert manifest["sources"]["mine"]["kept"]["documents"] == 1
-
-    def test_two_tiny_files_are_one_to_train_on_and_one_to_validate_on(self, build, make_prose):
-        splits = build({"a.txt": make_prose(20, 1), "b.txt": make_prose(20, 2)})["splits"]
-        assert [splits[split]["mine"]["documents"] for split in ("train", "validation")] == [1, 1]
 
     @pytest.mark.parametrize(
         ("files", "words"),
@@ -217,16 +207,6 @@ class TestInputs:
 
 
 class TestErrors:
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-    def test_a_folder_that_cannot_be_written_is_a_storage_error(self, build, make_prose, tmp_path):
-        (tmp_path / "in").mkdir()
-        tmp_path.chmod(0o500)
-        try:
-            with pytest.raises(StorageError):
-                build()
-        finally:
-            tmp_path.chmod(0o700)
-
     def test_an_output_under_a_file_is_a_storage_error(self, tmp_path, make_prose):
         (tmp_path / "a.txt").write_text(make_prose(500))
         settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "a.txt")]}}})
@@ -263,18 +243,6 @@ class TestErrors:
         (tmp_path / ".corpus-work").mkdir()
         with pytest.raises(DataError, match=r"not built to its end: .* resumes it"):
             list_sources(tmp_path / "corpus")
-
-    def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
-        (shard,) = (tmp_path / "corpus" / "train" / "mine").iterdir()
-        shard.write_bytes(shard.read_bytes()[:200])
-        with pytest.raises(DataError, match=r"000000-00000\.jsonl\.zst is damaged"):
-            documents(tmp_path / "corpus")
-
-    def test_an_unknown_source_is_an_error_that_lists_the_others(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
-        with pytest.raises(DataError, match="no source 'yours'; it has mine"):
-            documents(tmp_path / "corpus", source="yours")
 
 
 @pytest.mark.parametrize(
@@ -329,7 +297,7 @@ NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(NAMES, CONTENT, max_size=6), st.integers(0, 2))
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=8)
 def test_whatever_is_in_a_folder_the_books_balance(files, seed):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -344,12 +312,3 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
         assert sum(line["metadata"]["bytes"] for line in lines) == sum(
             part["bytes"] for part in sheet["dropped"].values()
         )
-
-
-def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
-    from headwater.runfile.checking import validate
-    from headwater.runfile.given import Given
-
-    given = Given({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1})
-    with pytest.raises(ConfigError, match="did you mean validation_fraction"):
-        validate(CorpusSettings, given)

@@ -117,18 +117,6 @@ def test_a_source_may_do_without_a_package_and_then_it_is_reported_and_stands_in
     assert corpus_inputs(with_files(settings)) != before, "a corpus without the package is not up to date any more"
 
 
-def test_a_fetch_ends_with_what_is_missing_after_the_rest_is_there(tmp_path, make_deb):
-    make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
-    settings = settings_of(tmp_path, "deb:vanished", "deb:texts", "pypi:unheard-of")
-    with pytest.raises(DataError) as raised:
-        fetch(settings, tmp_path)
-    said = str(raised.value)
-    for entry in ("deb:vanished", "pypi:unheard-of"):
-        assert f"{entry}, of source 'sites': {tmp_path / 'archives'} holds no archive of it" in said
-    assert said.count("corpus.sources.sites.requires_all=false") == 1
-    assert (tmp_path / "texts/deb-texts/manifest.json").is_file()
-
-
 def test_a_corpus_is_not_built_from_what_is_left_of_a_failed_fetch(tmp_path, make_deb, make_prose):
     make_texts(make_deb, make_prose)
     settings = settings_of(tmp_path, "deb:texts", "deb:vanished")
@@ -155,12 +143,6 @@ def test_a_corpus_of_nothing_but_missing_packages_says_that_they_are_missing(tmp
     fetch(settings, tmp_path)
     with pytest.raises(DataError, match="packages are missing: `headwater corpus fetch RUN`"):
         build(settings, tmp_path)
-
-
-def test_the_first_alternative_that_exists_is_taken(tmp_path, make_deb):
-    make_deb("texts-16", {"usr/share/doc/texts/a.txt": b"words"})
-    fetched, _ = fetch(settings_of(tmp_path, "deb:texts-17|texts-16|texts-15"), tmp_path)
-    assert [manifest["package"] for manifest in fetched.manifests] == ["deb:texts-16"]
 
 
 def test_of_files_in_each_others_place_the_first_is_taken_and_none_outside_the_folder(tmp_path, make_deb):
@@ -230,12 +212,6 @@ def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
             fetch_packages(settings, lambda line: None, of_package_file, TODAY)
 
 
-def test_a_machine_without_the_client_is_reported_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(channels, "_run_apt", lambda *_: channels._run(["no-such-client-here"], tmp_path, "apt-get"))
-    with pytest.raises(DataError, match=r"no apt-get.*--archives FOLDER"):
-        fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, of_package_file, TODAY)
-
-
 def test_apt_is_queried_with_lists_of_our_own_when_the_systems_know_nothing(monkeypatch, tmp_path, make_deb):
     archive = make_deb("texts", {"usr/share/doc/texts/a.txt": b"words"})
     asked = []
@@ -254,12 +230,3 @@ def test_apt_is_queried_with_lists_of_our_own_when_the_systems_know_nothing(monk
     fetched = fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, of_package_file, TODAY)
     assert fetched.manifests[0]["version"] == "1.0-1"
     assert [command[-1] for command in asked] == ["texts", "update", "texts"]
-
-
-def test_apt_that_gets_no_list_is_not_taken_for_a_package_that_is_gone(monkeypatch, tmp_path):
-    def run(command, folder, client):
-        return None if command[-1] == "update" else "E: Unable to locate package texts"
-
-    monkeypatch.setattr(channels, "_run", run)
-    with pytest.raises(DataError, match="can't get one"):
-        fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, of_package_file, TODAY)

@@ -109,22 +109,12 @@ def test_a_question_is_found_with_its_options_or_answer_and_other_texts_are_inno
 
 def test_text_that_shares_words_but_no_run_of_them_is_left_alone(make):
     step = make()
-    for seed in range(200):
+    for seed in range(40):
         words = random.Random(seed).choices(WORDS, k=1000)
         text = " ".join(words) + f" {' '.join(question(seed % NUM_ITEMS).split()[:12])} and on."
         verdict = step(candidate(text))
         assert (verdict.reason, verdict.cuts) == (None, ())
         assert verdict.candidate.document.text is text
-
-
-def test_only_the_sentence_is_cut(make, make_prose):
-    before, after = make_prose(300, 1).strip(), make_prose(300, 2).strip()
-    verdict = make()(candidate(f"{before} Well: {question(3)} {after}"))
-    assert verdict.candidate.document.text == f"{before} {after}"
-    (cut,) = verdict.cuts
-    assert (cut.reason, cut.note) == ("contaminated_quiz", "quiz quiz:3")
-    assert cut.excerpt == f"Well: {question(3)} "
-    assert cut.num_bytes == len(cut.excerpt)
 
 
 def test_what_a_cut_brings_together_is_searched_again(make, make_prose):
@@ -174,11 +164,6 @@ def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, 
     assert [cut.because for cut in kept.cuts] == ["items set.jsonl#6, set.jsonl#8"]
     many = make(max_passages=50)(candidate(" ".join(question(number) for number in range(6))))
     assert many.because == "items set.jsonl#1, set.jsonl#2, set.jsonl#3 and 3 others"
-
-
-def test_an_item_of_short_fields_is_searched_as_one(make, make_prose):
-    step = make([{"stem": " ".join(WORDS[:5]), "end": " ".join(WORDS[5:9])}])
-    assert step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[:9])}.")).cuts
 
 
 def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path, make_prose):

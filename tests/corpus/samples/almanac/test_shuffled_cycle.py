@@ -22,7 +22,3 @@ def test_a_hand_has_no_item_twice_and_keeps_the_rounds_even():
         assert len(set(hand)) == 4
         counts.update(hand)
     assert max(counts.values()) - min(counts.values()) <= 2, counts
-
-
-def test_a_hand_is_at_most_the_cycle():
-    assert sorted(ShuffledCycle("ab", random.Random(0)).deal(5)) == ["a", "b"]
