@@ -6,7 +6,6 @@ import pytest
 from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.inputs import corpus_inputs, corpus_key
-from headwater.corpus.licences.files import of_package_file
 from headwater.corpus.load import read_documents
 from headwater.corpus.samples.fetch import channels
 from headwater.corpus.samples.fetch.fetch import fetch_packages
@@ -23,7 +22,7 @@ def settings_of(tmp_path, *entries, **source):
 
 def fetch(settings, tmp_path):
     said = []
-    return fetch_packages(settings, said.append, of_package_file, TODAY, tmp_path / "archives"), said
+    return fetch_packages(settings, said.append, TODAY, tmp_path / "archives"), said
 
 
 def build(settings, tmp_path, say=lambda line: None):
@@ -41,9 +40,9 @@ def test_what_is_fetched_is_built_with_licence_and_origin(tmp_path, make_deb, ma
     others = {"usr/bin/program": b"\x7fELF", "usr/share/doc/texts/changelog.Debian.gz": b"x"}
     make_deb("texts", pages | others, licence="GPL-2+")
     settings = settings_of(tmp_path, "deb:texts")
-    fetched, _ = fetch(settings, tmp_path)
-    assert fetched.manifests[0]["files"] == 8, "a page is text; programs and changelogs are not"
-    assert fetched.manifests[0]["licence"] == "GPL-2.0-or-later" and fetched.manifests[0]["fetched"] == TODAY
+    (fetched, _), _ = fetch(settings, tmp_path)
+    assert fetched[0]["files"] == 8, "a page is text; programs and changelogs are not"
+    assert fetched[0]["licence"] == "GPL-2.0-or-later" and fetched[0]["fetched"] == TODAY
     assert (tmp_path / "texts/deb-texts/copyright").read_text().startswith("Format:")
     manifest = build(settings, tmp_path)
     assert manifest["sources"]["sites"]["dropped"] == {}
@@ -77,7 +76,7 @@ def test_what_is_there_is_not_fetched_again(tmp_path, make_deb):
     shutil.rmtree(tmp_path / "archives")
     (tmp_path / "archives").mkdir()
     again, said_again = fetch(settings, tmp_path)
-    assert len(said) == 1 and said_again == [] and again.manifests == first.manifests
+    assert len(said) == 1 and said_again == [] and again == first
 
 
 def test_a_killed_fetch_goes_on_with_the_package_it_was_at(tmp_path, make_deb, make_wheel):
@@ -90,8 +89,8 @@ def test_a_killed_fetch_goes_on_with_the_package_it_was_at(tmp_path, make_deb, m
         fetch(settings, tmp_path)
     assert [path.name for path in (tmp_path / "texts").iterdir()] == ["deb-first"], "nothing half-made is left"
     path.write_bytes(whole)
-    fetched, said = fetch(settings, tmp_path)
-    assert len(said) == 1 and len(fetched.manifests) == 2
+    (fetched, _), said = fetch(settings, tmp_path)
+    assert len(said) == 1 and len(fetched) == 2
 
 
 def make_texts(make_deb, make_prose):
@@ -104,15 +103,15 @@ def test_a_source_may_do_without_a_package_and_then_it_is_reported_and_stands_in
 ):
     make_texts(make_deb, make_prose)
     settings = settings_of(tmp_path, "deb:texts", "deb:vanished", requires_all=False)
-    fetched, said = fetch(settings, tmp_path)
-    assert list(fetched.excluded) == ["deb:vanished"] and any("deb:vanished is skipped" in line for line in said)
+    (_, excluded), said = fetch(settings, tmp_path)
+    assert list(excluded) == ["deb:vanished"] and any("deb:vanished is skipped" in line for line in said)
     said = []
     manifest = build(settings, tmp_path, said.append)
     assert "sites: built WITHOUT deb:vanished" in said[0] and "holds no archive of it" in said[0]
     assert manifest["sources"]["sites"]["read"]["documents"] == 4
     before = corpus_inputs(with_files(settings))
     make_deb("vanished", {"usr/share/doc/vanished/a.txt": b"back again"})
-    assert fetch(settings, tmp_path)[0].excluded == {}
+    assert fetch(settings, tmp_path)[0][1] == {}
     assert json.loads((tmp_path / "texts/excluded.json").read_text()) == {}
     assert corpus_inputs(with_files(settings)) != before, "a corpus without the package is not up to date any more"
 
@@ -178,7 +177,7 @@ def test_a_package_without_text_is_named(tmp_path, make_deb):
 def test_a_run_without_packages_needs_no_fetching(tmp_path):
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": ["x"]}}})
     with pytest.raises(ConfigError, match="needs no fetching"):
-        fetch_packages(settings, print, of_package_file, TODAY)
+        fetch_packages(settings, print, TODAY)
 
 
 @pytest.mark.parametrize("entry", ["texts", "rpm:texts", "deb:", "deb:a b", "deb:../a", "pypi:--index-url"])
@@ -206,10 +205,10 @@ def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
     (tmp_path / "texts/.apt/lists/some_Packages").write_text("x")
     settings = settings_of(tmp_path, "deb:texts", requires_all=False)
     if APT_SAID[said] is channels.PackageGone:
-        assert "deb:texts" in fetch_packages(settings, lambda line: None, of_package_file, TODAY).excluded
+        assert "deb:texts" in fetch_packages(settings, lambda line: None, TODAY)[1]
     else:
         with pytest.raises(DataError, match=r"deb:texts.*again"):
-            fetch_packages(settings, lambda line: None, of_package_file, TODAY)
+            fetch_packages(settings, lambda line: None, TODAY)
 
 
 def test_apt_is_queried_with_lists_of_our_own_when_the_systems_know_nothing(monkeypatch, tmp_path, make_deb):
@@ -227,6 +226,6 @@ def test_apt_is_queried_with_lists_of_our_own_when_the_systems_know_nothing(monk
         return None
 
     monkeypatch.setattr(channels, "_run", run)
-    fetched = fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, of_package_file, TODAY)
-    assert fetched.manifests[0]["version"] == "1.0-1"
+    fetched, _ = fetch_packages(settings_of(tmp_path, "deb:texts"), lambda line: None, TODAY)
+    assert fetched[0]["version"] == "1.0-1"
     assert [command[-1] for command in asked] == ["texts", "update", "texts"]

@@ -59,7 +59,8 @@ def build_tokens(
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
     What a build of the same key that was interrupted had encoded is not encoded again. Stores that are `replayed` are
-    verified and copied: a second name for a file would change the first one's times. Raises StoreError where they are of another tokenizer.
+    verified and copied: a second name for a file would change the first one's times. Raises StoreError where they are
+    of another tokenizer.
     """
     corpus, tokenizer = read_corpus_manifest(corpus_dir), Tokenizer.load(tokenizer_dir)
     sizes = [of_source["bytes"] for of_split in corpus["splits"].values() for of_source in of_split.values()]

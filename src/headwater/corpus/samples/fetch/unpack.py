@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from email.parser import HeaderParser
@@ -21,6 +21,7 @@ from typing import Any
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, digest_json, discard, write_json, write_text
 from headwater.corpus.document import Document
+from headwater.corpus.licences.files import of_package_file
 from headwater.corpus.read.source import read_files
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.samples.fetch.archives import FetchedMember
@@ -42,9 +43,6 @@ _METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*/PKG-INFO", "PKG-I
 
 _READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
 
-LicenceOf = Callable[[str, str], str | None]
-"""Given the name and the text of a package's copyright file or metadata, returns the licence it states, if any."""
-
 
 def package_key(package: PackageName, kind: Kind) -> str:
     """Return what decides which files are taken, and how they are read: with another key a package is fetched again."""
@@ -52,18 +50,13 @@ def package_key(package: PackageName, kind: Kind) -> str:
 
 
 def unpack(
-    package: PackageName,
-    kind: Kind,
-    members: Iterable[FetchedMember],
-    folder: Path,
-    facts: dict[str, Any],
-    licence_of: LicenceOf,
+    package: PackageName, kind: Kind, members: Iterable[FetchedMember], folder: Path, facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Write a package's text to `folder`, its manifest last, and return the manifest; `facts` go into it, too.
 
     The texts are those of a source of this kind. Raises DataError where there is no text in the package.
     """
-    contents, unpacked = contents_of(package), _Unpacked(licence_of)
+    contents, unpacked = contents_of(package), _Unpacked()
     for member in members:
         if _is_metadata(member.name):
             unpacked.note_(member)
@@ -120,7 +113,6 @@ def _is_metadata(name: str) -> bool:
 class _Unpacked:
     """The files taken so far, and what the package says of itself."""
 
-    licence_of: LicenceOf
     digests: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     num_bytes: int = 0
@@ -137,7 +129,7 @@ class _Unpacked:
             self.copyright = text
         else:  # `control` of a .deb, METADATA or PKG-INFO
             self.version = str(HeaderParser().parsestr(text).get("Version", self.version))
-        if name != "control" and (licence := self.licence_of(name, text)) is not None:
+        if name != "control" and (licence := of_package_file(name, text)) is not None:
             self.licence, self.licence_from = licence, name
 
     def clashes(self, name: str) -> bool:
