@@ -6,15 +6,14 @@ import random
 import tempfile
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import DataError, StorageError
+from headwater.core.errors import DataError
 from headwater.core.files import read_json
-from headwater.corpus.build import _few_held_out, build_corpus
+from headwater.corpus.build import build_corpus
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import list_sources, read_documents
@@ -207,12 +206,6 @@ class TestInputs:
 
 
 class TestErrors:
-    def test_an_output_under_a_file_is_a_storage_error(self, tmp_path, make_prose):
-        (tmp_path / "a.txt").write_text(make_prose(500))
-        settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "a.txt")]}}})
-        with pytest.raises(StorageError, match="a part of that path is a file"):
-            build_corpus(settings, tmp_path / "a.txt" / "corpus", lambda line: None)
-
     @pytest.mark.parametrize(
         ("name", "source", "words"),
         [
@@ -243,22 +236,6 @@ class TestErrors:
         (tmp_path / ".corpus-work").mkdir()
         with pytest.raises(DataError, match=r"not built to its end: .* resumes it"):
             list_sources(tmp_path / "corpus")
-
-
-@pytest.mark.parametrize(
-    ("number", "num_train", "said"),
-    [
-        (0, 9, "; too little text for a validation part"),
-        (1, 8, "; only 1 document is held out: its loss says little"),
-        (1, 9, "; only the end of one document is held out: its loss says little"),
-        (3, 6, "; only 3 documents are held out: their loss says little"),
-        (5, 4, ""),
-    ],
-)
-def test_where_few_documents_are_held_out_it_is_said(number, num_train, said):
-    splits = {"validation": {"a": {"documents": number}}, "train": {"a": {"documents": num_train}}}
-    balance = SimpleNamespace(splits=splits, sources={"a": {"kept": {"documents": 9}}})
-    assert _few_held_out(balance, "a") == said
 
 
 def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_path, make_prose):

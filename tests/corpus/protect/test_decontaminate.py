@@ -193,13 +193,6 @@ def test_characters_may_be_written_as_escapes_and_the_text_is_cut_where_they_sta
         assert verdict.candidate.document.text == f"{prose}\n{prose}"
 
 
-def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
-    asked = "在一个密闭的容器中，将两种不同温度的气体混合之后，经过足够长的时间，关于两种气体的温度、压强和内能的变化，最准确的描述是什么"
-    step = make([{"question": asked, "answer": "温度相同"}])
-    left = step(candidate(f"{make_prose(400)}\n前一句话。{asked}？后一句话。")).candidate.document.text
-    assert left.removeprefix(make_prose(400)).strip() in ("前一句话。？后一句话。", "前一句话。后一句话。")
-
-
 @pytest.fixture
 def read(tmp_path):
     """Return a function that reads a set of one file: records of JSON lines, or what it holds."""
@@ -312,14 +305,6 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(read, name, conten
 def test_settings_that_mean_nothing_are_refused(table):
     with pytest.raises(ValidationError):
         DecontaminateSettings.model_validate(table)
-
-
-def test_workers_that_start_elsewhere_find_the_sets(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_jsonl(tmp_path / "set.jsonl", [{"q": question(0)}])
-    settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"]}).with_absolute_paths()
-    monkeypatch.chdir("/")
-    assert [item.texts for item in read_set("quiz", settings)] == [(Text(question(0)),)]
 
 
 def test_a_changed_set_makes_another_corpus(tmp_path):
