@@ -22,6 +22,7 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import seal
 from headwater.core.numbers import plural, size
+from headwater.core.owners import require_owner
 from headwater.core.task_output import TaskOutput
 from headwater.corpus.load import SPLITS, place_of_shards, read_corpus_manifest
 from headwater.corpus.sources.settings import REPLAYED, EngineSettings
@@ -73,6 +74,7 @@ def build_tokens(
     _share_tokenizer(tasks, tokenizer_dir)
     with engine_of(engine, tasks, groups) as doers:
         tasks.do_all(doers, ENCODE, [group.given() for group in groups], say)
+        require_owner(out_dir)  # one that took over may have removed what was encoded
         tasks.do_all(doers, SHARDS, list(_shards(tasks, groups, tokenizer.vocab_size)), say)
     stores = _shards_by_store(tasks, corpus)
     for (split, source), outputs in stores.items():
