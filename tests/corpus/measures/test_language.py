@@ -103,7 +103,7 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
 
 
 def settings(**more):
-    return CorpusSettings.model_validate({"sources": {"own": {"builtin": "almanac"}}, **more})
+    return CorpusSettings.model_validate({"sources": {"own": {"paths": [__file__]}}, **more})
 
 
 def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_without_them(monkeypatch):
