@@ -28,8 +28,8 @@ INSIDE = {
     "machine": [[".", "parallel"], ["device", "ranks"], ["host"]],
     "model": [["kernels"], [".", "optim"]],
     "tokens": [["batches"], ["."], ["tokenizer"]],
-    "corpus": [["decide"], ["tasks"], ["engine"], ["measures", "protect"], ["read"], ["licences", "personal"],
-               ["samples"], ["sources"]],
+    "corpus": [["samples"], ["decide"], ["tasks"], ["engine"], ["measures", "protect"], ["read"],
+               ["licences", "personal"], ["sources"]],
 }  # fmt: skip
 TORCH_FREE = "core corpus tokens plan runfile page.picture page.report model.settings model.count model.optim.settings"
 TORCH_FREE += " machine.parallel.settings machine.ranks.mesh machine.device.settings machine.host.facts train.settings"

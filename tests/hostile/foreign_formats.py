@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +20,6 @@ from headwater.corpus.read.plain import read_markdown, read_text
 from headwater.corpus.read.processes import BadFrame, pack, unpack
 from headwater.corpus.read.unwrap import unwrap
 from headwater.corpus.read.wikitext import plain_text
-from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
-from headwater.corpus.samples.packages.rdata import read_rdata
-from headwater.corpus.samples.packages.sword import read_sword
-from headwater.corpus.samples.texts import SampleText, Unreadable
 
 LIMITS = ReadLimits(max_document_characters=2000, max_line_bytes=2000, max_file_bytes=4000)
 MOST = LIMITS.max_document_characters
@@ -116,43 +110,6 @@ def marks(data: bytes, folder: Path) -> None:
 # inside, behind right sizes
 
 
-def readable(read: Callable[[Path, str, int], Iterator[SampleText]], path: Path, reason: str) -> None:
-    texts = read(path, path.name, LIMITS.max_file_bytes)
-    documents = (Document(each.text, "mine", each.id, each.origin, "text", each.meta) for each in texts)
-    try:
-        for piece in bounded(documents, MOST):
-            check_piece(piece)
-    except Unreadable as error:
-        assert error.reason in (reason, "file_too_large", "expands_too_far"), error.reason
-
-
-def rdata(data: bytes, folder: Path) -> None:
-    is_inside, data = data[:1] < b"\x80", data[1:]
-    sealed = struct.pack(">I", len(data)) + zlib.compress(data, 1)
-    (folder / "a.rdb").write_bytes(sealed + sealed if is_inside else data)
-    readable(read_rdata, folder / "a.rdb", "damaged_rdata")
-
-
-def sword(data: bytes, folder: Path) -> None:
-    is_inside, data = data[:1] < b"\x80", data[1:]
-    sealed = zlib.compress(data, 1)
-    (folder / "a.bzs").write_bytes(struct.pack("<III", 0, len(sealed), len(data)) if is_inside else data[:24])
-    (folder / "a.bzz").write_bytes(sealed if is_inside else data[24:])
-    readable(read_sword, folder / "a.bzz", "damaged_sword")
-
-
-def dictd(data: bytes, folder: Path) -> None:
-    index, _, rest = data.partition(b"\0")
-    (folder / "a.index").write_bytes(index)
-    (folder / "a.dict.dz").write_bytes(gzip.compress(rest[1:], 1) if rest[:1] < b"\x80" else rest[1:])
-    readable(read_dictd, folder / "a.dict.dz", "damaged_dictionary")
-
-
-def wordnet(data: bytes, folder: Path) -> None:
-    (folder / "data.noun").write_bytes(data)
-    readable(read_wordnet, folder / "data.noun", "damaged_wordnet")
-
-
 # ---- seeds
 
 
@@ -237,11 +194,6 @@ READ: dict[str, tuple[Callable[[bytes, Path], None], Sequence[bytes], Sequence[b
     "messages": (messages, JSON_WORDS, (pack({"text": "words", "part": "#1", "meta": {}}), pack({"end": ""}))),
     "markdown": (markdown, MARK_WORDS, (b"---\ntitle: A\n---\n# B\n<!-- c -->\n```\nd\n```\n",)),
     "marks": (marks, MARK_WORDS, (WRAPPED,)),
-    "dictd": (dictd, (b"\t", b"//////"), (b"a\tA\tD\nb\tD\tD\n\0\0ab\ncd\n", b"\0\xff" + gzip.compress(b"a"))),
-    "rdata": (rdata, RDATA_WORDS, (b"\0" + VECTOR, b"\xff" + struct.pack(">I", 9) + zlib.compress(b"X\n" + bytes(7)))),
-    "sword": (sword, SWORD_WORDS, (b"\0<title>A</title> b<note>c</note><p>d &amp; e</p>",
-                                   b"\xff" + struct.pack("<III", 0, 9, 1) + bytes(12))),
-    "wordnet": (wordnet, (b" | ", b"\n", b" ff ", b" -1 ", b"(p)"), (b"  1 licence\n" + SYNSET * 2,)),
 }  # fmt: skip
 TARGETS = {
     **{

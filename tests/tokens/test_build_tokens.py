@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import DataError, LockedError, StorageError, StoreError
 from headwater.core.manifests import is_current
+from headwater.core.owners import guarded
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import plain_text
 from headwater.corpus.engine import local
@@ -91,8 +92,9 @@ def small():
 
 @pytest.fixture
 def build_quietly(corpus_dir, tokenizer_dir):
-    def build(out_dir, key="sha256:key", *more, engine=IN_ONE):
-        return build_tokens(corpus_dir, tokenizer_dir, out_dir, key, lambda line: None, *more, engine=engine)
+    def build(out_dir, key="sha256:key", is_mine=lambda: None, engine=IN_ONE):
+        with guarded(out_dir.parent, is_mine):
+            return build_tokens(corpus_dir, tokenizer_dir, out_dir, key, lambda line: None, engine=engine)
 
     return build
 
@@ -322,16 +324,17 @@ def test_a_shard_that_could_not_be_flushed_is_written_again(build_quietly, expec
 
 def test_a_process_that_was_taken_over_replaces_nothing(build_quietly, expected, tmp_path, small):
     """It comes back in the middle, when the one that took over is done: neither is disturbed."""
-    taken_over = []
+    begun, taken_over = [], []
 
     def require_owner() -> None:
         if taken_over:
             raise LockedError("taken over")
 
     def take_over(number: int) -> None:
-        if number == 9 and not taken_over:  # it is stopped here, and the other continues to the end
-            taken_over.append(True)
+        if number == 9 and not begun:  # it is stopped here, and the other continues to the end
+            begun.append(True)
             build_quietly(tmp_path / "tokens")
+            taken_over.append(True)
 
     with texts_encoded(take_over), pytest.raises((LockedError, StorageError, OSError)):
         build_quietly(tmp_path / "tokens", "sha256:key", require_owner)

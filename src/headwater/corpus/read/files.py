@@ -18,7 +18,6 @@ from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.listed import listed_files
 from headwater.corpus.read.own import own_formats
 from headwater.corpus.read.walk import ListedFile, list_files
-from headwater.corpus.samples.fetch.fetched import fetched_files
 from headwater.corpus.source_paths import parts_and_pattern
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 
@@ -29,18 +28,15 @@ _CARD = "dataset_dict.json"
 REASON = "split_excluded"
 
 
-def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | None:
-    """Return the files of a source in order, skipped ones too; None for one that comes with a package or Python.
+def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile]:
+    """Return the files of a source in order, skipped ones too; it names files, as samples.files makes every source do.
 
     Raises DataError, here, on the way or behind the last, for what the settings name and isn't there.
     """
     source = settings.sources[name]
-    if source.fetched is not None:
-        return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
     if source.paths_file is not None:
         return listed_files(source.paths_file, source.prefix or "", f"corpus.sources.{name}.paths_file")
-    if source.paths is None:
-        return None
+    assert source.paths is not None, f"the texts of source {name} were not written as files"
     return Splits(name, source).required(list_files(source.paths, setting_of(name)))
 
 
