@@ -98,18 +98,16 @@ def inspect_machine(
     place: Place | None = None,
     *,
     head_dim: int = HEAD_DIM,
-    exact: bool = False,
 ) -> MachineFacts:
     """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
     `kept` holds the decisions of the run that is resumed, or of the first rank: the others, who record no utilisation,
-    measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
-    are.
+    measure nothing. The ranks on one machine divide its cores.
     """
     place, kept = place or Place(), kept or {}
     # as it was decided when the ranks joined
     device = torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
-    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    share = max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
     num_threads = settings.num_threads or (kept.get("num_threads") if place.rank else None) or share
     wanted, why = kept.get("dtype", "auto"), "as the run began"
@@ -153,7 +151,6 @@ def agreed_facts(
     say: Callable[[str], None],
     *,
     head_dim: int = HEAD_DIM,
-    exact: bool = False,
 ) -> MachineFacts:
     """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
 
@@ -161,7 +158,7 @@ def agreed_facts(
     they decide, would differ.
     """
     say(MEASURING)
-    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim, exact=exact)
+    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim)
     of_first = inspect(kept) if ranks.is_first else None
     decided = ranks.from_first(of_first and of_first.decisive())
     facts = of_first or inspect(decided)
@@ -292,13 +289,11 @@ def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
     return compile_blocks_(model) if facts.compiled else model
 
 
-def fastest_updates(facts: MachineFacts, *, exact: bool = False) -> PlainUpdates:
-    """Return an optimizer's passes as they are fastest here; `exact`: with the same bits for divided weights."""
+def fastest_updates(facts: MachineFacts) -> PlainUpdates:
+    """Return an optimizer's passes as they are fastest here."""
     if facts.device == "cuda":
         return FusedUpdates()
-    return (
-        KernelUpdates(load_kernels(), facts.num_threads, is_fused=not exact) if _has_kernels(facts) else PlainUpdates()
-    )
+    return KernelUpdates(load_kernels(), facts.num_threads) if _has_kernels(facts) else PlainUpdates()
 
 
 def _has_kernels(facts: MachineFacts) -> bool:

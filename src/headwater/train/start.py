@@ -36,7 +36,7 @@ from headwater.train.checkpoint.load import (
 from headwater.train.checkpoint.save import Saver
 from headwater.train.gradients import sum_gradients
 from headwater.train.resume import abandoned, identity_of, require_shared
-from headwater.train.settings import TrainPlan, TrainSettings, even_microbatch, recompute_of
+from headwater.train.settings import TrainPlan, even_microbatch, recompute_of
 from headwater.train.state import Run, RunState, state_of_checkpoint
 
 
@@ -69,21 +69,21 @@ def assemble(
     memory, ranks, train = PeakMeter(), ranks or Ranks(), plan.train
     interventions, found, kept = past
     kept_machine = kept and kept["machine"]
-    facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim, exact=train.exact)
-    _say_other_layout(kept, ranks.mesh, train, say)
-    parallel = DataParallel(ranks, device_of(facts.device), exact=train.exact)
+    facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim)
+    _say_other_layout(kept, ranks.mesh, say)
+    parallel = DataParallel(ranks, device_of(facts.device))
     parallel.device.forget_peak_memory()
     open_first = open_base or open_drawn(plan.model, plan.seed)
     build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute_of(train, plan.model.num_layers))
     with open_first() if found is None else open_drawn(plan.model, plan.seed)() as first_value:
         prepared = prepare(build_model, partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype)
-    model, updates = prepared.model, fastest_updates(facts, exact=train.exact)
+    model, updates = prepared.model, fastest_updates(facts)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens, exact=train.exact):
+    if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens):
         raise ConfigError(problem)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time) if ranks.is_first else UnwrittenRecords()
@@ -165,11 +165,9 @@ def _microbatch(
         kept.get("microbatch_tokens"),
     )
     if tokens != "auto":
-        # exact: at whatever number of ranks the same, or none
-        if tokens <= share or train.exact:
-            return Microbatch(tokens, "train.microbatch_tokens")
-        return Microbatch(share, "a rank's share of the batch")
-    if known is not None and not division_problem(mesh, train.batch_tokens, known, exact=train.exact):
+        whose = "train.microbatch_tokens" if tokens <= share else "a rank's share of the batch"
+        return Microbatch(min(tokens, share), whose)
+    if known is not None and not division_problem(mesh, train.batch_tokens, known):
         return Microbatch(known, "measured at the run's start")
     rule = even_microbatch(share, seq_len, mesh.wanted_microbatches)
     if mesh.world_size > 1:
@@ -198,10 +196,8 @@ def _microbatch(
     return found
 
 
-def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, train: TrainSettings, say: Callable[[str], None]) -> None:
-    before = now if kept is None or train.exact else Mesh(**kept["mesh"])
+def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, say: Callable[[str], None]) -> None:
+    before = now if kept is None else Mesh(**kept["mesh"])
     if before != now:
-        say(
-            f"{before.world_size} ranks before ({before}) and {now.world_size} now ({now}): same data, other last bits "
-            "(train.exact has the same along replicate and shard)"
-        )
+        ranks = f"{before.world_size} ranks before ({before}) and {now.world_size} now ({now})"
+        say(f"{ranks}: same data, other last bits")

@@ -48,7 +48,7 @@ def test_one_rank_reads_its_own_loss_and_norm():
 
 @pytest.mark.parametrize("num_targets", [1, 3, 8191, 8192, 65535, (1 << 24) + 1, 123456789])
 def test_a_loss_divided_by_a_count_on_the_device_has_the_bits_of_one_divided_by_a_number(num_targets):
-    """One rank has the number at hand, and several have it on the device: with `exact` their bits are the same."""
+    """One rank has the number at hand, and several have it on the device."""
     gradients = []
     for count in (num_targets, torch.tensor(num_targets)):
         losses = torch.linspace(0.1, 1e6, 1001, requires_grad=True)
