@@ -52,7 +52,7 @@ MakeDisplay = Callable[[RunConfig], Display]
 class Call:
     """How a run is called.
 
-    own          how its folder is locked: lock.owned or lock.taken_over
+    own          how its folder is locked: lock.owned, say
     place        which of several ranks this process is
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit

@@ -101,7 +101,7 @@ def assemble(
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
         saver=Saver(run_dir, ranks, train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
-        watchdog=Watchdog(train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
+        watchdog=Watchdog(train.hang_seconds, ranks.world_size, ranks.progress),
         interventions=interventions,
         memory=memory,
         start=RunState() if found is None else state_of_checkpoint(found.state),
