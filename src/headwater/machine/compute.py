@@ -33,6 +33,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # what is multiplied to time each; torchao's scaled products can't be timed alone
 PRODUCTS = DTYPES | {"int8": torch.int8, "float8": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+MAX_SHAPES = 64  # of a compiled block: microbatches, rows of half the length, evaluations. At torch's 8 it raises
 HEAD_DIM = 64  # where no model is given
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
@@ -52,6 +53,7 @@ class MachineFacts:
     load: str | None = None  # what other processes took of the processor while the peak was measured
     dtype_why: str = ""
     rates: dict[str, float] = field(default_factory=dict)  # in FLOP/s, of one thread: of what it was chosen from
+    deterministic: bool = True
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""
@@ -128,7 +130,7 @@ def inspect_machine(
     with threads(num_threads), sleep_under_load():
         meter, product = LoadMeter.of_ranks(place.local_world_size), PRODUCTS[dtype]
         peak = math.inf if follows else matmul_peaks(device, [product])[product]
-        load = meter.note(num_threads)
+        load = meter.note(num_threads) if device.type == "cpu" else None  # a GPU is slowed down by nobody there
     return MachineFacts(
         device=device.type,
         device_name=device_of(device.type).name,
@@ -141,6 +143,7 @@ def inspect_machine(
         note=note,
         load=load,
         rates=rates,
+        deterministic=settings.deterministic,
     )
 
 
@@ -198,6 +201,7 @@ def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) 
         peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
         torch_version=torch.__version__,
         note=note,
+        deterministic=settings.deterministic,
     )
 
 
@@ -264,12 +268,13 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
     if facts.compiled and facts.device != "cpu":
         import torch._inductor.config as inductor  # here: a second that only a compiler needs
 
-        flags.append((inductor, "deterministic", True))
+        flags.append((inductor, "deterministic", facts.deterministic))
+        flags.append((torch._dynamo.config, "recompile_limit", MAX_SHAPES))
     with ExitStack() as stack:
         stack.enter_context(threads(facts.num_threads))
         stack.enter_context(sleep_under_load())
         stack.callback(torch.set_deterministic_debug_mode, before)
-        torch.set_deterministic_debug_mode("error")
+        torch.set_deterministic_debug_mode("error" if facts.deterministic else "default")
         for owner, name, value in flags:
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from headwater.core.errors import ConfigError
 from headwater.core.files import remove_folder
@@ -19,7 +22,7 @@ from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.parallel.prepare import optimizer_for, prepare
 from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
-from headwater.machine.ranks.mesh import DATA_AXES, Mesh
+from headwater.machine.ranks.mesh import DATA_AXES, STATE_AXES, Mesh
 from headwater.machine.ranks.watchdog import Watchdog
 from headwater.model.init import OpenFirst, open_drawn
 from headwater.model.transformer import Transformer
@@ -38,6 +41,8 @@ from headwater.train.gradients import sum_gradients
 from headwater.train.resume import abandoned, identity_of, require_shared
 from headwater.train.settings import TrainPlan, even_microbatch, recompute_of
 from headwater.train.state import Run, RunState, state_of_checkpoint
+
+MEMORY_SHARE = 0.9  # of a GPU's memory: the rest is for what validation and other lengths of rows leave in pieces
 
 
 class Past(NamedTuple):
@@ -82,7 +87,7 @@ def assemble(
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
-    microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
+    microbatch = choose_microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
     if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens):
         raise ConfigError(problem)
     optimizer.zero_grad()
@@ -145,7 +150,7 @@ def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> 
     return {name: shape for name, shape in shapes.items() if mesh.pipeline == 1 or name.rpartition(".")[0] in own}
 
 
-def _microbatch(
+def choose_microbatch(
     plan: TrainPlan,
     kept: dict[str, Any],
     model: Transformer,
@@ -156,7 +161,8 @@ def _microbatch(
 ) -> Microbatch:
     """Return the microbatch of the settings, of the state `kept`, or, at the start of a run, a measured one.
 
-    To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients.
+    To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients. Ranks on
+    GPUs measure together, and all come to the same: the slowest and the fullest of them decide.
     """
     train, seq_len, mesh = plan.train, plan.model.seq_len, parallel.ranks.mesh
     tokens, share, known = (
@@ -170,24 +176,36 @@ def _microbatch(
     if known is not None and not division_problem(mesh, train.batch_tokens, known):
         return Microbatch(known, "measured at the run's start")
     rule = even_microbatch(share, seq_len, mesh.wanted_microbatches)
-    if mesh.world_size > 1:
-        return Microbatch(rule, "by rule; it is measured by one rank alone")
+    ranks, device = parallel.ranks, parallel.device
+    total_bytes = device.memory_bytes()
+    if mesh.pipeline > 1 or (mesh.world_size > 1 and total_bytes is None):
+        return Microbatch(rule, "by rule: ranks on processors, and stages, don't measure it")
+    # ranks that hold whole weights exchange nothing meanwhile: then one that hasn't the memory leaves none waiting
+    measured = parallel if mesh.size(*STATE_AXES) > 1 else DataParallel(Ranks(), device)
+    before = device.peak_memory_bytes() or 0
+
+    def of_all(value: float) -> float:
+        return ranks.max_(torch.tensor([value], device=device.torch_device)).item()
 
     def seconds_of(num_rows: int) -> float | None:
         batch = batches.rows(0, num_rows)
 
         def later() -> None:
-            sum_gradients(model, parallel, [batch], max(1, batch.num_targets))
+            sum_gradients(model, measured, [batch], max(1, batch.num_targets))
 
         def first() -> None:
             model.zero_grad(set_to_none=True)
             later()
 
-        return step_seconds(parallel.device.seconds_of, first, later, share // (num_rows * seq_len))
+        own = step_seconds(device.seconds_of, first, later, share // (num_rows * seq_len))
+        slowest = of_all(math.inf if own is None else own)
+        return None if math.isinf(slowest) else slowest
 
     def may_double() -> bool:
-        # on a GPU it is tried out, which harms nothing
-        return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
+        if total_bytes is None:
+            return available_bytes() > resident_bytes()
+        twice = 2 * (device.peak_memory_bytes() or 0) - before  # what is there anyway isn't doubled
+        return of_all(twice / total_bytes) <= MEMORY_SHARE
 
     say("timing microbatches of several sizes")
     with set_up(facts):

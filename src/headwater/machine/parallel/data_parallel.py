@@ -111,10 +111,11 @@ def norms(tensors: Mapping[str, Tensor], ranks: Ranks) -> Tensor:
     holders = ranks.along(*STATE_AXES)
     if holders.world_size == 1:
         return torch.stack(torch._foreach_norm(list(tensors.values())))
-    of_rank = [torch.linalg.vector_norm(local(tensor), dtype=torch.float64) for tensor in tensors.values()]
-    copies = [ranks.mesh.tensor if is_copied(name, ranks.mesh) else 1 for name in tensors]
-    squares = torch.stack(of_rank).square() / torch.tensor(copies, device=of_rank[0].device)
-    return holders.sum_(squares).sqrt()
+    squares = []
+    for name, tensor in tensors.items():
+        square = torch.linalg.vector_norm(local(tensor), dtype=torch.float64).square()
+        squares.append(square / ranks.mesh.tensor if is_copied(name, ranks.mesh) else square)
+    return holders.sum_(torch.stack(squares)).sqrt()
 
 
 def of_all_stages(norm: Tensor, ranks: Ranks) -> Tensor:
