@@ -176,13 +176,23 @@ def choose_microbatch(
     if known is not None and not division_problem(mesh, train.batch_tokens, known):
         return Microbatch(known, "measured at the run's start")
     rule = even_microbatch(share, seq_len, mesh.wanted_microbatches)
-    ranks, device = parallel.ranks, parallel.device
-    total_bytes = device.memory_bytes()
-    if mesh.pipeline > 1 or (mesh.world_size > 1 and total_bytes is None):
+    if mesh.pipeline > 1 or (mesh.world_size > 1 and parallel.device.memory_bytes() is None):
         return Microbatch(rule, "by rule: ranks on processors, and stages, don't measure it")
+    say("timing microbatches of several sizes")
+    with set_up(facts):
+        found = _measured(model, parallel, batches, seq_len, share, rule)
+    say(f"microbatches of {found.tokens} tokens: {found.why}")
+    return found
+
+
+def _measured(
+    model: Transformer, parallel: DataParallel, batches: BatchSource, seq_len: int, share: int, rule: int
+) -> Microbatch:
+    """Return the microbatch that is fastest for `share` tokens of a step on each rank; `rule` is the rule's."""
+    ranks, device = parallel.ranks, parallel.device
     # ranks that hold whole weights exchange nothing meanwhile: then one that hasn't the memory leaves none waiting
-    measured = parallel if mesh.size(*STATE_AXES) > 1 else DataParallel(Ranks(), device)
-    before = device.peak_memory_bytes() or 0
+    alone = parallel if ranks.mesh.size(*STATE_AXES) > 1 else DataParallel(Ranks(), device)
+    total_bytes, before = device.memory_bytes(), device.peak_memory_bytes() or 0
 
     def of_all(value: float) -> float:
         return ranks.max_(torch.tensor([value], device=device.torch_device)).item()
@@ -191,7 +201,7 @@ def choose_microbatch(
         batch = batches.rows(0, num_rows)
 
         def later() -> None:
-            sum_gradients(model, measured, [batch], max(1, batch.num_targets))
+            sum_gradients(model, alone, [batch], max(1, batch.num_targets))
 
         def first() -> None:
             model.zero_grad(set_to_none=True)
@@ -207,11 +217,7 @@ def choose_microbatch(
         twice = 2 * (device.peak_memory_bytes() or 0) - before  # what is there anyway isn't doubled
         return of_all(twice / total_bytes) <= MEMORY_SHARE
 
-    say("timing microbatches of several sizes")
-    with set_up(facts):
-        found = measured_microbatch(seconds_of, may_double, share, rule, seq_len)
-    say(f"microbatches of {found.tokens} tokens: {found.why}")
-    return found
+    return measured_microbatch(seconds_of, may_double, share, rule, seq_len)
 
 
 def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, say: Callable[[str], None]) -> None:
