@@ -264,7 +264,7 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
     before = torch.get_deterministic_debug_mode()
     keep_freed_memory()
     # no value is read before it is written here, and filling every new tensor with NaN costs time
-    flags = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
+    flags: list[tuple[Any, str, Any]] = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
     if facts.compiled and facts.device != "cpu":
         import torch._inductor.config as inductor  # here: a second that only a compiler needs
 
