@@ -10,6 +10,7 @@ import pytest
 from many_ranks import calling, run_ranks, start_programs, start_ranks
 from small_run import Said, call, finish, write_run_file, write_texts
 
+from headwater.core.files import read_json
 from headwater.core.records import read_all, read_records
 from headwater.runfile.run_config import load_run
 from headwater.runs.stages import prepare_data
@@ -100,6 +101,17 @@ def require_alike(alone: Path, folder: Path) -> None:
     assert [record["tokens_seen"] for record in one] == [record["tokens_seen"] for record in two]
     losses = [[record["loss"] for record in of[:12]] for of in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_ranks_that_divide_a_model_measure_it_together_as_they_computed(tmp_path):
+    """One process measures it in fp32, `headwater evaluate` at least; a model that fits no device has no such process."""
+    folder = prepare(tmp_path, train__num_steps=4, machine__dtype='"bfloat16"', train__num_probes=0)
+    require_done(run_ranks(2, "run", "mine.toml", "parallel.shard=2", cwd=folder))
+    together = read_json(run_dir(folder) / "evaluation.json")
+    assert together["dtype"] == "bfloat16"
+    alone = call("evaluate", "mine.toml", "--json", cwd=folder).json
+    assert together["bits_per_byte"]["all"] == pytest.approx(alone["bits_per_byte"]["all"], rel=5e-3)
+    assert together["num_targets"] == alone["num_targets"]
 
 
 def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch):

@@ -186,7 +186,9 @@ def _plan_and_train(config: RunConfig, layout: Layout, make_display: MakeDisplay
             say(f"layout: {layout.why}")
         with (
             tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
-            open_training(trained, batches, shown, say, ranks, call.stop_within) as training,
+            open_training(
+                trained, batches, shown, say, ranks, call.stop_within, measures=call.last == "report"
+            ) as training,
         ):
             if training is None:
                 return True
@@ -202,7 +204,7 @@ def _follow(config: RunConfig, call: Call) -> bool:
             return True
         from headwater.runs.training import follow_training
 
-        return follow_training(config.with_layout(layout), ranks, call.stop_within)
+        return follow_training(config.with_layout(layout), ranks, call.stop_within, measures=call.last == "report")
 
 
 def _tell_others(config: RunConfig, call: Call) -> bool:

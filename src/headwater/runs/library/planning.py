@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from headwater.core.config import Settings
 from headwater.core.errors import CheckpointError, ConfigError
-from headwater.export.base.config import settings_of_config
-from headwater.export.base.folder import read_object
 from headwater.machine.parallel.settings import fewest_ranks
 from headwater.model.count import count_fields, count_model
 from headwater.model.settings import Family, ModelSettings
@@ -231,6 +229,9 @@ def counted(folder: Path | None, family: str, changes: Sequence[str], seq_len: i
     """Return the parameters and FLOPs per token of a folder with a config.json, or of a family and its settings."""
     if folder is None and family not in get_args(Family):
         raise ConfigError(f"no family is named {family!r}; take {', '.join(get_args(Family))}")
+    from headwater.export.base.config import settings_of_config
+    from headwater.export.base.folder import read_object
+
     of_folder = None if folder is None else settings_of_config(read_object(folder / "config.json"))
     model = count_model(of_folder or own_family(family, changes))
     return count_fields(model if seq_len is None else replace(model, seq_len=seq_len))
