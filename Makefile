@@ -30,7 +30,6 @@ Reliability; results are in docs/reliability.md:
   make corruptions  damaged checkpoints and token stores
   make drawn-runs   500 drawn run files: stopped, resumed, lengthened, compared bit by bit
   make kills        training killed at chance moments, resumed, compared bit by bit
-  make elastic      a run resumed on 1, 2 and 4 processes
   make parity       several ranks against one, in every layout; parity-faults with planted faults
   make reshard      what each layout saved, loaded in every other
   make weak-scaling one rank of one core against two, with as many tokens for each
@@ -47,7 +46,7 @@ export HELP
 .PHONY: llama-cpp endpoint live-page
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
-.PHONY: faults powercuts refusals corruptions kills elastic hostile lost-ranks slurm
+.PHONY: faults powercuts refusals corruptions kills hostile lost-ranks slurm
 .PHONY: drawn-runs mutants durations
 
 demo: $(VENV)/demo.stamp
@@ -114,10 +113,6 @@ mutants: .venv-mutants/mutants.stamp
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$(.venv-mutants/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tests.pth
 	.venv-mutants/bin/pip install --quiet cosmic-ray
 	@touch $@
-
-# a run resumed on other numbers of ranks
-elastic: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/reliability/$@.py
 
 # what several ranks compute, against one; the same with planted faults; what they save, loaded in other layouts
 parity reshard weak-scaling: $(VENV)/test.stamp

@@ -21,7 +21,8 @@ from foreign_formats import Target
 from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, digest_file, json_bytes, read_json
 from headwater.core.manifests import seal
-from headwater.model.hf_count import count_hf_file
+from headwater.export.base.config import settings_of_config
+from headwater.export.base.folder import read_object
 from headwater.plan.scaling.table import read_runs
 from headwater.runfile.run_config import find_recipe, load_run
 from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest
@@ -71,7 +72,7 @@ def law_table(path: Path) -> None:
 
 
 def hf_config(path: Path) -> None:
-    assert count_hf_file(path).total >= 0
+    assert settings_of_config(read_object(path))
 
 
 def override(data: bytes, folder: Path) -> None:

@@ -93,7 +93,6 @@ def test_settings_and_ranks_give_a_layout(settings, ranks, expected, why):
     [
         (f"{SMALL} train.microbatch_tokens=524288", "8", "holds one sequence with replicate = 4 × shard = 2"),
         (f"{WHOLE} {TENSOR_1} parallel.context=1", "8", NONE),
-        (f"{WHOLE} train.exact=true", "8", NONE),
         (f"{SMALL} {TENSOR_1} train.batch_tokens=8192 parallel.context=1", "8", DIVIDED + "8"),
         (f"{SMALL} train.batch_tokens=24576 parallel.tensor=4", "8", DIVIDED + "2"),
         (f"{SMALL} train.batch_tokens=73728", "8", DIVIDED + "8"),
@@ -128,12 +127,11 @@ def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
         ("model.num_kv_heads=2", [2]),
         ("parallel.tensor=4", []),
         ("model.family=gpt2 model.num_kv_heads=32", []),
-        ("train.exact=true", []),
     ],
 )
 def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tensors):
     config = run_of(f"{SMALL} {settings}")
-    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
+    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row)
     alone = [each for each in found if each.size("pipeline", "context") == 1]
     assert [each.size("tensor") for each in alone] == tensors
 
@@ -141,7 +139,7 @@ def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tenso
 @pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
 def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
     config = run_of(f"{SMALL} model.tied_embeddings={tied}")
-    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
+    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row)
     assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
     assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
 
@@ -262,7 +260,6 @@ def machine(monkeypatch):
 
 MUCH, LITTLE = 1 << 50, 1 << 20
 WIDE = "model.d_model=1024 model.num_layers=8 model.num_heads=16 optim.name=adamw "  # not gathered at once
-EXACT = "machine.dtype=bfloat16 train.microbatch_tokens=256 train.exact=true"
 
 
 @pytest.mark.parametrize(
@@ -287,19 +284,12 @@ def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_byte
 
 
 @pytest.mark.parametrize(
-    ("mesh", "settings", "per_parameter"),
-    [
-        (Mesh(), "", 16),
-        (Mesh(replicate=2), "", 12),
-        (Mesh(), EXACT, 24),
-        (Mesh(shard=2), "", 8),
-        (Mesh(replicate=2, shard=2), "", 6),
-        (Mesh(shard=2), EXACT, 12),
-    ],
+    ("mesh", "per_parameter"),
+    [(Mesh(), 16), (Mesh(replicate=2), 12), (Mesh(shard=2), 8), (Mesh(replicate=2, shard=2), 6)],
 )
-def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, settings, per_parameter):
+def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, per_parameter):
     """Of AdamW; the copy that a save makes is the host's, once whatever the number of ranks on it."""
-    config = run_of(WIDE + settings)
+    config = run_of(WIDE)
     parameters, ranks = count_parameters(config.model).total, Layout(mesh, mesh.world_size)
     gpu_bytes, host_bytes = 1.1 * per_parameter * parameters, 12 * parameters
     machine(host_bytes, gpu_bytes)

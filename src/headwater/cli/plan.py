@@ -93,7 +93,7 @@ def count(
     what: Annotated[
         list[str] | None, argument("[FOLDER] [setting=value ...]", "A folder with a config.json, or settings.")
     ] = None,
-    family: Annotated[str, option("NAME", "A family: llama, qwen3, gpt2, or any of transformers.")] = "",
+    family: Annotated[str, option("NAME", "A family: llama, qwen3 or gpt2.")] = "",
     settings: Annotated[
         list[str] | None, option("SETTING=VALUE", "A setting of the family; may be repeated.", "--set")
     ] = None,

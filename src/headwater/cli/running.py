@@ -40,18 +40,14 @@ from headwater.runs.running import Call, replay, run
 from headwater.runs.tuned import answers_messages
 from headwater.tokens.skipped_rows import read_interventions
 from headwater.train.checkpoint.layout import checkpoint_dir
-from headwater.train.checkpoint.lock import owned, taken_over
+from headwater.train.checkpoint.lock import owned
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
-
-
-_TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
 
 def do_stages(
     name: str,
     overrides: Sequence[str] = (),
-    takeover: bool = False,
     stop_within: float = 30.0,
     last: Literal["training", "report"] = "report",
 ) -> None:
@@ -61,9 +57,8 @@ def do_stages(
     """
     config, reasons = load_run(name, overrides)
     here = RunFolder(config.run_dir)
-    own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
-    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
+    call = Call(owned, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 

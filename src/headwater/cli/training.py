@@ -18,7 +18,6 @@ def add_to(app: App) -> None:
         app.verb(verb)
 
 
-Takeover = Annotated[bool, flag("--takeover", "Take the run folder over from a stopped, dead or remote process.")]
 StopWithin = Annotated[
     float,
     option(
@@ -34,7 +33,6 @@ Replay = Annotated[bool, flag("--replay", "Train the finished part of the run a 
 def run(
     run: RunFile,
     overrides: Overrides = None,
-    takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -52,13 +50,12 @@ def run(
         raise ConfigError("--json is for --dry-run; `headwater evaluate RUN --json` prints what a run measured")
     from headwater.cli.running import do_stages
 
-    do_stages(run, overrides or [], takeover, stop_within)
+    do_stages(run, overrides or [], stop_within)
 
 
 def train(
     run: RunFile,
     overrides: Overrides = None,
-    takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
     replay: Replay = False,
 ) -> None:
@@ -73,7 +70,7 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(load_with_kept(run, overrides or [])[0]) else 1)
-    do_stages(run, overrides or [], takeover, stop_within, "training")
+    do_stages(run, overrides or [], stop_within, "training")
 
 
 def new(

@@ -236,7 +236,6 @@ def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> StepWork:
         num_microbatches=max(1, train.batch_tokens // (tokens * num_parts)),
         recompute=recompute_of(train, config.model.num_layers),
         dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
-        exact=train.exact,
     )
 
 

@@ -43,7 +43,7 @@ MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or had its gradient checked."
 UNKNOWN_HELD_OUT = 50_000  # tokens held out of a source whose size isn't known: a few megabytes of text have as many
-_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
+_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction"}
 
 Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
 

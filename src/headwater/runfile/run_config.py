@@ -52,7 +52,7 @@ class InitSettings(Settings):
     "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
 
 
-LEFT = (("train", "audit_every"), ("parallel", "expert"))
+LEFT = (("train", "audit_every"), ("train", "exact"), ("parallel", "expert"))
 "Settings that runs of before 2026-12-03 have kept."
 
 
@@ -106,14 +106,7 @@ class RunConfig(Settings):
             raise ValueError(
                 f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
             )
-        decided = {"train.microbatch_tokens": train.microbatch_tokens, "machine.dtype": self.machine.dtype}
-        if train.exact and (undecided := [name for name, value in decided.items() if value == "auto"]):
-            values = {"train.microbatch_tokens": "a number", "machine.dtype": "float32, bfloat16 or int8"}
-            raise ValueError(
-                f"train.exact promises the same bits, and {' and '.join(undecided)} = auto is decided by a "
-                f"measurement; set {' and '.join(f'{name} to {values[name]}' for name in undecided)}"
-            )
-        if undivided := layers_problem(model, self.parallel, self.shortest_row, exact=train.exact):
+        if undivided := layers_problem(model, self.parallel, self.shortest_row):
             raise ValueError(undivided)
         if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
             raise ValueError(problem)

@@ -52,7 +52,7 @@ MakeDisplay = Callable[[RunConfig], Display]
 class Call:
     """How a run is called.
 
-    own          how its folder is locked: lock.owned or lock.taken_over
+    own          how its folder is locked: lock.owned, say
     place        which of several ranks this process is
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
@@ -186,7 +186,9 @@ def _plan_and_train(config: RunConfig, layout: Layout, make_display: MakeDisplay
             say(f"layout: {layout.why}")
         with (
             tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
-            open_training(trained, batches, shown, say, ranks, call.stop_within) as training,
+            open_training(
+                trained, batches, shown, say, ranks, call.stop_within, measures=call.last == "report"
+            ) as training,
         ):
             if training is None:
                 return True
@@ -202,7 +204,7 @@ def _follow(config: RunConfig, call: Call) -> bool:
             return True
         from headwater.runs.training import follow_training
 
-        return follow_training(config.with_layout(layout), ranks, call.stop_within)
+        return follow_training(config.with_layout(layout), ranks, call.stop_within, measures=call.last == "report")
 
 
 def _tell_others(config: RunConfig, call: Call) -> bool:

@@ -25,8 +25,8 @@ BY_SHARDS = """
 cases = [
     Case("adamw", kernels=kernels, recompute=2),
     Case("muon", tied=False, kernels=kernels, recompute="selective"),
-    Case("muon", kernels=kernels, exact=True, block_rows=16),
-    Case("adamw", "bfloat16", kernels=kernels, exact=True),
+    Case("muon", kernels=kernels, block_rows=16),
+    Case("adamw", "bfloat16", kernels=kernels),
 ]
 """
 BY_COPIES = """
@@ -172,7 +172,7 @@ def found(tmp_path_factory) -> Found:
 
 @pytest.mark.parametrize("layout", [name for name, (_, cases, *_) in LAYOUTS.items() if not cases.endswith(NO_CASES)])
 def test_gradients_losses_norms_and_weights_are_those_of_one_rank(found, layout):
-    """With exact to the last bit, norm and clipping included. The first one takes over 5 s: two ranks, four cases."""
+    """Norm and clipping included. The first one takes over 5 s: two ranks, four cases."""
     compared = found(layout)[0]["compared"]
     assert compared
     for case, apart, too_far in compared:

@@ -12,15 +12,13 @@ from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
-EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
 
 
 @dataclass(frozen=True)
 class StepWork:
     """A model, its optimizer, and so many microbatches of so many rows on each rank of a mesh.
 
-    `recompute` are blocks, or "selective"; `dtype` is that of a run (machine.dtype); `exact`: gradients are summed as
-    integers.
+    `recompute` are blocks, or "selective"; `dtype` is that of a run (machine.dtype).
     """
 
     model: ModelSettings
@@ -30,7 +28,6 @@ class StepWork:
     num_microbatches: int = 1
     recompute: int | Literal["selective"] = 0
     dtype: str = "bfloat16"
-    exact: bool = False
 
     @property
     def microbatch_tokens(self) -> int:

@@ -227,15 +227,13 @@ class _ModelAlone(Settings):
 
 def counted(folder: Path | None, family: str, changes: Sequence[str], seq_len: int | None) -> dict[str, Any]:
     """Return the parameters and FLOPs per token of a folder with a config.json, or of a family and its settings."""
-    if family in get_args(Family):
-        model = count_model(own_family(family, changes))
-    else:
-        from headwater.model.hf_count import count_hf_family, count_hf_file
+    if folder is None and family not in get_args(Family):
+        raise ConfigError(f"no family is named {family!r}; take {', '.join(get_args(Family))}")
+    from headwater.export.base.config import settings_of_config
+    from headwater.export.base.folder import read_object
 
-        given = Given()
-        for change in changes:
-            given = given.with_override(change)
-        model = count_hf_family(family, dict(given.table)) if folder is None else count_hf_file(folder)
+    of_folder = None if folder is None else settings_of_config(read_object(folder / "config.json"))
+    model = count_model(of_folder or own_family(family, changes))
     return count_fields(model if seq_len is None else replace(model, seq_len=seq_len))
 
 
