@@ -55,7 +55,7 @@ FORMATS = {
     "epub": Format("epub", "epub.read_epub"),
     "docx": Format("docx docm", "office.read_docx"),
     "pptx": Format("pptx pptm", "office.read_pptx"),
-    "odt": Format("odt ott", "opendocument.read_odt"),
+    "odt": Format("odt ott", "office.read_odt"),
     "pdf": Format("pdf", "pdf.read_pdf", needs="pypdfium2"),
     "warc": Format("warc wet", "warc.read_warc", records=True, in_archives=False, needs="pyarrow"),  # zstd, brotli
     "archive": Format("zip whl tar", "archive.read_archive", records=True, in_archives=False, conversations=True),
