@@ -18,10 +18,10 @@ from headwater.corpus.read.encoding import REPLACED, encoding_of
 from headwater.corpus.read.input import Member, parse
 from headwater.corpus.read.json import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
+from headwater.corpus.read.mediawiki import plain_text
 from headwater.corpus.read.plain import read_markdown, read_text
 from headwater.corpus.read.processes import BadFrame, pack, unpack
 from headwater.corpus.read.unwrap import unwrap
-from headwater.corpus.read.wikitext import plain_text
 from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
 from headwater.corpus.samples.packages.rdata import read_rdata
 from headwater.corpus.samples.packages.sword import read_sword
@@ -213,7 +213,7 @@ SWORD_WORDS = (*b"<note> </note> <p> <title> &#x".split(), b'<milestone n="')
 HTML_REASONS = "not_html damaged_html binary not_utf8 too_deep"
 XML_REASONS = "not_xml damaged_xml declares_entities too_deep no_text damaged_html binary not_utf8 expands_too_far"
 ARCHIVE_REASONS = "not_zip damaged_zip not_tar damaged_tar expands_too_far"
-EPUB_REASONS = "not_epub damaged_epub encrypted damaged_member expands_too_far"
+EPUB_REASONS = "not_epub damaged_epub damaged_xml declares_entities too_deep encrypted damaged_member expands_too_far"
 CSV_REASONS = "not_utf8 binary malformed_csv no_text expands_too_far"
 PDF_REASONS = "not_pdf damaged_pdf encrypted no_text expands_too_far"
 # name: file, format, what it may be refused for, words, seeds

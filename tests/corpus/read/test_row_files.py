@@ -12,9 +12,9 @@ from headwater.corpus.balance import KeptBy
 from headwater.corpus.read.html import page_text
 from headwater.corpus.read.html_metadata import iso_date
 from headwater.corpus.read.json import capped_lines
+from headwater.corpus.read.mediawiki import is_redirect, plain_text
 from headwater.corpus.read.plain import front_matter, without_boilerplate
 from headwater.corpus.read.record import record_meta, text_column
-from headwater.corpus.read.wikitext import is_redirect, plain_text
 
 
 def licence_of_page(head, body):

@@ -241,7 +241,7 @@ def marks(mark: bytes) -> Repeated:
 
 
 OTHERS = [
-    Case("EPUBs that point elsewhere and expand", f"{TEXT} missing_in_archive expands_too_far damaged_epub file_too_large "
+    Case("EPUBs that point elsewhere and expand", f"{TEXT} missing_in_archive expands_too_far damaged_epub declares_entities "
          f"not_html not_utf8 binary {SLOW}", epubs),
     Case("crawls that say what isn't so", f"{TEXT} not_warc damaged_warc damaged_http unknown_format file_too_large not_html "
          f"{SLOW}", crawls),
