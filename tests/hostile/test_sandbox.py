@@ -57,14 +57,6 @@ def test_a_file_of_any_name_is_read_as_it_is_here(box, files):
         assert outcomes(box.read(file, "html", LIMITS)) == outcomes(parse(file, "html", LIMITS))
 
 
-def test_one_process_serves_many_files(box, files):
-    seen = set()
-    for _ in range(3):
-        outcomes(box.read(files["a.html"], "html", LIMITS))
-        seen.add(box._worker._child.pid)
-    assert len(seen) == 1
-
-
 def rows(tmp_path, count: int = 3000) -> InputFile:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"text": [f"row {number} " * 40 for number in range(count)]}), path)
