@@ -86,10 +86,10 @@ def test_a_process_that_is_left_in_the_middle_of_a_file_does_not_answer_the_next
     assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
-SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(60_000)) + ">words"
+SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(50_000)) + ">words"
 HUNGRY_PAGE = "<p>" + "<b>x" * 300_000
 SMALL = SandboxLimits(memory_bytes=60 << 20)
-NUM_PAGES = 40
+NUM_PAGES = 9
 
 
 def crawl(path: Path, hostile_at: set[int]) -> InputFile:
@@ -101,7 +101,7 @@ def crawl(path: Path, hostile_at: set[int]) -> InputFile:
     return InputFile(path, "crawl", "mine", "web")
 
 
-@pytest.mark.parametrize("hostile_at", [{0}, {17}, {NUM_PAGES - 1}, {3, 4}])
+@pytest.mark.parametrize("hostile_at", [{0, NUM_PAGES - 1}, {3, 4}])
 def test_a_hostile_page_costs_that_page_of_its_crawl(tmp_path, hostile_at):
     file = crawl(tmp_path / "crawl.warc", hostile_at)
     with Sandbox(SMALL) as box:
@@ -139,7 +139,7 @@ TOO_MUCH = "parser_took_too_much_memory"
 @pytest.mark.parametrize(
     ("name", "content", "limits", "reason"),
     [
-        ("slow.html", SLOW_PAGE * 4, SandboxLimits(cpu_seconds=1), "parser_took_too_long"),  # by the processor's clock
+        ("slow.html", SLOW_PAGE * 2, SandboxLimits(cpu_seconds=1), "parser_took_too_long"),  # by the processor's clock
         ("large.json", "[" + "[]," * 1_200_000 + "0]", SMALL, TOO_MUCH),
         ("large.html", "<p>" * 600_000, SMALL, TOO_MUCH),  # and is not called damaged
     ],

@@ -101,6 +101,7 @@ class Sandbox:
 
 
 TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
+_START_SECONDS = 60
 MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document may
 
 
@@ -117,7 +118,7 @@ class _Worker:
 
     def __init__(self, limits: SandboxLimits) -> None:
         self.has_served = False
-        self._wall_seconds = limits.wall_seconds
+        self._wall_seconds = max(limits.wall_seconds, _START_SECONDS)
         self._begun = tempfile.TemporaryFile()  # noqa: SIM115 - the place in it says how many; closed by close()
         try:
             self._child = Child(_MODULE, _environment(), "/", [self._begun.fileno()])
@@ -129,6 +130,7 @@ class _Worker:
         try:
             self._send({**asdict(limits), "begun": self._begun.fileno()})
             self._receive()
+            self._wall_seconds = limits.wall_seconds
         except _Ended:
             last_error = self._child.last_error()
             self.close()
