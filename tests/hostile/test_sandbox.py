@@ -64,8 +64,8 @@ def rows(tmp_path, count: int = 3000) -> InputFile:
 
 
 def kill(box: Sandbox) -> None:
-    os.kill(box._worker._child.pid, signal.SIGKILL)
-    box._worker._child._process.wait()
+    os.kill(box._worker.pid, signal.SIGKILL)
+    box._worker._process.wait()
 
 
 @pytest.mark.parametrize("is_used", [False, True])
@@ -155,12 +155,12 @@ def test_a_file_that_takes_too_much_is_dropped_and_the_next_is_read(files, tmp_p
 def test_a_process_that_waits_for_ever_is_ended(files):
     with Sandbox(SandboxLimits(wall_seconds=1)) as box:
         outcomes(box.read(files["b.html"], "html", LIMITS))
-        os.kill(box._worker._child.pid, signal.SIGSTOP)
+        os.kill(box._worker.pid, signal.SIGSTOP)
         assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
 
 
 def proc(box: Sandbox, name: str) -> str:
-    return Path(f"/proc/{box._worker._child.pid}/{name}").read_text()
+    return Path(f"/proc/{box._worker.pid}/{name}").read_text()
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no /proc")
@@ -177,7 +177,7 @@ def test_the_process_is_limited_and_knows_nothing_of_its_parents_environment(box
 def test_closing_leaves_no_process(files):
     with Sandbox() as box:
         outcomes(box.read(files["a.html"], "html", LIMITS))
-        pid = box._worker._child.pid
+        pid = box._worker.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -134,13 +134,12 @@ def test_a_path_that_names_nothing_is_an_error_that_says_which(tree, path):
         names(tree, path)
 
 
-def test_a_run_beside_its_text_and_the_lock_of_fetched_texts_are_not_its_input(tree):
-    write(tree, "runs/mine/report.html", "node_modules/x.txt", "lock", "epoch")
+def test_a_run_beside_its_text_is_not_its_input(tree):
+    write(tree, "runs/mine/report.html", "node_modules/x.txt")
     config = json.dumps({"format": "headwater-config", "format_version": 1}, indent=1)
     (tree / "runs" / "mine" / "config.json").write_text(config)
     assert names(tree, "") == FILES
-    own = dict.fromkeys(["runs/mine", "lock", "epoch"], "own_output")
-    assert skipped(tree, "") == SKIPPED | own | {"node_modules": "tool_folder"}
+    assert skipped(tree, "") == SKIPPED | {"runs/mine": "own_output", "node_modules": "tool_folder"}
 
 
 def test_what_may_not_be_read_says_so(tree, forbid):

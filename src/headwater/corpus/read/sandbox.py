@@ -113,7 +113,7 @@ class _Ended(Exception):
         self.reason = reason
 
 
-class _Worker:
+class _Worker(Child):
     """One process, and the time that it has for an answer."""
 
     def __init__(self, limits: SandboxLimits) -> None:
@@ -121,28 +121,28 @@ class _Worker:
         self._wall_seconds = max(limits.wall_seconds, _START_SECONDS)
         self._begun = tempfile.TemporaryFile()  # noqa: SIM115 - the place in it says how many; closed by close()
         try:
-            self._child = Child(_MODULE, _environment(), "/", [self._begun.fileno()])
+            super().__init__(_MODULE, _environment(), "/", [self._begun.fileno()])
         except OSError as error:
             self._begun.close()
             raise _not_started(error.strerror or str(error)) from None
         self._poll = select.poll()
-        self._poll.register(self._child.handle, select.POLLIN)
+        self._poll.register(self.handle, select.POLLIN)
         try:
-            self._send({**asdict(limits), "begun": self._begun.fileno()})
-            self._receive()
+            self._receive_after({**asdict(limits), "begun": self._begun.fileno()})
             self._wall_seconds = limits.wall_seconds
         except _Ended:
-            last_error = self._child.last_error()
+            last_error = self.last_error()
             self.close()
             raise _not_started(last_error or "it ends without a word") from None
 
     def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the answers to a request but for the last, which says how it ended. Raises Unusable, _Ended."""
         self._begun.seek(0)
-        self._send(request)
-        while "end" not in (answer := self._receive()):
+        answer = self._receive_after(request)
+        while "end" not in answer:
             if "still_reading" not in answer:
                 yield answer
+            answer = self._receive_after()
         self.has_served = True
         if answer["end"]:
             raise Unusable(str(answer["end"]), str(answer.get("because", "")), str(answer.get("excerpt", "")))
@@ -151,29 +151,28 @@ class _Worker:
         """Return how many records of the file were begun, those skipped among them."""
         return os.lseek(self._begun.fileno(), 0, os.SEEK_CUR)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _receive_after(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the next answer, after a message to the process if there is one. Raises _Ended."""
         try:
-            self._child.send(message)
-        except BrokenPipeError:
-            raise _Ended(self._why()) from None
-
-    def _receive(self) -> dict[str, Any]:
-        try:
-            while (message := self._child.next_message()) is None:
+            if message is not None:
+                self.send(message)
+            while (answer := self.next_message()) is None:
                 if not self._poll.poll(1000 * self._wall_seconds):
                     raise _Ended(TOO_SLOW)
-                if not self._child.read():
+                if not self.read():
                     raise _Ended(self._why())
-            return message
+            return answer
+        except BrokenPipeError:
+            raise _Ended(self._why()) from None
         except BadFrame:
             raise _Ended(DIED) from None
 
     def _why(self) -> str:
         """Return why the process, whose pipe is closed, is no more."""
-        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(self._child.exit_status() or 0, DIED)
+        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(self.exit_status() or 0, DIED)
 
     def close(self) -> None:
-        self._child.close()
+        super().close()
         self._begun.close()
 
 

@@ -19,8 +19,6 @@ from headwater.corpus.sources.formats import skip_reason
 
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
-_OWNER_FILES = {"lock", "epoch"}
-"Of a folder that headwater locks, such as that of fetched texts: both are there (checkpoint.lock)."
 
 
 class ListedFile(NamedTuple):
@@ -160,16 +158,13 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             names.pop(real)
             yield _listing_of(folder, real)
             continue
-        found_names = {entry.name for entry in entries}
-        if _is_own(folder, found_names):
+        if _is_own(folder, {entry.name for entry in entries}):
             yield _Listing(folder, real, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
         listing = _Listing(folder, real, [], [], [])
-        own = _OWNER_FILES if found_names >= _OWNER_FILES else set()
         inner: list[tuple[Path, str]] = []
         for entry in entries:
             reason = skip_reason(entry.name) or _loop(entry)
-            reason = "own_output" if entry.name in own and entry.is_file() else reason
             if reason:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
             elif _is_folder(entry):
