@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from headwater.cli.doctor import print_findings
+from headwater.cli.training import print_findings
 from headwater.runs.library.machine import EXTRAS
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"

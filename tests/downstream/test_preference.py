@@ -21,7 +21,7 @@ from small_run import call, environment
 from headwater.core.errors import DataError
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
-from headwater.runs import aligning
+from headwater.runs import downstream as aligning
 from headwater.runs.library.tuning import write_tuning_file
 from headwater.runs.loading import load_model
 from headwater.train.checkpoint.layout import list_checkpoints
@@ -156,7 +156,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
-from headwater.cli.arguments import OFFLINE
+from headwater.cli.verbs import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers

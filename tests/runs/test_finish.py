@@ -13,7 +13,7 @@ from headwater.core.errors import EvaluationError
 from headwater.core.files import digest_file, read_json, write_json
 from headwater.corpus.load import read_documents
 from headwater.evaluate.baselines import LEAST_LINE_BYTES, ngram_bits_per_byte, xz_bits_per_byte
-from headwater.page.report.stage import report_stage
+from headwater.page.report.page import report_stage
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.measures import scores_of
 from headwater.tokens.read import open_stores

@@ -22,7 +22,7 @@ from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, 
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.paths import Folders, stage_digest
 from headwater.runfile.run_config import load_run
-from headwater.runs.ladder import climb, prepare_ladder
+from headwater.runs.library.ladder import climb, prepare_ladder
 from headwater.tokens.batches.rows import are_current, rows_key
 
 ARGUMENTS = ("ladder", "mine.toml", "--share", "9", "--json")

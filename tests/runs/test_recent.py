@@ -6,8 +6,7 @@ import pytest
 from fake_run import add, lines, resume, step, steps, validation
 
 from headwater.core import records
-from headwater.runs.recent import MAX_RECORDS, MEAN_STEPS, TAIL_BYTES, RecentRecords
-from headwater.runs.summary import NoRunError, RunsFolder
+from headwater.runs.summary import MAX_RECORDS, MEAN_STEPS, TAIL_BYTES, NoRunError, RecentRecords, RunsFolder
 
 
 def test_the_loss_is_the_mean_of_the_last_steps(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.core.errors import LockedError
 from headwater.core.files import digest_file, write_json
-from headwater.page.report.stage import report_stage
+from headwater.page.report.page import report_stage
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.stages import prepare_data, write_config

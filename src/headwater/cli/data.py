@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from headwater.cli import arguments as arg
-from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
+from headwater.cli import verbs as arg
 from headwater.cli.balance import print_balance, print_training, show_dropped
 from headwater.cli.terminal import print_json, say, say_beside, table
-from headwater.cli.verbs import App
+from headwater.cli.verbs import App, argument, flag, folder_of, option, unicode_text
 from headwater.core.errors import ConfigError, TokenizerError
 from headwater.core.numbers import plural
 

@@ -21,7 +21,7 @@ import torch
 from headwater.core.conversations import ASSISTANT, USER, Message
 from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.core.intervals import Estimate, share
-from headwater.downstream.lines import read_lines
+from headwater.downstream.rewards import read_lines
 from headwater.downstream.samples import Sample, Writing, answers, chat_prompts, log_probabilities
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.facts import facts_of

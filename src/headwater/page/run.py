@@ -12,11 +12,9 @@ from pydantic import InstanceOf
 
 from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
-from headwater.page.report.stage import is_shown, refresh_report, report_stage
+from headwater.page.report.page import is_shown, refresh_report, report_stage
 from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs import running
-from headwater.runs.dry_run import DryRun
-from headwater.runs.dry_run import dry_run as dry_run_of
 from headwater.runs.finish import evaluate_stage
 from headwater.runs.library.checked import (
     AnyPath,
@@ -36,7 +34,8 @@ from headwater.runs.library.checked import (
 )
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
-from headwater.runs.running import Call
+from headwater.runs.running import Call, DryRun
+from headwater.runs.running import dry_run as dry_run_of
 from headwater.runs.tuned import answers_messages
 
 Named = Annotated[str | InstanceOf[Path], wanted("give the name of a recipe, a run file or a run folder")]

@@ -29,9 +29,10 @@ from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.train.checkpoint.layout import DERIVED, MODEL, checkpoint_of
 from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
 
-if TYPE_CHECKING:  # a run with nothing to measure loads no torch
+if TYPE_CHECKING:
     from headwater.evaluate.evaluator import RunEvaluator
     from headwater.machine.ranks.exchange import Ranks
+
 
 EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
 EVALUATION = "evaluation.json"

@@ -22,8 +22,7 @@ from their_tokenizers import TEXT, VOCAB_SIZE, table
 
 from headwater.core.errors import ConfigError
 from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS
-from headwater.export.base.facts import facts_of, tokenizer_of
-from headwater.export.base.folder import INDEX_FILE, licence_of, read_object
+from headwater.export.base.facts import INDEX_FILE, facts_of, licence_of, read_object, tokenizer_of
 from headwater.export.base.gguf import GgufFile
 from headwater.export.base.weights import model_of, open_values
 from headwater.model.names import shapes

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from headwater.page.serve import connections
-from headwater.page.serve.app import guarded, make_app
+from headwater.page.serve.serving import guarded, make_app
 from headwater.runs.library.model import Model
 
 TOKEN = "a token of this test"

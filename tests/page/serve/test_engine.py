@@ -13,7 +13,7 @@ from served_model import SEQ_LEN, TEXT, num_rows
 from headwater.evaluate.generate import Sampling
 from headwater.model.cache import Cache
 from headwater.page.serve.engine import GenerationEngine, GenerationQuery, Prompt, Scored
-from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.guard import Refusal
 
 GREEDY = Sampling(temperature=0)
 

@@ -16,7 +16,7 @@ from small_run import finish, start, write_run_file, write_texts
 
 from headwater.core.printable import printable
 from headwater.core.records import read_all, read_records
-from headwater.page.serve.app import make_app
+from headwater.page.serve.serving import make_app
 from headwater.train.checkpoint.layout import list_checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

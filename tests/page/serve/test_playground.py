@@ -15,8 +15,8 @@ from live_server import Opened, serving
 from headwater.core.records import read_records
 from headwater.evaluate.generate import NextToken
 from headwater.page.serve import playground
-from headwater.page.serve.app import make_app
 from headwater.page.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
+from headwater.page.serve.serving import make_app
 from headwater.runs.library.model import Model
 from headwater.runs.summary import RunsFolder
 

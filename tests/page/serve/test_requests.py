@@ -16,12 +16,11 @@ from starlette.requests import ClientDisconnect
 from headwater.core.conversations import Message
 from headwater.evaluate.generate import Sampling
 from headwater.page.serve import completions
-from headwater.page.serve.app import make_app
 from headwater.page.serve.completions import chat_choices, completion_choices
 from headwater.page.serve.engine import GenerationEngine, GenerationQuery
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody
-from headwater.page.serve.streaming import GrowingText, ReleasingStream
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, GrowingText, ReleasingStream
+from headwater.page.serve.serving import make_app
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
 

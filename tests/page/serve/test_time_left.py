@@ -10,8 +10,7 @@ import pytest
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.core.numbers import duration
-from headwater.runs.recent import TimeLeft
-from headwater.runs.summary import RunsFolder
+from headwater.runs.summary import RunsFolder, TimeLeft
 from headwater.train.checkpoint.lock import owned
 from headwater.train.settings import TrainSettings
 

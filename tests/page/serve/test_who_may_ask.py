@@ -17,7 +17,7 @@ from starlette.routing import Route
 import headwater
 from headwater.core.errors import ConfigError
 from headwater.page.serve import guard, serving
-from headwater.page.serve.app import guarded, make_app
+from headwater.page.serve.serving import guarded, make_app
 
 
 async def echo(request: Request) -> PlainTextResponse:

@@ -14,8 +14,7 @@ from headwater.core.errors import DataError
 from headwater.core.tables import read_csv
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
-from headwater.plan.scaling.law import Law
-from headwater.plan.scaling.posterior import ENOUGH, Departure, Posterior, Prior
+from headwater.plan.scaling.law import ENOUGH, Departure, Law, Posterior, Prior
 from headwater.plan.scaling.table import Runs, origins, span
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"

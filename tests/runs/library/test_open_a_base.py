@@ -17,8 +17,8 @@ from headwater.export.gguf import export_gguf
 from headwater.export.hf import export_hf
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
-from headwater.page.serve.app import make_app
 from headwater.page.serve.engine import GenerationEngine
+from headwater.page.serve.serving import make_app
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data
 from headwater.runs.tuned import answers_messages

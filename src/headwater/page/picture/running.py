@@ -18,7 +18,6 @@ from headwater.core.numbers import (
 from headwater.core.records import Object, Record, amount, table
 from headwater.page.picture.blocks import Block, Words, card, data_table, fold, grid, section, time_bar
 from headwater.page.picture.of_run import MARKS, STEP_CHARTS, drawn, step_chart
-from headwater.page.picture.title import watt_hours
 from headwater.runs.measures import (
     gradient_line,
     median_of,
@@ -174,3 +173,7 @@ def interventions(run: RunData) -> Block | None:
     )
     heads = ["what", "at step", "sequences", "reason", "documents"]
     return card("Interventions", note, data_table(heads, rows, words=heads[3:]))
+
+
+def watt_hours(energy: float) -> str:
+    return f"{significant(energy, 2)}\u00a0Wh"

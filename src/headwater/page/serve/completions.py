@@ -17,9 +17,15 @@ from headwater.core.conversations import SYSTEM, Message
 from headwater.evaluate.generate import Sampling
 from headwater.model.init import derived_seed
 from headwater.page.serve.engine import Answers, GenerationEngine, GenerationQuery, Prompt, Scored
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, GenerationBody
-from headwater.page.serve.streaming import GrowingText, ReleasingStream
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import (
+    MAX_CHOICES,
+    ChatBody,
+    CompletionBody,
+    GenerationBody,
+    GrowingText,
+    ReleasingStream,
+)
 from headwater.tokens.tokenizer.conversation import prompt_ids, turn_ids
 
 MAX_PROMPT_TOKENS = 131_072  # of one request: each choice reads its prompt by itself

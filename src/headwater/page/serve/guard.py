@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -11,7 +13,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headwater.page.serve.refusal import Refusal
+if TYPE_CHECKING:
+    from starlette.responses import JSONResponse
+
 
 ADMIT = "headwater.admit"
 "The extension of ASGI by which a connection learns that its client brought what it must."
@@ -158,3 +162,26 @@ def _name_and_port(host: str) -> tuple[str, int | None]:
         return parts.hostname or "", parts.port
     except ValueError:
         return "", None
+
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class Refusal(Exception):
+    """An answer other than what was asked for: `message` says what is wrong and what to do, `param` where it is."""
+
+    def __init__(
+        self, status: int, message: str, param: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.headers = status, param, headers
+        self.message = message.encode("utf-8", "backslashreplace").decode()  # it may quote what isn't Unicode
+
+    def body(self) -> dict[str, dict[str, str | int | None]]:
+        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.status}}
+
+    def response(self) -> JSONResponse:
+        from starlette.responses import JSONResponse  # what prints runs in a terminal goes without it
+
+        return JSONResponse(self.body(), self.status, self.headers)

@@ -21,7 +21,7 @@ from headwater.core.errors import HeadwaterError
 from headwater.page.picture.blocks import shown
 from headwater.page.picture.of_run import overlaid
 from headwater.page.picture.picture import picture_of
-from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.guard import Refusal
 from headwater.runfile.paths import RunFolder
 from headwater.runs.run_data import History, points, read_run
 from headwater.runs.summary import HEADS, RunsFolder

@@ -30,9 +30,8 @@ from headwater.core.records import table
 from headwater.machine.host.facts import memory_bytes
 from headwater.machine.host.memory import available_bytes
 from headwater.model.count import count_parameters
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import Body, read_body
-from headwater.page.serve.streaming import ReleasingStream
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import Body, ReleasingStream, read_body
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.summary import RunsFolder, RunSummary
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints

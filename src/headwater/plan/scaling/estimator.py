@@ -33,8 +33,7 @@ from numpy.typing import ArrayLike
 from headwater.core.errors import DataError
 from headwater.core.intervals import LEVEL, Z_P90, deviations_of
 from headwater.plan.scaling import checks
-from headwater.plan.scaling.law import Law, fit_law
-from headwater.plan.scaling.posterior import NOISE, Departure, Posterior, Prior
+from headwater.plan.scaling.law import NOISE, Departure, Law, Posterior, Prior, fit_law
 from headwater.plan.scaling.repetition import USUAL, Strength, penalty
 from headwater.plan.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, decades_beyond, past_cuts
 
