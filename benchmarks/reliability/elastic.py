@@ -129,7 +129,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.machine.ranks.mesh import place_of
     from headwater.machine.ranks.rendezvous import join_ranks
     from headwater.runfile.run_config import config_of_run, train_plan
-    from headwater.runs.text import open_batches
+    from headwater.runs.stages import open_batches
     from headwater.train.checkpoint.save import Saver
     from headwater.train.start import assemble, past_to_resume
 

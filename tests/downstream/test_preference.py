@@ -201,7 +201,7 @@ def without_trl(monkeypatch):
 
 
 def test_a_kill_before_the_model_is_saved_leaves_a_name_that_can_be_used_again(cwd, without_trl, monkeypatch):
-    monkeypatch.setattr("headwater.downstream.derived.Saver.begin", mock.Mock(side_effect=DataError("killed")))
+    monkeypatch.setattr("headwater.downstream.rl.Saver.begin", mock.Mock(side_effect=DataError("killed")))
     said = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", "--name", "killed", cwd=cwd)
     assert "killed" in said.err
     assert (cwd / "runs/killed/preference.json").exists() and not list_checkpoints(cwd / "runs/killed")

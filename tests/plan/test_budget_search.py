@@ -23,15 +23,14 @@ from headwater.plan import budget as module
 from headwater.plan import hardware
 from headwater.plan.budget import MIN_RUN_STEPS, TOO_SHORT, offer_of
 from headwater.plan.forecast.device import COLUMNS, find_device, read_devices
-from headwater.plan.forecast.result import Spread
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import Spread, checkpoint_bytes
 from headwater.plan.hardware import Costs
 from headwater.plan.layout import layout_here
 from headwater.plan.run_plan import plan_run
 from headwater.plan.scaling import ScalingLaw, read_runs
 from headwater.plan.scaling.checks import forecast_warnings
 from headwater.plan.scaling.published import PublishedLaw
-from headwater.plan.scaling.repetition import EXPONENT, OWN, A, B, most_epochs, repeated_loss
+from headwater.plan.scaling.table import EXPONENT, OWN, A, B, most_epochs, repeated_loss
 from headwater.plan.sizes import DIAL, CandidateSize, model_of
 from headwater.plan.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
 from headwater.runfile.run_config import load_run

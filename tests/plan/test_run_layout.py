@@ -15,7 +15,7 @@ from headwater.plan import hardware, layout
 from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
-from headwater.plan.forecast.work import PeakBytes
+from headwater.plan.forecast.result import PeakBytes
 from headwater.plan.hardware import hardware_of, processor_peak, work_of
 from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes

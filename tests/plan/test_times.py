@@ -24,8 +24,7 @@ from headwater.runfile.paths import Folders
 from headwater.runfile.rules import rows_of_batch
 from headwater.runfile.run_config import load_run
 from headwater.runs import training
-from headwater.runs.stages import prepare_data
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches, prepare_data
 from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
 

@@ -10,7 +10,7 @@ from headwater.cli.balance import print_findings
 from headwater.corpus.load import SPLITS, balance_of, read_documents
 from headwater.export.data_card import markdown
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.text import data_card_of_run, training_of_run
+from headwater.runs.stages import data_card_of_run, training_of_run
 
 EXTRA = """
 [corpus.sources.more]

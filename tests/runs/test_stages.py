@@ -12,7 +12,7 @@ from small_run import call, final_weights, measured, prose, require_clear_error,
 
 from headwater.core.errors import ConfigError
 from headwater.core.records import read_all, read_records
-from headwater.downstream.derived import make_derived_run, save_model
+from headwater.downstream.rl import make_derived_run, save_model
 from headwater.runs.loading import load_model
 
 

@@ -26,7 +26,7 @@ from headwater.core.records import read_records
 from headwater.machine.host.load import LoadMeter
 from headwater.runfile.paths import CLOCK_TICK_SECONDS
 from headwater.runs.running import run as train_run
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches
 from headwater.runs.training import train_stage
 from headwater.tokens import read
 

@@ -32,7 +32,7 @@ from headwater.runs.library.shift import corpus_like
 from headwater.runs.measures import since_base
 from headwater.runs.run_data import read_run
 from headwater.runs.running import run
-from headwater.runs.text import data_card_of_run, open_batches, open_held_out
+from headwater.runs.stages import data_card_of_run, open_batches, open_held_out
 
 ON = """\
 name = "on"

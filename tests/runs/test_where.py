@@ -9,7 +9,7 @@ from small_run import call, prose, write_run_file, write_texts
 from headwater.core.errors import ConfigError, StoreError
 from headwater.corpus.load import read_documents
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.text import open_batches, rows_of
+from headwater.runs.stages import open_batches, rows_of
 from headwater.tokens.skipped_rows import WrittenInterventions
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 from small_run import quick
 
 from headwater.core.records import error_fields, memory_fields, read_records
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches
 from headwater.runs.training import train_stage
 
 

@@ -77,7 +77,7 @@ def show(
     """
     from headwater.corpus.load import balance_of
     from headwater.runfile.paths import Folders
-    from headwater.runs.text import training_of_run
+    from headwater.runs.stages import training_of_run
 
     run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
@@ -153,7 +153,7 @@ def where(
 ) -> None:
     """List the documents that the model sees at a step."""
     from headwater.runfile.run_config import config_of_run
-    from headwater.runs.text import rows_of
+    from headwater.runs.stages import rows_of
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:

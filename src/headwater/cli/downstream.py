@@ -90,7 +90,7 @@ def rl(
     from headwater.cli.running import print_rewards
     from headwater.downstream.rl import RlSettings
     from headwater.runs.downstream import RewardedPrompts, read_prompts, reinforce
-    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.library.arguments import folder_beside
 
     settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
@@ -120,7 +120,7 @@ def dpo(
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.downstream.preference import MEASURES, PreferenceSettings
     from headwater.runs.downstream import prefer
-    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.library.arguments import folder_beside
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")

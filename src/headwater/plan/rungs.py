@@ -22,9 +22,8 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.result import TRAINING_PARTS, Spread
 from headwater.plan.hardware import hardware_of
-from headwater.plan.scaling.repetition import penalty
 from headwater.plan.scaling.surface import LEAST_RATIO, MOST_RATIO, Surface, design
-from headwater.plan.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
+from headwater.plan.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs, penalty
 from headwater.plan.text_size import epochs_of
 from headwater.plan.times import around_steps
 from headwater.runfile.given import Override

@@ -13,7 +13,6 @@ from headwater.core.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.core.intervals import Estimate
 from headwater.corpus.samples.almanac.questions import rewarded, split_countries
 from headwater.downstream import preference
-from headwater.downstream.derived import make_derived_run, require_unused, save_model
 from headwater.downstream.preference import PreferenceResult, PreferenceSettings, read_pairs, trl_offline
 from headwater.downstream.rewards import (
     Question,
@@ -24,7 +23,16 @@ from headwater.downstream.rewards import (
     reward_at,
     reward_named,
 )
-from headwater.downstream.rl import RESULT, Reinforcement, RewardTask, RlResult, RlSettings
+from headwater.downstream.rl import (
+    RESULT,
+    Reinforcement,
+    RewardTask,
+    RlResult,
+    RlSettings,
+    make_derived_run,
+    require_unused,
+    save_model,
+)
 from headwater.downstream.samples import QUESTIONS, Writing, chat_prompts, examine, plain_prompts
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer

@@ -22,8 +22,7 @@ from headwater.runfile.paths import Folders, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
-from headwater.runs.stages import Decision, Report, is_made, making
-from headwater.runs.text import data_card_of_run, open_held_out
+from headwater.runs.stages import Decision, Report, data_card_of_run, is_made, making, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.train.checkpoint.layout import DERIVED, MODEL, checkpoint_of

@@ -28,13 +28,13 @@ from headwater.runs.stages import (
     Report,
     data_due,
     no_report,
+    open_batches,
     prepare_data,
     prepare_rows,
     resume_longer_run,
     training_due,
     write_config,
 )
-from headwater.runs.text import open_batches
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.lock import Owner, is_owned, owned
 from headwater.train.resume import has_finished, is_trained, require_settings

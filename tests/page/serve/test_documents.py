@@ -8,7 +8,7 @@ from golden_rows import rows
 from live_server import Opened, serving
 
 from headwater.corpus.load import balance_of, list_sources
-from headwater.page.serve.documents import DOCUMENTS_A_PAGE
+from headwater.page.serve.live import DOCUMENTS_A_PAGE
 from headwater.page.serve.serving import make_app
 from headwater.runfile.paths import Folders
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

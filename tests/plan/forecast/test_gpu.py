@@ -9,7 +9,7 @@ from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.rank_memory import gpu_memory
-from headwater.plan.forecast.work import StepWork, checkpoint_bytes
+from headwater.plan.forecast.result import StepWork, checkpoint_bytes
 from headwater.plan.sizes import model_of
 
 DEVICES = read_devices()

@@ -13,7 +13,7 @@ from headwater.model.count import count_parameters
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.processor import constants, memory
-from headwater.plan.forecast.work import PeakBytes, StepWork
+from headwater.plan.forecast.result import PeakBytes, StepWork
 
 MIB = 2**20
 RATES = {"matrix_lr": 0.01, "embedding_lr": 0.01, "head_lr": 0.01, "vector_lr": 0.01, "weight_decay": 0.1}

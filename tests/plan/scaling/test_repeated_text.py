@@ -15,8 +15,7 @@ from known_laws import isoflop_runs, runs_of
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import OwnRuns
-from headwater.plan.scaling.repetition import OWN, penalty
-from headwater.plan.scaling.table import Runs
+from headwater.plan.scaling.table import OWN, Runs, penalty
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headwater.plan.scaling.repetition import OWN, penalty
 from headwater.plan.scaling.surface import NOISE, PRIOR, Surface
+from headwater.plan.scaling.table import OWN, penalty
 
 PARAMS = np.array([3e5, 3e5, 6e5, 6e5, 1.2e6, 2.4e6, 2.4e6])  # the last is the target
 TOKENS = np.array([5e5, 2e6, 4e5, 1e6, 8e5, 4e5, 3e6])

@@ -217,7 +217,7 @@ def test_the_frame_of_polars_is_that_of_pandas(run_dir):
 
 
 def test_where_there_is_no_library_for_frames_what_to_install_is_said(run_dir, monkeypatch):
-    monkeypatch.setattr("headwater.runs.library.records.find_spec", lambda name: None)
+    monkeypatch.setattr("headwater.runs.library.corpus.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pandas or polars, not installed here; `pip install pandas`"):
         headwater.Records(run_dir).frame()
     with pytest.raises(ConfigError, match="polars, not installed here; `pip install polars`"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_run import call, prose, write_texts
 
 from headwater.core.errors import DataError
-from headwater.plan.scaling.repetition import MAX_EPOCHS
+from headwater.plan.scaling.table import MAX_EPOCHS
 from headwater.plan.text_size import epochs_of, notes_of_text
 from headwater.runfile.paths import of_split
 from headwater.runfile.run_config import load_run

@@ -26,7 +26,7 @@ from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs.library.corpus import shares_by_rule
 from headwater.runs.library.model import Model
 from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
-from headwater.runs.text import open_batches, open_held_out
+from headwater.runs.stages import open_batches, open_held_out
 from headwater.tokens.tokenizer.conversation import prompt_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 

@@ -38,10 +38,9 @@ from headwater.page.picture.blocks import (
     text,
 )
 from headwater.page.picture.corpus import corpus
-from headwater.page.picture.learning import forecast, learning
+from headwater.page.picture.learning import forecast, learning, running, watt_hours
 from headwater.page.picture.of_run import peak_caption, run_charts
 from headwater.page.picture.probes import knowledge, probes, samples
-from headwater.page.picture.running import running, watt_hours
 from headwater.runs.measures import (
     baselines,
     final_bits_per_byte,

@@ -23,12 +23,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from headwater.core.errors import ConfigError, HeadwaterError
-from headwater.page.serve.connections import make_server
-from headwater.page.serve.documents import DocumentPage
-from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard, Refusal
-from headwater.page.serve.live import LivePage
+from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard, Refusal, make_server
+from headwater.page.serve.live import DocumentPage, LivePage
 from headwater.page.serve.playground import Playground
-from headwater.runs.library.checked import AnyPath, AnyRun, Step, Text, checked, name_of
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of
 from headwater.runs.summary import RUNS, NoRunError, RunsFolder, folder_of_runs
 from headwater.train.checkpoint.layout import step_of
 
@@ -95,13 +94,13 @@ class Server:
 
 @checked
 def serve(
-    folder: AnyPath = "runs",
+    folder: arg.AnyPath = "runs",
     /,
     *,
-    run: AnyRun | None = None,
-    host: Text = "127.0.0.1",
-    port: Step = 8000,
-    token: Text | None = None,
+    run: arg.AnyRun | None = None,
+    host: arg.Text = "127.0.0.1",
+    port: arg.Step = 8000,
+    token: arg.Text | None = None,
 ) -> Server:
     """Show the runs of a folder on a page, and answer requests to the model of `run`, until the result is closed.
 

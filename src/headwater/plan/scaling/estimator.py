@@ -34,8 +34,17 @@ from headwater.core.errors import DataError
 from headwater.core.intervals import LEVEL, Z_P90, deviations_of
 from headwater.plan.scaling import checks
 from headwater.plan.scaling.law import NOISE, Departure, Law, Posterior, Prior, fit_law
-from headwater.plan.scaling.repetition import USUAL, Strength, penalty
-from headwater.plan.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, decades_beyond, past_cuts
+from headwater.plan.scaling.table import (
+    FLOPS_PER_PARAM_TOKEN,
+    MIN_RUNS,
+    USUAL,
+    FloatArray,
+    Runs,
+    Strength,
+    decades_beyond,
+    past_cuts,
+    penalty,
+)
 
 NUM_LARGEST = 5  # rows that are dropped one by one
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth

@@ -21,8 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from headwater.plan.scaling.repetition import OWN
-from headwater.plan.scaling.table import MIN_RUNS, FloatArray
+from headwater.plan.scaling.table import MIN_RUNS, OWN, FloatArray
 
 NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # mean and deviation of the coefficients of n, d, n d, d² and n², and of the logarithm of repetition's strength. By the

@@ -16,12 +16,13 @@ from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION
 from headwater.export.base.facts import BaseFacts, facts_of
 from headwater.model.optim.settings import ScheduleSettings, decay_start, lr_factor
 from headwater.plan.hardware import hardware_of
-from headwater.plan.scaling.repetition import says_of
+from headwater.plan.scaling.table import says_of
 from headwater.plan.text_size import useful_epochs
 from headwater.plan.times import around_steps
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
-from headwater.runs.library.checked import AnyRun, Number, Paths, Progress, Text, checked, name_of, paths_of
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of, paths_of
 from headwater.runs.library.text_found import TextFound, are_pages, find_text, settings_of
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokens.tokenizer.train import try_vocabulary
@@ -74,7 +75,14 @@ class Draft:
 
 
 @checked
-def new(name: Text, text: Paths, /, base: AnyRun | None = None, minutes: Number = 8.0, say: Progress = print) -> Path:
+def new(
+    name: arg.Text,
+    text: arg.Paths,
+    /,
+    base: arg.AnyRun | None = None,
+    minutes: arg.Number = 8.0,
+    say: arg.Progress = print,
+) -> Path:
     """Write NAME.toml, a run file that trains on `text`, into the current folder; return its path. Nothing is trained.
 
     `text` is a file or a folder, or a list of them. `base` is a model to train on: a run, a checkpoint, a folder of
