@@ -56,12 +56,6 @@ def test_a_read_only_output_folder_is_refused_before_any_work(folder, mount_tmpf
     require_clear_error(said, f"can't write {disk}", "read-only", "choose another output folder", status=(1,))
 
 
-def test_a_run_file_that_can_not_be_written_is_named(folder, mount_tmpfs):
-    disk = mount_tmpfs("1m")
-    remount(disk, "ro")
-    require_clear_error(call("new", "x", "--text", str(folder / "texts"), cwd=disk), "can't write x.toml", "read-only")
-
-
 @pytest.mark.parametrize("size_kb", [4, 96, 512, 800])
 def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_bits(folder, mount_tmpfs, size_kb):
     """Each size fills up at another place; benchmarks/reliability/refusals.py refuses every write of a run."""

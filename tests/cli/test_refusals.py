@@ -11,7 +11,7 @@ from golden_rows import rows
 from small_run import call, require_clear_error, write_run_file, write_texts
 
 from headwater.cli.main import command_line
-from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError
+from headwater.core.errors import ConfigError, HeadwaterError
 
 LATIN = b"caf\xe9".decode("utf-8", "surrogateescape")
 
@@ -80,21 +80,6 @@ def test_an_error_is_one_message_on_standard_error_and_its_classes_exit_status(f
     said = call(*(shlex.split(words) if isinstance(words, str) else words), cwd=fresh)
     require_clear_error(said, status=(status,))
     assert said.out == "" and "\x1b" not in said.err
-
-
-@pytest.mark.parametrize("verb", ["next The", "generate The", "surprise The", "evaluate", "export"])
-def test_a_run_without_a_checkpoint_is_named_with_what_makes_one(tmp_path, verb):
-    write_texts(tmp_path / "texts", 6)
-    write_run_file(tmp_path / "mine.toml")
-    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
-    error = refusal(tmp_path, f"{verb} --run runs/mine")
-    assert isinstance(error, CheckpointError) and "headwater train" in str(error), error
-
-
-def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
-    most = str(refusal(tmp_path, "plan --budget '$1e30' --hardware 8xH100")).rpartition("at most ")[2].strip()
-    most = most.replace(",", "").replace(" ", "")
-    assert call("plan", "--budget", most, "--hardware", "8xH100", cwd=tmp_path).status == 0
 
 
 def test_the_call_that_a_refusal_advises_is_one(fresh):

@@ -63,12 +63,6 @@ def test_an_error_that_came_before_the_signal_is_said_too(tmp_path):
     assert said.err.splitlines()[-2:] == ["rank 1 of 2 died", LAST_LINE]
 
 
-def test_after_all_these_stops_the_run_is_done(folder):
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    assert (folder / "runs/mine/report.html").exists()
-
-
 on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes can't be looked into here")
 
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from small_run import call, command, environment
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.cli.terminal import card, safe
-from headwater.core.numbers import duration
+from headwater.cli.terminal import safe
 from headwater.core.printable import printable
 from headwater.train.settings import TrainSettings
 
@@ -184,46 +183,6 @@ def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(what)
     for record in records:
         display(record)
     assert out.getvalue().splitlines() == lines and not cards
-
-
-def test_fact_and_forecast_stand_side_by_side():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, out=out)
-    forecast = {
-        "training": {"hours": {"p10": 347 / 3600, "p50": 370 / 3600, "p90": 397 / 3600}},
-        "loss": {"p10": 1.25, "p50": 1.28, "p90": 1.31},
-        "loss_unit": "bits_per_byte",
-    }
-    display({"event": "start", "step": 0, "forecast": forecast, "seconds": 3.0})
-    for step in range(1, 21):
-        display(step_record(step))
-    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
-    display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
-    first, *_, last, held_out, time, loss = out.getvalue().splitlines()
-    assert "training time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
-    assert last.endswith("0s left") and held_out.endswith("bits/byte of a sample of held-out text at step 20: 1.346")
-    assert time.strip() == "training time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
-    band = "forecast 1.280 bits per byte (1.250 to 1.310)"
-    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}, "is_of_all": True})
-    assert out.getvalue().endswith("bits/byte of all held-out text at step 20: 1.346\n")
-    assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")]
-)
-def test_durations_are_said_as_people_say_them(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_a_card_is_a_box_in_which_a_long_path_stays_whole():
-    out = io.StringIO()
-    card("title", [("name", "word " * 40), ("", "x"), ("last", "y\x1b")], out)
-    lines = out.getvalue().splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert lines[0].startswith("╭─ title ") and lines[-1].startswith("╰")
-    card("title", [("folder", "/home" * 40)], out)
-    assert "/home" * 40 in out.getvalue(), "it can be copied"
 
 
 def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):

@@ -16,7 +16,7 @@ from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
 from headwater.plan.forecast.processor import PROBE_BYTES
 from headwater.plan.forecast.result import PeakBytes
-from headwater.plan.hardware import hardware_of, processor_peak, work_of
+from headwater.plan.hardware import hardware_of, processor_peak
 from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig, load_run
@@ -29,11 +29,6 @@ LLAMA = (
 )
 SMALL = f"{LLAMA} model.num_layers=32 model.d_model=4096 model.d_ff=14336 model.num_heads=32 "
 LARGE = f"{LLAMA} model.num_layers=126 model.d_model=16384 model.d_ff=53248 model.num_heads=128 "
-DEEP = (
-    "model.family=gpt2 tokenizer.vocab_size=32768 model.tied_embeddings=false model.num_layers=64 model.d_model=4096 "
-    "model.num_heads=32 model.seq_len=512 train.microbatch_tokens=512 train.batch_tokens=131072 train.recompute=1 "
-    "optim.name=muon machine.dtype=bfloat16"
-)
 
 
 def run_of(settings: str) -> RunConfig:
@@ -106,11 +101,6 @@ def test_what_no_layout_mends_is_refused_with_what_would(settings, ranks, says):
     assert says in str(refused.value)
 
 
-def test_layers_too_large_for_shards_alone_are_stages_on_machines_of_one_gpu():
-    found = layout_here(run_of(DEEP), parse_ranks("8x1"), A100)
-    assert (found.mesh, found.why.startswith(f"{found.mesh.product}{TOO_LARGE}{FITS[2:]}")) == (Mesh(pipeline=8), True)
-
-
 def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
     """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
     config = run_of(f"{SMALL} train.batch_tokens=917504")
@@ -136,20 +126,6 @@ def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tenso
     found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
     alone = [each for each in found if each.size("pipeline", "context") == 1]
     assert [each.size("tensor") for each in alone] == tensors
-
-
-@pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
-def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
-    config = run_of(f"{SMALL} model.tied_embeddings={tied}")
-    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
-    assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
-    assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
-
-
-def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
-    config = run_of("train.batch_tokens=65536 train.microbatch_tokens=8192")
-    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
-    assert shared.num_microbatches == alone.num_microbatches == 4
 
 
 # ---- the choice itself, by memory that is known
@@ -197,10 +173,6 @@ def test_the_first_that_fits_is_taken_of_the_smallest_change():
     found = choice.of_groups([map(Layout, MESHES), [again], [tensor]], "so it is; ")
     assert (found.mesh, found.recompute) == (again.mesh, 1.0)
     assert found.why.startswith(f"{again.product}: so it is; a rank has")
-
-
-def test_machines_are_counted_whole():
-    assert Layout(Mesh(replicate=5), 4).num_machines == 2
 
 
 # ---- memory of this machine

@@ -25,7 +25,7 @@ from headwater.plan.text_size import epochs_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.run_config import config_of_text, load_run
 from headwater.tokens.batches.settings import MixtureSettings
-from headwater.train.settings import is_validation, probe_steps, validation_steps
+from headwater.train.settings import probe_steps, validation_steps
 
 
 @pytest.fixture
@@ -49,18 +49,6 @@ def write_splits(config, train: dict) -> None:
     folder = config.run_dir / "data/tokens"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps({"splits": {"train": train}}))
-
-
-def test_validations_are_counted_as_the_loop_makes_them(config):
-    steps = [step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)]
-    assert validation_steps(config.train) == steps
-
-
-def test_first_light_is_forecasts_from_its_steps():
-    # docs/log.md, 2026-11-25: training 282 s, preparation 24 s, what comes after 25 s; its steps took 0.255 s
-    config, _ = load_run("first-light", ["runs_dir=nowhere"])
-    around = sum(part.median for part in around_steps(config, 0.2552).values())
-    assert config.train.num_steps * 0.2552 + around == pytest.approx(282 + 24 + 25, rel=0.05)
 
 
 OWN, ALMANAC = 'paths = ["nowhere"]\n', 'kind = "almanac"\nbuiltin = "almanac"\n'
@@ -157,12 +145,6 @@ def test_a_gpu_that_is_not_there_or_outside_the_table_is_said_with_what_to_do(mo
         needs_of(config)
 
 
-def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
-    assert "in int8" in needs_of(choosing).memory_how
-    assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
-
-
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     found = []
@@ -189,19 +171,6 @@ def test_text_that_is_not_there_is_said(config):
     write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
     plan = plan_run(config)
     assert not plan["missing_text"] and not any("isn't built" in note for note in plan["notes"])
-
-
-def test_epochs_by_an_estimate_are_said(config):
-    note, *_ = plan_run(of_source(num_tokens=5000))["notes"]
-    assert note.endswith("num_tokens of its sources, whatever the files hold now")
-
-
-def test_a_folder_without_text_is_said(config, tmp_path):
-    assert not plan_run(config)["missing_text"]
-    for path in (tmp_path / "texts").iterdir():
-        path.write_text("")
-    (missing,) = plan_run(config)["missing_text"]
-    assert "at 'texts'" in missing and "counts nothing of it" in missing
 
 
 def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):

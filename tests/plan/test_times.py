@@ -19,8 +19,7 @@ from headwater.machine.ranks.mesh import Place
 from headwater.plan import hardware, times
 from headwater.plan.hardware import RUN_TO_RUN, hardware_of
 from headwater.plan.sizes import fastest
-from headwater.plan.times import MIN_TIMED_STEPS, around_steps, keep_times, mean_step, speed_here
-from headwater.runfile.paths import Folders
+from headwater.plan.times import around_steps, keep_times, mean_step, speed_here
 from headwater.runfile.rules import rows_of_batch
 from headwater.runfile.run_config import load_run
 from headwater.runs import training
@@ -120,14 +119,6 @@ def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkey
         trained(config)
 
 
-def test_few_steps_or_seconds_are_the_moments_speed(config):
-    took(config, 0.001, num_steps=MIN_TIMED_STEPS)
-    took(config, 10.0, num_steps=MIN_TIMED_STEPS - 1)
-    assert not (config.run_dir / "times.json").exists()
-    took(config, 1.0, num_steps=MIN_TIMED_STEPS)
-    assert (config.run_dir / "times.json").exists()
-
-
 def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
     usual = needs_of(config)
     want = 1.2 * usual.step.median
@@ -143,19 +134,6 @@ def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
     assert "as measured on other shapes here" in other.step_how
     deviations = [each.step.log_deviation for each in (found, other, usual)]
     assert deviations == sorted(deviations), "another shape gains less"
-
-
-def test_the_ladders_rungs_of_this_shape_count_as_runs(config):
-    rungs = config.model_copy(update={"runs_dir": str(Folders(config.run_dir).ladder)})
-    wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
-    took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
-    assert "as measured on other shapes here" in needs_of(config).step_how
-    took(named(rungs, "short"), 0.2)
-    assert needs_of(config).step.median == pytest.approx(0.2)
-    took(named(config, "before"), 0.8)
-    found = needs_of(config)
-    assert found.step.median == pytest.approx(0.4)
-    assert found.step_how == "mean of 2 earlier runs of this shape here"
 
 
 @pytest.mark.parametrize("changed", rows("numbers_that_cant_be_say_nothing"), ids=lambda changed: changed[:30])
@@ -218,9 +196,3 @@ def test_what_held_a_step_up_is_not_the_runs():
     assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
     checked = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
     assert mean_step(steps_of(checked), TRAIN) == pytest.approx(STEP)
-
-
-def test_steps_of_whole_rows_after_half_ones_count_as_they_are():
-    train = TRAIN.model_copy(update={"half_length_fraction": 0.6})
-    records = steps_of(dict.fromkeys(range(61, 101), 3 * STEP))
-    assert mean_step(records, train) == pytest.approx(0.6 * STEP + 0.4 * 3 * STEP)

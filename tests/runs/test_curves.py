@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, number, percent, size
+from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, percent, size
 from headwater.page.picture.of_run import memory_peaks
-from headwater.runs.run_data import History, on_log_axis, points, smooth, thin
+from headwater.runs.run_data import History, points, smooth, thin
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
     lambda ys: [(float(x), y) for x, y in enumerate(ys)]
@@ -24,21 +24,6 @@ def test_thinning_keeps_both_ends_the_extremes_and_the_order(curve, max_points):
     assert {min(y for _, y in curve), max(y for _, y in curve)} <= {y for _, y in kept}
 
 
-def test_a_spike_of_one_step_in_a_million_is_drawn():
-    curve = [(float(x), 2.0) for x in range(1_000_000)]
-    curve[123_456] = (123_456.0, 9.0)
-    kept = thin(curve)
-    assert (123_456.0, 9.0) in kept and len(kept) <= 2000
-
-
-def test_smoothing_averages_what_lies_around_a_point():
-    curve = [(float(x), float(x % 2)) for x in range(1001)]
-    smoothed = smooth(curve)
-    assert smoothed[0] == curve[0]
-    assert smoothed[500] == (500.0, pytest.approx(26 / 51))  # of the ranks 475 to 525, 26 are odd
-    assert len(smoothed) == len(curve)
-
-
 @given(curves)
 def test_smoothing_is_the_mean_of_the_window_at_every_point(curve):
     ys = [y for _, y in curve]
@@ -51,11 +36,6 @@ def test_smoothing_is_the_mean_of_the_window_at_every_point(curve):
 def test_records_without_a_finite_number_are_left_out():
     records = [{"x": 1, "y": 2.5}, {"x": 2}, {"x": 3, "y": float("nan")}, {"x": 4, "y": "5"}, {"x": 5, "y": True}]
     assert points(records, "x", "y") == [(1.0, 2.5)]
-
-
-def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
-    assert on_log_axis([(0, 7.0), (100, 5.0), (200, 4.0)]) == [(50, 7.0), (100, 5.0), (200, 4.0)]
-    assert on_log_axis([(0, 7.0)]) == []
 
 
 @pytest.mark.parametrize(
@@ -97,11 +77,6 @@ def test_a_number_of_any_size_has_one_unit_and_three_significant_digits(shown, u
     assert float(digits) * 1000 ** units.split("|").index(unit) == pytest.approx(value, rel=0.0051), text
     assert float(digits) < 1000, text
     assert len(digits.replace(".", "")) == 3 or (float(digits) == value < 1000), text
-
-
-@pytest.mark.parametrize("value", [None, "3", float("inf"), float("nan"), True, [1], {}])
-def test_what_is_no_finite_number_is_none(value):
-    assert number(value) is None
 
 
 def test_a_peak_of_memory_stays_where_another_attempt_holds_less(tmp_path):

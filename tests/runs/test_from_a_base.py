@@ -19,7 +19,6 @@ from headwater.train.checkpoint.load import read_tensors
 
 INIT = '[init]\nfrom = "runs/mine"\n'
 FROM_A_BASE = {"schedule__warmup_steps": 0, "train__num_steps": 2, "train__save_every": 1, "train__num_probes": 1}
-LEFT_TO_THE_BASE = ("tokenizer.vocab_size", "model.num_layers", "model.d_model", "model.seq_len")
 
 
 def write_continued(folder: Path, extra: str = INIT, **settings: object) -> Path:
@@ -56,50 +55,11 @@ def test_the_first_weights_are_the_base_s(finished_copy):
     assert all(torch.allclose(base[name], ours[name], rtol=0, atol=1e-12) for name in base)
 
 
-def test_shape_and_vocabulary_are_the_base_s_and_explained(finished_copy):
-    write_continued(finished_copy)
-    with chdir(finished_copy):
-        config, reasons = load_run("on.toml")
-        assert config.model == load_run("runs/mine")[0].model
-    whys = {reason.setting: reason.why for reason in reasons}
-    assert whys["model.num_layers"] == whys["tokenizer.vocab_size"] == "as in the base runs/mine"
-
-
-def test_another_shape_than_the_base_s_is_refused_with_every_setting(finished_copy):
-    write_continued(finished_copy)
-    with chdir(finished_copy), pytest.raises(ConfigError) as refused:
-        load_run("on.toml", ["model.num_layers=3", "tokenizer.vocab_size=512", "model.sliding_window=8"])
-    for line in (
-        "num_layers: 3 is set, and the base has 2",
-        "vocab_size: 512 is",
-        "window: 8 is set, and the base has n",
-    ):
-        assert line in str(refused.value)
-
-
-def test_what_is_no_model_is_refused(tmp_path):
-    write_texts(tmp_path / "texts", num_files=3)
-    for base, said in (("nowhere", "there is nothing"), ("texts", "is not a model")):
-        write_continued(tmp_path, f'[init]\nfrom = "{base}"\n')
-        with chdir(tmp_path), pytest.raises(ConfigError, match=said):
-            load_run("on.toml")
-
-
-def test_a_run_with_a_checkpoint_never_reads_its_base_again(continued):
-    shutil.rmtree("runs/mine")
-    result = run(*load_run("on.toml"))
-    assert result.status == "finished" and result.step == 2
-
-
 def test_another_base_under_trained_weights_is_refused(continued):
     shutil.copytree("runs/mine", "runs/other")
     shutil.rmtree("runs/other/checkpoints/step-000000008")
     with pytest.raises(CheckpointError, match=r"init\.digest: was "):
         run(*load_run("on.toml", ["init.from=runs/other"]))
-
-
-def test_a_replay_begins_at_the_base(continued):
-    assert replay(load_run("on.toml")[0]).difference is None
 
 
 LAST = Path("runs/mine/checkpoints/step-000000008")

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from small_run import call, final_weights, measured, prose, quick, require_clear_error, write_run_file, write_texts
+from small_run import call, final_weights, measured, prose, quick, write_run_file, write_texts
 
 import headwater
 from headwater.core.config import to_toml
@@ -102,17 +102,6 @@ def test_the_base_is_measured_before_the_first_step_on_new_and_old_text(trained_
     assert "New and old text" in (trained_on / "runs/on/report.html").read_text()
 
 
-def test_rates_and_batch_are_the_base_s_and_explained(trained_on):
-    with chdir(trained_on):
-        base, (config, reasons) = load_run("runs/mine")[0], load_run("on.toml")
-    whys = {reason.setting: reason.why for reason in reasons}
-    assert (config.optim, config.train.batch_tokens) == (base.optim, base.train.batch_tokens)
-    assert "warmed up to again (arXiv:2403.08763)" in whys["optim.matrix_lr"]
-    assert whys["optim.momentum"] == "as the base was trained"
-    assert config.schedule.warmup_steps == 1 and "arXiv:2308.04014" in whys["schedule.warmup_steps"]
-    assert config.train.half_length_fraction == 0
-
-
 def test_what_is_measured_of_replayed_text_is_counted_and_is_the_same_once_its_run_is_gone(trained_on, tmp_path):
     folder = Path(shutil.copytree(trained_on, tmp_path / "again"))
     text = ON.replace("validate_every = 4\n", "").replace("num_probes = 0\n", "")
@@ -156,23 +145,6 @@ def test_a_share_of_nothing_measures_the_old_text_and_reads_none_of_it(trained_o
         assert set(open_batches(load_run("runs/on")[0]).plan.shares(100)) == {"other", "replay-mine"}
         assert open_batches(load_run("runs/on")[0]).plan.shares(100)["replay-mine"] == 0
     assert "replay-mine" in read_json(folder / "runs/on/evaluation.json")["bits_per_byte"]
-
-
-def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    write_run_file(folder / "third.toml", texts="others", tokenizer__vocab_size=400, train__num_steps=1)
-    with chdir(folder), quick():
-        run(*load_run("third.toml"), say=silent)
-        with pytest.raises(StoreError, match="is of another tokenizer"):
-            run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)
-
-
-def test_a_run_without_text_can_not_be_replayed(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    said = call("run", "on.toml", "replay.run=runs/none", cwd=folder)
-    require_clear_error(said, "replay.run=runs/none is no run whose text is prepared")
-    said = call("run", "on.toml", 'corpus.sources.replay-x.paths=["others"]', cwd=folder)
-    require_clear_error(said, "names that begin with replay-")
 
 
 # ---- headwater new --base
@@ -265,18 +237,6 @@ def test_text_that_the_base_has_read_is_said(finished_copy, text, share):
     assert len(found) == said.count(of_lines) == (0 if share is None else 2), said  # in the file and on the terminal
 
 
-def test_what_protects_the_base_s_text_protects_the_new_and_the_rest_is_named(finished_copy):
-    record = read_json(finished_copy / "runs/mine/config.json")
-    record["settings"]["corpus"] |= {"redact": {"kinds": ["email"]}, "seed": 7, "validation_fraction": 0.25}
-    record["settings"]["train"]["prompts"] = prompts = ["The capital of France is", 'A "b" is']
-    (finished_copy / "runs/mine/config.json").write_text(json.dumps(record))
-    text, file = new_from_base(finished_copy, "texts")
-    assert file["corpus"]["redact"] == {"kinds": ["email"]} and file["corpus"]["seed"] == 7
-    assert file["train"]["prompts"] == prompts
-    line = "carried over from the base's run: corpus.validation_fraction, corpus.redact, corpus.seed; not its sources"
-    assert text.count(line) == 2, "in the file and on the terminal"
-
-
 def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
     """The run's own export stands for one: a folder of Hugging Face, of which nothing says how it was trained."""
     shutil.move(finished_copy / "runs/mine/export/hf", finished_copy / "public")
@@ -290,3 +250,12 @@ def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
     assert (optim.name, len({optim.matrix_lr, optim.embedding_lr, optim.head_lr, optim.vector_lr})) == ("adamw", 1)
     assert optim.matrix_lr == pytest.approx(1e-3 / (config.model.d_model / 768) / 5)
     assert "arXiv:2502.16982" in {reason.setting: reason.why for reason in reasons}["optim.name"]
+
+
+def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
+    write_run_file(folder / "third.toml", texts="others", tokenizer__vocab_size=400, train__num_steps=1)
+    with chdir(folder), quick():
+        run(*load_run("third.toml"), say=silent)
+        with pytest.raises(StoreError, match="is of another tokenizer"):
+            run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from headwater.core.errors import ConfigError
-from headwater.export.base import gguf
 from headwater.export.base.gguf import MAX_ITEMS, MAX_STRING, read_header
 
 STRING, ARRAY, BYTE = 8, 9, 0
@@ -70,13 +69,3 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path, data, mess
     (tmp_path / "m.gguf").write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         read_header(tmp_path / "m.gguf")
-
-
-def test_lists_count_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(gguf, "MAX_ITEMS", 10)
-    path = tmp_path / "m.gguf"
-    path.write_bytes(header([array(BYTE, 4, bytes(4)) for _ in range(2)]))
-    read_header(path)
-    path.write_bytes(header([array(BYTE, 4, bytes(4)) for _ in range(3)]))
-    with pytest.raises(ConfigError, match="more than 10 values"):
-        read_header(path)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from their_models import CONFIGS, their_logits, token_ids, write_base
 from their_tokenizers import TEXT, VOCAB_SIZE, table
 
 from headwater.core.errors import ConfigError
-from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS
+from headwater.export.base.config import REFUSED_KINDS
 from headwater.export.base.facts import INDEX_FILE, facts_of, licence_of, read_object, tokenizer_of
 from headwater.export.base.gguf import GgufFile
 from headwater.export.base.weights import model_of, open_values
@@ -121,12 +120,6 @@ def test_an_imported_model_computes_what_transformers_computes(theirs, changed, 
     assert difference(changed(name, change), theirs[name][1]) < 1e-5
 
 
-def test_bfloat16_weights_are_taken_as_they_are(theirs, changed):
-    rounded = {name: each.bfloat16() for name, each in load_file(theirs["qwen3"][0] / "model.safetensors").items()}
-    model = opened(changed("qwen3", tensors(**rounded)))
-    assert torch.equal(model.embed.weight, rounded["model.embed_tokens.weight"].float())
-
-
 @pytest.mark.parametrize("architecture", GGUF_MODELS)
 def test_settings_and_weights_of_a_gguf_file_come_back_to_the_bit(tmp_path, architecture):
     weights = write_gguf(tmp_path / "m.gguf", architecture)
@@ -208,10 +201,6 @@ def test_no_key_is_taken_wrongly_without_a_word(theirs, changed, name):
             wrong.append(f"{what}: logits differ by {found}")
     assert not wrong, f"{len(wrong)} of {len(cases)} cases, {num_compared} compared:\n" + "\n".join(wrong)
     assert num_compared > 30, "most of what is accepted is of no effect in both"
-
-
-def test_no_harmless_key_is_also_understood():
-    assert not [name for kind in KINDS.values() for name in kind.keys.keys() & HARMLESS]
 
 
 NORM = "model.layers.1.input_layernorm.weight"
@@ -329,17 +318,6 @@ def test_a_file_is_read_as_the_package_reads_it(tmp_path, kind):
         for part in (slice(None), slice(3, 7)):
             expected = gguf.quants.dequantize(tensor.data[part], tensor.tensor_type)
             assert np.array_equal(ours.dequantized(tensor.name, part), expected)
-
-
-@pytest.mark.parametrize(
-    "change", [{"start": 1 << 62}, {"start": 1 << 70}, {"shape": (1 << 40, 1 << 20)}, {"kind": 99}]
-)
-def test_a_tensor_that_claims_more_than_there_is_is_refused(tmp_path, change):
-    write_gguf(tmp_path / "m.gguf", "llama")
-    file = GgufFile(tmp_path / "m.gguf")
-    file.tensors["output_norm.weight"] = replace(file.tensors["output_norm.weight"], **change)
-    with pytest.raises(ConfigError, match=r"output_norm\.weight is damaged or not known"):
-        file.dequantized("output_norm.weight", slice(None))
 
 
 def test_its_tokenizer_gives_the_same_ids(tmp_path):

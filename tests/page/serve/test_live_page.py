@@ -124,15 +124,6 @@ def require_points(page: Opened, run_dir: Path) -> None:
 # ---- made-up runs
 
 
-def test_the_list_says_of_each_run_where_it_is(open_page, made_up):
-    page = open_page(made_up)
-    rows = page.tab.locator("#runs tbody tr").all_inner_texts()
-    assert [row.split() for row in rows] == [
-        ["second", "killed", "60", "of", "80", "2.120", "1.075", "(sample)", "453"],
-        ["first", "killed", "40", "of", "80", "2.204", "1.075", "(sample)", "452"],
-    ]
-
-
 def test_what_comes_is_added_and_what_a_resume_takes_back_goes(open_page, tmp_path):
     path = write_made_up_run(tmp_path / "runs" / "mine") / "records.jsonl"
     with serving(make_app(tmp_path / "runs")) as address:
@@ -166,18 +157,6 @@ def test_the_forecast_is_a_band_and_what_happened_is_marked(open_page, made_up):
         *("loss", "quality", "held_out", "tokens_per_second", "grad_norm", "lr", "memory"),
         *("probe a word", "probe capitals"),
     }
-
-
-def test_two_runs_are_laid_over_each_other(open_page, made_up):
-    page = open_page(made_up)
-    for box in page.tab.locator("#runs input").all():
-        box.check()
-    page.wait_for(lambda: bool(page.points("loss", "second", "#compare")))
-    first, second = (page.points("held_out", name, "#compare") for name in ("first", "second"))
-    assert [y for _, y in first] == [1 + 3 / step for step in (5, 10, 20, 40)] == [y for _, y in second]
-    page.tab.keyboard.press("Escape")
-    page.until("document.querySelector('#compare').hidden")
-    assert page.errors == []
 
 
 def test_the_keyboard_chooses_and_compares(open_page, made_up):
@@ -265,20 +244,3 @@ def test_everybody_can_use_the_page_and_nothing_is_wider_than_the_screen(open_pa
     page.until("document.querySelectorAll('#run .plot .main-svg, #compare .plot .main-svg').length > 9")
     page.tab.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
     page.require_usable(width)
-
-
-def test_a_chart_fits_its_card_when_another_comes_beside_it(open_page, made_up):
-    page = open_page(f"{made_up}#run=first", viewport={"width": 1280, "height": 3000})
-    places = "[...document.querySelectorAll('#running > .grid .plot')]"
-    page.until(f"{places}.length > 2 && {places}.every((each) => each.querySelector('.main-svg'))")
-    for _ in range(2):  # an odd one that is the last has the whole width, until the next one comes
-        page.tab.evaluate("document.querySelector('#running > .grid').append(document.createElement('figure'))")
-        page.until(f"{places}.every((each) => each.querySelector('.main-svg').clientWidth <= each.clientWidth + 1)")
-
-
-def test_an_address_with_a_run_that_is_not_there_says_so(open_page, made_up):
-    page = open_page(f"{made_up}#run=nope")
-    assert page.tab.locator("#missing").inner_text() == "There is no run nope here."
-    page.tab.locator("#runs th a", has_text="first").click()
-    page.until("document.querySelector('#missing').hidden && !document.querySelector('#run').hidden")
-    assert not page.errors

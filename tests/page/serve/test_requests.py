@@ -8,18 +8,14 @@ import random
 from contextlib import nullcontext
 
 import pytest
-from asking import ask, post, scope_of
-from pydantic import ValidationError
+from asking import post, scope_of
 from served_model import SEQ_LEN, num_rows
-from starlette.requests import ClientDisconnect
 
-from headwater.core.conversations import Message
-from headwater.evaluate.generate import Sampling
 from headwater.page.serve import completions
 from headwater.page.serve.completions import chat_choices, completion_choices
-from headwater.page.serve.engine import GenerationEngine, GenerationQuery
+from headwater.page.serve.engine import GenerationEngine
 from headwater.page.serve.guard import Refusal
-from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, GrowingText, ReleasingStream
+from headwater.page.serve.requests import ChatBody, CompletionBody, GrowingText
 from headwater.page.serve.serving import make_app
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
@@ -59,20 +55,6 @@ def test_a_request_that_can_not_be_answered_is_refused_by_the_field_that_is_wron
     assert error["message"].startswith(param or "the body")
 
 
-LONG = [
-    *[(CompletionBody, body) for body in ({"prompt": [{}] * 1000}, {"prompt": [[""] * 1000]}, {"prompt": "a", "stop": [{}] * 1000})],
-    *[(ChatBody, {"messages": messages}) for messages in ([{}] * 1000, [said([{}] * 1000)])],
-    (DetokenizeBody, {"tokens": [""] * 1000}),
-]  # fmt: skip
-
-
-def test_few_errors_are_built_of_a_long_list():
-    for kind, body in LONG:
-        with pytest.raises(ValidationError) as wrong:
-            kind.model_validate_json(json.dumps(body))
-        assert wrong.value.error_count() <= 4
-
-
 def test_a_model_that_was_not_tuned_answers_nobody(model, tokenizer, tmp_path):
     engine = GenerationEngine(model, tokenizer, "base")
     said = post(make_app(tmp_path, engine), "/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
@@ -101,14 +83,6 @@ def test_hostile_text_is_echoed_as_it_is_and_only_as_json(app):
     assert (
         answer.headers["content-type"] == "application/json" and answer.headers["x-content-type-options"] == "nosniff"
     )
-
-
-def test_a_special_tokens_name_alone_is_that_token(app, tokenizer):
-    info = ask(app, "GET", "/tokenizer_info").json()
-    assert info["eos_token"] == "<|end_of_text|>"
-    assert post(app, "/tokenize", {"prompt": info["eos_token"]}).json()["tokens"] == [tokenizer.end_id]
-    assert post(app, "/detokenize", {"tokens": [tokenizer.end_id]}).json() == {"prompt": "<|end_of_text|>"}
-    assert post(app, "/detokenize", {"tokens": [10**9]}).status_code == 400
 
 
 def test_a_long_prompt_is_refused_before_its_ids_are_read(engine, monkeypatch):
@@ -152,29 +126,6 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
     assert sent[0]["status"] == 499
 
 
-def test_a_client_that_leaves_before_the_first_chunk_frees_its_rows(engine):
-    async def leave() -> None:
-        answers = engine.ask([GenerationQuery([0], 60, Sampling(), frozenset())] * 100)
-
-        async def send(message):
-            raise OSError("the client has left")
-
-        async def receive():
-            await asyncio.sleep(60)
-
-        stream = ReleasingStream((chunk async for chunk in _never()), "text/event-stream", answers.drop_all)
-        with pytest.raises(ClientDisconnect):
-            await stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
-        while num_rows(engine):  # which hangs where they stay
-            await asyncio.sleep(0.001)
-
-    async def _never():
-        pytest.fail("begun")
-        yield ""
-
-    asyncio.run(leave())
-
-
 def test_stop_strings_are_found_wherever_the_pieces_are_cut():
     chance = random.Random(0)
     for _ in range(500):
@@ -190,10 +141,3 @@ def test_stop_strings_are_found_wherever_the_pieces_are_cut():
         # the first stop that is whole ends the text; another that began before it may not have been
         assert found == text[: min(places)] if len(places) == 1 else text.startswith(found)
         assert growing.num_characters == len(found)
-
-
-def test_messages_have_the_ids_that_chat_gives_them(engine, tokenizer):
-    from headwater.tokens.tokenizer.conversation import prompt_ids
-
-    body = ChatBody(messages=[{"role": "developer", "content": "s"}, {"role": "user", "content": "u"}])
-    assert chat_choices(engine, body)[0].prompt == prompt_ids(tokenizer, [Message("system", "s"), Message("user", "u")])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from headwater.plan.scaling.surface import NOISE, PRIOR, Surface
-from headwater.plan.scaling.table import OWN, penalty
 
 PARAMS = np.array([3e5, 3e5, 6e5, 6e5, 1.2e6, 2.4e6, 2.4e6])  # the last is the target
 TOKENS = np.array([5e5, 2e6, 4e5, 1e6, 8e5, 4e5, 3e6])
@@ -39,17 +38,6 @@ def test_of_losses_drawn_from_the_priors_eight_in_ten_or_a_few_more_lie_in_the_i
         off.append(np.log(losses[-1] / median) / spread)
     assert 0.8 < np.mean(np.abs(off) < 1.2816) < 0.86
     assert np.mean(off) == pytest.approx(0.0, abs=0.06)
-
-
-def test_what_reading_again_costs_is_taken_out_and_put_back():
-    unique = TOKENS / 4
-    costs = penalty(PARAMS, TOKENS, unique)
-    fresh = np.exp(terms(PARAMS, TOKENS) @ [0.2, *(mean for mean, _ in PRIOR[:5])])
-    loss = fresh * (1 + OWN.median * costs)
-    median, spread = Surface(PARAMS, TOKENS, costs).forecast(loss[:-1])
-    assert median == pytest.approx(loss[-1], rel=1e-6)
-    assert spread > Surface(PARAMS, TOKENS).forecast(fresh[:-1])[1]
-    assert Surface(PARAMS, TOKENS).forecast(loss[:-1])[0] != pytest.approx(loss[-1], rel=1e-3)
 
 
 def test_losses_that_the_priors_do_not_allow_make_the_forecast_less_sure():
