@@ -62,11 +62,7 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.rsplit("LOADED", 1)[1].split())
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [(), ("--help",), ("run", "--help"), ("corpus", "trace", "-h")],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help"), ("corpus", "trace", "-h")], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments):
     # typer checks the options of a verb with pydantic
     assert loaded_by(*arguments) <= (set() if arguments in (("--help",), ("-h",)) else {"pydantic"})

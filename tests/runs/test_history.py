@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_run import (
-    add,
-    evaluation,
-    json_file,
-    lines,
-    resume,
-    step,
-    steps,
-    troubled_run,
-    validation,
-    write_run,
-)
+from fake_run import add, evaluation, json_file, lines, resume, step, steps, troubled_run, validation, write_run
 from hypothesis import example, given
 from hypothesis import strategies as st
 

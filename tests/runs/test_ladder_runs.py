@@ -158,11 +158,7 @@ def test_a_rung_that_was_trained_with_other_settings_is_refused_and_stays_as_it_
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (("--share", "0.0001"), "at least"),
-        (("--share", "-1"), "above zero"),
-        (("train.num_steps=60",), "too short"),
-    ],
+    [(("--share", "0.0001"), "at least"), (("--share", "-1"), "above zero"), (("train.num_steps=60",), "too short")],
 )
 def test_impossible_ladders_are_refused(ladder, arguments, says):
     folder, _ = ladder

@@ -59,10 +59,7 @@ def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, 
 
 @pytest.mark.parametrize(
     ("verb", "has_model"),
-    [
-        ("run", False),
-        *((verb, True) for verb in ("run", "train", "ladder", "plan", "plan --budget=2h")),
-    ],
+    [("run", False), *((verb, True) for verb in ("run", "train", "ladder", "plan", "plan --budget=2h"))],
 )
 def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb, has_model):
     base, made = finished_copy / "runs/mine", finished_copy / "runs/mine-rl"

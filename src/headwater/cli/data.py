@@ -28,10 +28,7 @@ def add_to(app: App) -> None:
     app.add_typer(corpus, name="corpus")
 
 
-def build(
-    run: arg.RunFile,
-    overrides: arg.Overrides = None,
-) -> None:
+def build(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Read, clean, filter, deduplicate and split the text of a run.
 
     The corpus is the same, to the byte, from any engine and any number of workers.

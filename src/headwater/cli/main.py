@@ -58,8 +58,7 @@ def command_line(verb: str = "") -> App:
 
 
 def headwater(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False,
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False
 ) -> None:
     """Print the version, or what is here where no verb is named."""
     if version:

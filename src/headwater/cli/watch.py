@@ -71,10 +71,7 @@ def _follow(runs: RunsFolder) -> None:
 
 def serve(
     folder: Annotated[str, argument("[FOLDER]", "The folder of runs that the page shows.")] = "runs",
-    run: Annotated[
-        str | None,
-        option("RUN", f"The model that answers. {A_MODEL}", "--run", "-r"),
-    ] = None,
+    run: Annotated[str | None, option("RUN", f"The model that answers. {A_MODEL}", "--run", "-r")] = None,
     host: Annotated[
         str, option("ADDRESS", "The address to answer at; 0.0.0.0 is every one of this machine.")
     ] = "127.0.0.1",

@@ -172,10 +172,7 @@ def dpo(
 
 
 def _shares(
-    tokenizer: Tokenizer,
-    pairs: Sequence[Pair],
-    answered: dict[str, Sample],
-    log_p: Sequence[tuple[float, float]],
+    tokenizer: Tokenizer, pairs: Sequence[Pair], answered: dict[str, Sample], log_p: Sequence[tuple[float, float]]
 ) -> PairShares:
     rows = [(answered[pair.prompt].written, *ids_of(tokenizer, pair)[1:]) for pair in pairs]
     return PairShares(

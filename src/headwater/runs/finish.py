@@ -175,19 +175,8 @@ def _export(config: RunConfig, out_dir: Path, key: str, write: Callable[..., Non
     from headwater.runs.loading import reading
     from headwater.train.checkpoint.load import StoredTensors
 
-    with (
-        making("export", config.run_dir),
-        reading(config.run_dir) as path,
-        StoredTensors(path, MODEL) as weights,
-    ):
-        write(
-            weights,
-            config.model,
-            config.folders.tokenizer,
-            out_dir,
-            key=key,
-            is_tuned=was_tuned(config),
-        )
+    with making("export", config.run_dir), reading(config.run_dir) as path, StoredTensors(path, MODEL) as weights:
+        write(weights, config.model, config.folders.tokenizer, out_dir, key=key, is_tuned=was_tuned(config))
     say(f"exported {out_dir}")
     return out_dir
 

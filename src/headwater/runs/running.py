@@ -297,10 +297,7 @@ class DryRun:
 
 
 def dry_run(
-    config: RunConfig,
-    reasons: Sequence[Reason],
-    place: Place | None = None,
-    is_shown: IsShown = lambda here: False,
+    config: RunConfig, reasons: Sequence[Reason], place: Place | None = None, is_shown: IsShown = lambda here: False
 ) -> DryRun:
     """Return what `run` would do with these settings, as far as what is there tells; nothing is written.
 

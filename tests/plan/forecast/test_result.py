@@ -7,15 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.plan.forecast.result import (
-    Band,
-    DeviceGroup,
-    FromBase,
-    LossOutlook,
-    RunLimits,
-    Spread,
-    forecast,
-)
+from headwater.plan.forecast.result import Band, DeviceGroup, FromBase, LossOutlook, RunLimits, Spread, forecast
 
 HERE = DeviceGroup("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
 NO_LIMITS = RunLimits()

@@ -171,11 +171,7 @@ def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):
 def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(folder, tuned):
     transformers = pytest.importorskip("transformers")
     settings = overrides(
-        name="one-step",
-        train__num_steps=1,
-        schedule__warmup_steps=0,
-        schedule__final_fraction=1,
-        train__save_every=1,
+        name="one-step", train__num_steps=1, schedule__warmup_steps=0, schedule__final_fraction=1, train__save_every=1
     )
     only = ["replay.share=0", "optim.max_grad_norm=0.5"]
     kept = [each for each in settings if not each.startswith(("tokenizer", "model"))]

@@ -136,12 +136,7 @@ def _figure(name: str, value: float | None, show: Callable[[float], str], note: 
     return {"name": name, "value": said, "is_known": value is not None, "note": note or None}
 
 
-_ORIGINS = {
-    "user": "set by the user",
-    "recipe": "from a recipe",
-    "rule": "computed by a rule",
-    "default": "default",
-}
+_ORIGINS = {"user": "set by the user", "recipe": "from a recipe", "rule": "computed by a rule", "default": "default"}
 
 
 def settings(run: RunData) -> Block:

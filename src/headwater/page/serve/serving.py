@@ -184,9 +184,7 @@ def make_app(
 
 
 def guarded(
-    routes: Sequence[BaseRoute],
-    token: str | None = None,
-    hosts: frozenset[str] | None = LOOPBACK_NAMES,
+    routes: Sequence[BaseRoute], token: str | None = None, hosts: frozenset[str] | None = LOOPBACK_NAMES
 ) -> Starlette:
     """Return routes behind a guard; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
     return Starlette(

@@ -153,12 +153,7 @@ class ScalingLaw:
         return fit_law(self.runs)
 
     def predict(
-        self,
-        params: ArrayLike,
-        tokens: ArrayLike,
-        level: float = LEVEL,
-        *,
-        unique_tokens: ArrayLike = math.inf,
+        self, params: ArrayLike, tokens: ArrayLike, level: float = LEVEL, *, unique_tokens: ArrayLike = math.inf
     ) -> Prediction:
         """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 
