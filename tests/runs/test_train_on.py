@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import shutil
 import textwrap
 import tomllib
@@ -15,14 +14,13 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from small_run import call, final_weights, measured, prose, quick, write_run_file, write_texts
+from small_run import call, final_weights, measured, quick, write_run_file, write_texts
 
 import headwater
 from headwater.core.config import to_toml
 from headwater.core.errors import StoreError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
-from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.plan.text_size import epochs_of
 from headwater.plan.times import around_steps
@@ -220,21 +218,6 @@ def test_every_setting_of_the_corpus_but_its_sources_is_carried_over(names):
     found = config_of_text(text + SMALL).corpus
     assert found.model_copy(update={"sources": base.sources}) == base
     assert set(tomllib.loads(text)["corpus"]) == names | {"sources"}
-
-
-@pytest.mark.parametrize(("text", "share"), [("texts", "9.%"), ("half", "50%"), ("others", None)])
-def test_text_that_the_base_has_read_is_said(finished_copy, text, share):
-    training = read_documents(Folders(finished_copy / "runs/mine").corpus, "train", "mine")
-    lines = [line for document in training for line in document.text.splitlines() if len(line) > 100][:40]
-    (finished_copy / "half").mkdir()
-    for number, line in enumerate(lines):
-        (finished_copy / f"half/{number}.txt").write_text(f"{line}\n{prose(f'new {number}', 5).strip()}\n")
-    (finished_copy / "others").mkdir()
-    (finished_copy / "others/new.txt").write_text(prose("other", 200))
-    said, _ = new_from_base(finished_copy, text)
-    of_lines = "of the lines of this text already"
-    found = re.findall(f"the base has read {share} {of_lines}", said)
-    assert len(found) == said.count(of_lines) == (0 if share is None else 2), said  # in the file and on the terminal
 
 
 def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
