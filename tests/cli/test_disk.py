@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from small_run import (
     call,
-    command,
-    environment,
     final_weights,
     measured,
     require_clear_error,
@@ -80,11 +78,3 @@ def test_a_finished_run_on_a_read_only_disk_can_still_be_used(folder, mount_tmpf
         assert said.status == 0, said
     said = call("run", "mine.toml", f"runs_dir={disk}", cwd=folder)
     require_clear_error(said, "read-only", status=(1,))
-
-
-def test_standard_output_that_is_full_is_named(folder):
-    program = {"cwd": folder, "env": environment(), "stderr": subprocess.PIPE, "encoding": "utf-8"}
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(command("explain", "--schema"), stdout=full, **program)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr

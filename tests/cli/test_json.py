@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pytest
 from golden_rows import rows
-from made_ladder import leave_ladder
-from small_run import Said, call, environment, overrides
+from small_run import Said, call, environment
 
 import headwater
 from headwater.cli.terminal import print_json
 from headwater.cli.training import print_findings
 from headwater.core.records import read_records
-from headwater.runfile.run_config import load_run
 from headwater.runs.library.machine import EXTRAS
 
 RUN = "--run runs/mine"
@@ -87,23 +85,6 @@ def test_python_gets_what_json_has(here, ask, words):
     printed = ask(*words.split())
     assert list(from_python) == list(printed)
     assert without(from_python, *but) == without(printed, *but)
-
-
-def test_a_finished_ladder_is_the_same_in_python_and_trains_nothing(here, tmp_path, monkeypatch, capsys):
-    shutil.copytree(here, tmp_path / "here", symlinks=True)
-    monkeypatch.chdir(tmp_path / "here")
-    words = (*overrides(), "train.num_steps=480", "name=large")
-    assert call("corpus", "tokenizer", "train", "mine.toml", *words, cwd=Path()).status == 0
-    leave_ladder(load_run("mine.toml", words)[0])
-    printed = one_object(call("ladder", "mine.toml", *words, "--json", cwd=Path()))
-    settings = {name: json.loads(value) for name, _, value in (word.partition("=") for word in overrides())}
-    found = headwater.ladder("mine.toml", **settings | {"train.num_steps": 480, "name": "large"})
-    names = "name unit seconds share rungs forecast from_base best_rung backtest plan"
-    assert " ".join(found) == " ".join(printed) == names and len(found["rungs"]) == 9
-    assert without(found, "share", "plan") == without(printed, "share", "plan")
-    assert all(cut["relative_error"] == pytest.approx(cut["fact"] / cut["p50"] - 1) for cut in found["backtest"])
-    assert found["best_rung"] == min(rung["loss"] for rung in found["rungs"])
-    assert "rung" not in capsys.readouterr().out
 
 
 def test_new_and_export_make_in_python_what_the_verbs_make(here, monkeypatch):

@@ -90,14 +90,6 @@ def test_how_ranks_lie_is_said_in_copies_and_parts(plan, sizes, says):
     assert says in lines["ranks"]
 
 
-def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(card):
-    said = card("mine.toml", "--max-money", "5", "--target-loss", "1")
-    assert "how likely it breaks --max-money isn't known: see money" in said
-    assert "how likely it breaks --target-loss isn't known: see held-out loss" in said
-    assert said.count("no loss without runs") == 1
-    assert "headwater ladder mine.toml` trains small ones" in said and "or give --runs CSV" in said
-
-
 # ---- a budget
 
 
@@ -111,14 +103,6 @@ def test_a_budget_buys_a_run_and_people_see_what_was_asked(plan, card):
     errors, hours = value["budget"]["hours_backtest"], value["choice"]["hours"]
     assert errors["runs"] == 25 and hours["p90"] / hours["p50"] > 1 + errors["median"]
     assert f"25 published whole runs were {errors['median']:.0%} off in the median" in said
-
-
-def test_of_little_text_the_cost_of_repetition_and_what_is_left_are_said(plan, card):
-    short = (*TEN_THOUSAND[:-1], "1G")
-    choice, said = plan(*short)["choice"], card(*short)
-    rise = choice["repetition_costs"]
-    assert f"{rise / (1 + rise):.1%} of it for repetition" in said
-    assert f"left ${10_000 - choice['money']['p50']:,.0f}, " in said
 
 
 def test_the_next_commands_can_be_copied_as_they_are_printed(folder, plan):

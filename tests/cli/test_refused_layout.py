@@ -6,10 +6,7 @@ import errno
 import json
 from pathlib import Path
 
-import pytest
-from many_ranks import calling, start_programs
-from small_run import call, finish, run, write_run_file, write_texts
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from small_run import call, run
 
 from headwater.cli import main
 
@@ -44,17 +41,6 @@ def test_what_the_system_refuses_a_rank_reaches_the_launcher(tmp_path, monkeypat
     assert json.loads(path.read_text())["message"]["message"] == "mine.toml: Too many open files"
 
 
-def test_torchruns_summary_ends_with_the_reason(tmp_path):
-    """As torch itself formats what a rank has left."""
-    path = tmp_path / "error.json"
-    said = run("train", "first-light", "parallel.shard=3", cwd=tmp_path, TORCHELASTIC_ERROR_FILE=str(path))
-    assert said.status == 2, said
-    failure = ProcessFailure(local_rank=0, pid=7, exitcode=2, error_file=str(path))
-    last = ChildFailedError("headwater", {0: failure}).format_msg().split("traceback :")[-1]
-    assert "parallel.shard = 3 needs 3 ranks or a multiple of 3, and this process is alone" in " ".join(last.split())
-    assert max(map(len, last.splitlines())) < 110
-
-
 def test_a_restart_says_only_what_was_not_said_before_it(tmp_path):
     def refusal(start: int, setting: str) -> str:
         path = tmp_path / f"attempt_{start}" / "0" / "error.json"
@@ -70,27 +56,3 @@ def test_a_restart_says_only_what_was_not_said_before_it(tmp_path):
 
 
 # as a disk does that fails when the text is prepared: each rank finds the damage before its first step
-DAMAGED = """
-from headwater.runs import finish
-opened = finish.open_held_out
-
-def damaged(config):
-    for path in (config.folders.tokens / "validation").rglob("*.bin"):
-        with path.open("r+b") as file:
-            file.write(bytes(64))
-    return opened(config)
-
-finish.open_held_out = damaged
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_damaged_held_out_text_is_said_by_the_first_rank_alone(tmp_path):
-    write_texts(tmp_path / "texts")
-    write_run_file(tmp_path / "mine.toml", train__num_steps=4)
-    first, second = map(finish, start_programs([DAMAGED + calling("train", "mine.toml")] * 2, tmp_path))
-    assert (first.status, second.status) == (1, 1)
-    assert first.err.count("validation") == 1 and "is damaged" in first.err, first
-    assert (second.out, second.err) == ("", ""), second
-    assert "is damaged" in (tmp_path / "runs/mine/logs/rank-1.log").read_text()

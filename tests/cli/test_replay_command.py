@@ -10,7 +10,6 @@ import pytest
 from small_run import call, overrides, write_run_file, write_texts
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.train import step as step_module
 from headwater.train.checkpoint.layout import list_checkpoints
 
 
@@ -35,32 +34,6 @@ def test_a_run_is_replayed_bitwise_and_one_that_differs_fails_and_says_where_fir
             record["loss"] += 1e-9
     path.write_text("".join(json.dumps(record) + "\n" for record in lines))
     assert last_line(1).startswith("differs: step 5: loss was 0x")
-
-
-@pytest.mark.slow
-def test_a_run_that_went_back_names_the_documents_it_excluded_and_is_replayed(tmp_path, monkeypatch):
-    """The rows of the 13th step are harmful: their update is 10,000 times too long."""
-    honest, bad_row = step_module.train_step, 12 * 512 // 64
-
-    def train_step(model, optimizer, microbatches, parallel, *, lr_factor, **rest):
-        factor = 1e4 if microbatches[0].first_row == bad_row else 1
-        return honest(model, optimizer, microbatches, parallel, lr_factor=factor * lr_factor, **rest)
-
-    monkeypatch.setattr(step_module, "train_step", train_step)
-    write_texts(tmp_path / "texts")
-    guard = {"train__guard_window": 8, "train__guard_sigmas": 12, "train__max_bad_steps": 3}
-    write_run_file(tmp_path / "mine.toml", **guard)
-    ran = call("run", "mine.toml", cwd=tmp_path)
-    assert ran.status == 0, ran
-    assert ran.out.count("skipped") == 4, "three steps, and the reason to go back"
-    assert "back from step 13 to step 8, sequences 64 to 127 excluded" in ran.out
-    report = (tmp_path / "runs/mine/report.html").read_text()
-    assert "Interventions" in report and "13, back to 8" in report
-    said = call("train", "mine.toml", "--replay", cwd=tmp_path)
-    assert said.status == 0, said
-    *interventions, last = said.out.splitlines()[-5:]
-    assert all("documents (mine: " in line for line in interventions)
-    assert last.startswith("replayed bitwise: 24 steps, 4 interventions")
 
 
 def test_sigterm_without_time_for_a_save_ends_with_75_and_the_last_checkpoint(tmp_path, monkeypatch):

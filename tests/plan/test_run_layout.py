@@ -14,9 +14,8 @@ from headwater.model.count import count_parameters
 from headwater.plan import hardware, layout
 from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
-from headwater.plan.forecast.processor import PROBE_BYTES
 from headwater.plan.forecast.result import PeakBytes
-from headwater.plan.hardware import hardware_of, processor_peak
+from headwater.plan.hardware import processor_peak
 from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig, load_run
@@ -101,16 +100,6 @@ def test_what_no_layout_mends_is_refused_with_what_would(settings, ranks, says):
     assert says in str(refused.value)
 
 
-def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
-    """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
-    config = run_of(f"{SMALL} train.batch_tokens=917504")
-    waiting, apart = (
-        hardware_of(config, ranks=Layout(mesh, 8), device=H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64))
-    )
-    assert "wait 33% of a step" in waiting.needs(config).step_how
-    assert "wait" not in apart.needs(config).step_how
-
-
 @pytest.mark.parametrize(
     ("settings", "tensors"),
     [
@@ -166,15 +155,6 @@ def test_where_nothing_fits_the_three_nearest_are_named_with_what_to_change():
     assert "4 more layouts" in said and "train.recompute" in said and "parallel.shard" in said
 
 
-def test_the_first_that_fits_is_taken_of_the_smallest_change():
-    again, tensor = Layout(Mesh(replicate=2, shard=2), recompute=1.0), Layout(Mesh(shard=2, tensor=2))
-    peaks = {again: 3.0, tensor: 2.5}
-    choice = Known(4.0, lambda layout: PeakBytes(peaks.get(layout, 5.0) * GB, 0.0, 0.0, 0.0))
-    found = choice.of_groups([map(Layout, MESHES), [again], [tensor]], "so it is; ")
-    assert (found.mesh, found.recompute) == (again.mesh, 1.0)
-    assert found.why.startswith(f"{again.product}: so it is; a rank has")
-
-
 # ---- memory of this machine
 
 
@@ -186,18 +166,6 @@ ALIKE = (
 
 def peak_of(config, mesh: Mesh, num_local: int) -> float:
     return processor_peak(config, "float32", token_bytes(config), Layout(mesh, num_local)).total
-
-
-def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes():
-    config = run_of(ALIKE)
-
-    def probes_bytes(config) -> float:
-        with_probes, without = (peak_of(config.with_train(num_probes=num), Mesh(), 1) for num in (9, 0))
-        return with_probes - without
-
-    sources = {name: source for name, source in config.corpus.sources.items() if source.builtin != "almanac"}
-    own = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": sources})})
-    assert (probes_bytes(config), probes_bytes(own)) == (PROBE_BYTES, 0)
 
 
 def test_ranks_of_one_machine_share_its_memory(monkeypatch):

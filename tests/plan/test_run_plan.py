@@ -24,7 +24,6 @@ from headwater.plan.run_plan import plan_run
 from headwater.plan.text_size import epochs_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.run_config import config_of_text, load_run
-from headwater.tokens.batches.settings import MixtureSettings
 from headwater.train.settings import probe_steps, validation_steps
 
 
@@ -85,20 +84,6 @@ def test_epochs_are_those_of_the_built_text(config):
     assert plan_run(config)["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
-def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_path):
-    write_tokens(config, 24 * 512 // 4)
-    capped = load_run("mine.toml", ["mixture.max_epochs=2"])[0]
-    with pytest.raises(ConfigError, match="epoch caps"):
-        epochs_of(capped)
-    assert plan_run(capped)["counts"]["epochs"] is None
-    refused = plan_run(capped, runs=a_table(tmp_path))
-    assert "epoch caps" in refused["loss_refused"]
-    (tmp_path / "more").mkdir()
-    weights = "mixture.weights={mine=0.5, more=0.5}"
-    both = load_run("mine.toml", ['corpus.sources.more.paths=["more"]', weights])[0]
-    assert plan_run(both)["counts"]["epochs"] is None
-
-
 def a_table(folder):
     return write_runs(folder / "runs.csv", product((1e4, 3e4, 1e5), (4e3, 1e4, 3e4)))
 
@@ -108,17 +93,6 @@ def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_pat
     plan = plan_run(config, runs=a_table(tmp_path))
     assert plan["loss"] is None
     assert "measured to 16 epochs" in plan["loss_refused"]
-
-
-def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
-    (source,) = config.corpus.sources.values()
-    sources = {"corpus": config.corpus.model_copy(update={"sources": {"a": source, "b": source}})}
-    config = config.model_copy(update=sources | {"mixture": MixtureSettings(weights={"a": 0.5, "b": 0.5})})
-    half = 24 * 512 // 2
-    write_splits(config, {"a": {"num_tokens": 2 * half}, "b": {"num_tokens": half // 4}})
-    found = epochs_of(config)
-    assert found.by_source == pytest.approx({"a": 0.5, "b": 4.0}, rel=0.1)
-    assert found.overall == pytest.approx(2 * half / (half + half / 4), rel=0.1)
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):

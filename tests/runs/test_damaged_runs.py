@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_run import call, measured, prose, require_clear_error, write_run_file, write_texts
+from small_run import call, prose, require_clear_error, write_run_file, write_texts
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -194,35 +194,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # ---- damage
-
-
-LAST = "checkpoints/step-000000012"
-DAMAGE = {  # by the file, of which a byte changes: what goes besides, and how the next `run` says it
-    f"{LAST}/model.safetensors": ("", "resuming from step 8"),
-    f"{LAST}/optim.safetensors": ("", "resuming from step 8"),
-    f"{LAST}/state.json": ("", "resuming from step 8"),
-    f"{LAST}/manifest.json": ("", "resuming from step 8"),
-    "data/tokens/train/mine/00000.bin": (LAST, "data/tokens/train/mine/00000.bin is damaged"),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_named_and_the_run_ends_with_the_same_bits(trained, name):
-    run_dir, (gone, said_of) = trained / "runs/mine", DAMAGE[name]
-    before, weights = measured(run_dir), (run_dir / LAST / "model.safetensors").read_bytes()
-    if gone:
-        shutil.rmtree(run_dir / gone)
-    flip_a_byte(run_dir / name, len((run_dir / name).read_bytes()) // 2)
-    if name.endswith("model.safetensors"):
-        shutil.rmtree(run_dir / "export")
-        for verb in (["next", "The"], ["export"]):
-            said = call(*verb, "--run", "runs/mine", cwd=trained)
-            require_clear_error(said, "model.safetensors is damaged", "headwater run", status=(1,))
-    said = call("run", "mine.toml", cwd=trained)
-    assert said.status == 0 and Path(name).name in said.out and said_of in said.out, said
-    assert gone or (run_dir / "checkpoints/damaged-step-000000012").is_dir()
-    assert (run_dir / LAST / "model.safetensors").read_bytes() == weights
-    assert measured(run_dir) == before
 
 
 def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):

@@ -6,15 +6,12 @@ One with nothing to do reads little, and loads nothing that makes anything.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from small_run import call, environment, quick, write_run_file, write_texts
@@ -23,14 +20,9 @@ from headwater.core import errors
 from headwater.core.errors import StoreError
 from headwater.core.files import digest_file
 from headwater.core.records import read_records
-from headwater.machine.host.load import LoadMeter
 from headwater.runfile.paths import CLOCK_TICK_SECONDS
 from headwater.runs.running import run as train_run
-from headwater.runs.stages import open_batches
-from headwater.runs.training import train_stage
 from headwater.tokens import read
-
-PEAKS = "headwater.machine.compute.matmul_peaks"
 
 
 @pytest.fixture(scope="module")
@@ -158,33 +150,3 @@ def test_training_text_that_cannot_be_opened_is_said_before_a_rank_joins_the_oth
     with quick(), pytest.raises(StoreError, match="damaged"):
         train_run(prepare(name="text", train__num_steps=4).config, say=lambda line: None)
     assert not joined
-
-
-def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[dict]:
-    """Train steps in one process each, whose peak is measured so, and under this load; return the records."""
-    for number, (peak, load) in enumerate(measured, 1):
-        monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None, load=load: load)
-        with quick(), mock.patch(PEAKS, lambda device, dtypes, peak=peak: dict.fromkeys(dtypes, peak)):
-            stop_after = 2 * number
-
-            def display(record, stop_after=stop_after):
-                if record["event"] == "step" and record["step"] == stop_after:
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-            train_stage(config, open_batches(config), display, lambda line: None)
-    return read_records(config.run_dir / "records.jsonl")
-
-
-def test_utilisation_is_of_a_peak_that_was_measured_without_load(prepare, monkeypatch):
-    config = prepare(name="peaks", train__num_steps=8, train__save_every=8).config
-    records = peaks_of(config, monkeypatch, (1e12, "under load"), (4e12, None), (9e12, "under load"), (2e12, None))
-    starts = [record["device"] for record in records if record["event"] == "start"]
-    assert [device.get("peak_under_load") for device in starts] == ["under load", None, "under load", None]
-    flops = next(record["flops_per_token"] for record in records if record["event"] == "start")
-    peaks = {2: 4e12, 4: 2e12}
-    for record in (record for record in records if record["event"] == "step"):
-        if (peak := peaks.get(record["attempt"])) is None:
-            assert record["mfu"] is None, record
-            continue
-        share = record["tokens_per_second"] * flops / peak  # within a fifth: a step of half-length sequences has fewer
-        assert record["mfu"] == pytest.approx(share, abs=0.2 * share + 5.1e-5), record

@@ -187,30 +187,6 @@ def test_zooming_asks_for_the_steps_that_were_thinned_out(open_page, tmp_path):
         page.wait_for(lambda: page.points() == wanted)
 
 
-def test_documents_are_asked_for_one_step_at_a_time_and_of_the_newest_once(open_page, tmp_path):
-    path = write_made_up_run(tmp_path / "runs" / "mine") / "records.jsonl"
-    with serving(make_app(tmp_path / "runs")) as address:
-        page, held = open_page(address), []
-        page.tab.fill("#documents [type=number]", "2")
-        page.tab.click("#documents button")
-        page.until("document.querySelector('#documents .missing')")  # it was copied without its text
-        page.tab.route("**/api/documents*", lambda route: held.append(route))
-        for wanted in ("3", "4", "5"):
-            page.tab.fill("#documents [type=number]", wanted)
-            page.tab.click("#documents button")
-        page.wait_for(lambda: len(held) == 1)
-        page.tab.check("#documents [type=checkbox]")
-        held[0].fulfill(json={"problem": "none"})
-        page.wait_for(lambda: len(held) == 2)
-        held[1].fulfill(json={"problem": "none"})
-        add(path, step(41))
-        page.wait_for(lambda: len(held) == 3)
-        held[2].fulfill(json={"problem": "none"})
-        add(path, validation(41))  # the step stays
-        page.until("document.querySelector('#run > .lead').textContent.includes(' 1.073')")
-        assert [url.rpartition("=")[2] for url in page.requests if "api/documents" in url] == ["2", "3", "40", "41"]
-
-
 @pytest.mark.parametrize(
     "text", [HOSTILE, "x" * 1_000_000 + "<b>", "‮" + "\u2066" * 50 + "a\x00b\x1b[31m"], ids=["markup", "long", "bidi"]
 )

@@ -208,22 +208,6 @@ def test_the_temperature_sharpens_the_bars_and_text_is_written_on(page):
     assert written.startswith(given) and len(written) > len(given)
 
 
-def test_what_is_typed_meanwhile_leaves_the_words_that_text_is_written(page):
-    held = []
-    page.tab.route("**/playground/write", lambda route: held.append(route))
-    page.tab.evaluate(
-        "document.getElementById('text').dispatchEvent(new Event('input')), document.getElementById('write').click()"
-    )
-    page.tab.wait_for_timeout(400)  # longer than a page waits for the next letter
-    assert page.texts("#state") == ["writing"]
-    page.type("Typed meanwhile")
-    assert page.texts("#state") == ["writing"]
-    held[0].continue_()
-    page.tab.wait_for_selector("#write:enabled")
-    page.wait_for(lambda: page.texts("#state") != ["computing"])
-    assert page.texts("#state") != ["writing"]
-
-
 def test_what_the_training_text_says_is_found(page):
     page.tab.fill("#wanted", "in no document, I hope")
     page.tab.press("#wanted", "Enter")

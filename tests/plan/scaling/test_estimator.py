@@ -84,21 +84,6 @@ def test_the_interval_holds_the_median_without_any_one_of_the_five_largest_rows(
         assert whole.low <= without.median <= whole.high, f"row {row}"
 
 
-def test_runs_that_ended_in_their_warm_up_hardly_move_a_forecast():
-    steady = ladder_runs([2e7, 6e7, 1.8e8], [5.0, 10.0, 20.0, 40.0, 80.0, 160.0], noise=0.002)
-    ratio = steady.tokens / steady.params
-    raised = steady.loss * np.where(ratio < 7, 1.1, np.where(ratio < 15, 1.03, 1.0))
-
-    def effect(departure):
-        tables = steady, runs_of(steady.params, steady.tokens, raised)
-        target = np.array([6e8, 2e9]), np.array([6e8 * 80, 2e9 * 40])
-        one, other = (Posterior(runs, Prior(), departure).predict(*target)[0] for runs in tables)
-        return np.abs(np.log(other / one))
-
-    assert effect(Departure()).max() < 0.01
-    assert (effect(Departure()) < 0.6 * effect(Departure(starved=0.0))).all()
-
-
 def test_a_size_that_is_off_says_so_of_itself_more_than_of_others():
     steady = ladder_runs([1e7, 3e7, 9e7, 2.7e8], [20.0, 40.0, 80.0], noise=0.001)
     raised = steady.loss * np.where(steady.params == 9e7, 1.01, 1.0)

@@ -26,7 +26,6 @@ import headwater.core.errors
 from headwater.core.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from headwater.page import run as library_run
 from headwater.page.serve import serving
-from headwater.runs.library import evaluating
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,18 +75,6 @@ def test_a_room_with_the_name_of_a_verb_is_called_and_stays_a_package(room):
     assert inspect.signature(module) == inspect.signature(inspect.unwrap(module))
     with pytest.raises(ConfigError, match="nowhere"):
         module("nowhere")
-
-
-def test_scores_of_whole_tasks_alone_are_shown_in_the_report(finished, monkeypatch):
-    shown, chats = [], []
-    monkeypatch.setattr(library_run, "refresh_report", shown.append)
-    monkeypatch.setattr(
-        evaluating, "evaluate_tasks", lambda config, names, is_chat, limit: chats.append((names, is_chat)) or []
-    )
-    with contextlib.chdir(finished.cwd):
-        assert headwater.evaluate("runs/mine", tasks="a,b", limit=2) == {"tasks": []} and not shown
-        headwater.evaluate("runs/mine", tasks=["a,b"], chat=True, say=lambda line: None)
-    assert len(shown) == 1 and chats == [(["a", "b"], False), (["a,b"], True)]
 
 
 def test_the_notebook_runs(finished, monkeypatch):
@@ -169,14 +156,6 @@ def test_frames_have_what_counts_of_the_records(tmp_path):
     assert (validation["loss.all"], validation["loss.mine.x"], validation["to"]) == (3.0, 1, [1, 2])
     with pytest.raises(DataError, match="no record of 'samples'; it has resume, start, step, validation"):
         records.frame("samples")
-
-
-def test_where_there_is_no_library_for_frames_what_to_install_is_said(run_dir, monkeypatch):
-    monkeypatch.setattr("headwater.runs.library.corpus.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pandas or polars, not installed here; `pip install pandas`"):
-        headwater.Records(run_dir).frame()
-    with pytest.raises(ConfigError, match="polars, not installed here; `pip install polars`"):
-        headwater.Corpus(run_dir).frame("polars")
 
 
 def test_a_corpus_is_opened_by_its_run_or_its_folder_and_its_counts_add_up(finished, run_dir):

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_run import call, prose, write_texts
 
-from headwater.core.errors import DataError
 from headwater.plan.scaling.table import MAX_EPOCHS
 from headwater.plan.text_size import epochs_of, notes_of_text
 from headwater.runfile.paths import of_split
@@ -95,40 +94,6 @@ def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp
     found = sum(sum(of_split(tmp_path / "runs" / "mine", split).values()) for split in ("train", "validation"))
     expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
     assert expected == pytest.approx(found, rel=0.1), found / expected
-
-
-def test_where_filters_leave_nothing_the_run_file_is_written_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("7 " * 2000)
-    said: list[str] = []
-    new("mine", [str(tmp_path / "text.txt")], minutes=1.0, say=said.append)
-    assert "leave 0%" in said[0] and (tmp_path / "mine.toml").exists()
-
-
-def test_text_that_is_copies_of_one_is_said_to_be_that(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for number in range(400):
-        (tmp_path / f"{number}.txt").write_text("A fox jumps over the lazy dog and sleeps. " * 190)
-    with pytest.raises(DataError, match="copies of one text"):
-        new("mine", [str(tmp_path)], minutes=5.0, say=print)
-
-
-def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts").mkdir()
-    forbid(tmp_path / "texts")
-    with pytest.raises(DataError, match="permission denied for 1 of what lies there"):
-        new("mine", [str(tmp_path / "texts")], minutes=5, say=lambda line: None)
-    assert not (tmp_path / "mine.toml").exists()
-
-
-def test_a_tree_of_pages_names_the_kind_for_them(tmp_path):
-    (tmp_path / "site").mkdir()
-    for name in ("a.html", "b.htm"):
-        (tmp_path / "site" / name).write_text(f"<html><body><p>{prose(name)}</p></body></html>")
-    said = call("new", "mine", "--text", "site", cwd=tmp_path)
-    assert 'kind = "web" cuts boilerplate' in said.out + said.err
-    assert '# most files are HTML: kind = "web"' in (tmp_path / "mine.toml").read_text()
 
 
 @pytest.mark.parametrize("num_sentences", [600, 20_000])

@@ -22,7 +22,6 @@ from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs.library.model import Model
-from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
 from headwater.runs.stages import open_batches, open_held_out
 
 ANSWERS = {"red": "It is warm.", "blue": "It is cold.", "green": "It is mild."}
@@ -118,17 +117,6 @@ def test_settings_of_the_call_are_in_the_file(folder, num_steps, max_grad_norm):
     assert (config.train.num_steps, config.optim.max_grad_norm) == (num_steps, limit)
 
 
-@pytest.mark.parametrize("number", [40, 1000])
-def test_few_conversations_read_often_are_said(folder, monkeypatch, number):
-    monkeypatch.chdir(folder)
-    (folder / "more.jsonl").write_text("\n".join(json.dumps(each) for each in conversations(number)))
-    said: list[str] = []
-    path = write_tuning_file(folder / "runs/base", ["more.jsonl"], f"of-{number}", 0.0, said.append)
-    epochs = float(path.read_text().split(" epochs of the conversations")[0].split("# ")[-1])
-    assert any(f"{epochs:.1f} epochs of {number} conversations" in line for line in said) == (epochs > MOST_EPOCHS)
-    assert (epochs > MOST_EPOCHS) == (number == 40)
-
-
 def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, fluent):
     """The card's own example asks it."""
     pytest.importorskip("transformers")
@@ -140,14 +128,6 @@ def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, flu
     written = names["answer"]
     said = call("chat", "--run", fluent, "--prompt", "What is blue 3?", "--json", cwd=folder).json
     assert int(written[-1]) == 4 and names["tokenizer"].decode(written, skip_special_tokens=True) == said["answer"]
-
-
-def test_a_talk_goes_on_until_an_empty_line(folder, fluent, monkeypatch):
-    lines = iter(["What is red 1?", "What is <|im_end|> 2?", "", "never read"])
-    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
-    said = call("chat", "--run", fluent, "--max-tokens", "12", cwd=folder)
-    assert said.status == 0 and len(said.out.splitlines()) == 2, said
-    assert next(lines) == "never read"
 
 
 def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):

@@ -6,11 +6,10 @@ import asyncio
 import json
 import threading
 import time
-from asyncio import Semaphore
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -28,7 +27,7 @@ from headwater.page.picture.of_run import overlaid
 from headwater.page.picture.picture import picture_of
 from headwater.page.serve.guard import Refusal
 from headwater.page.serve.playground import RunQuestion
-from headwater.page.serve.requests import read_body
+from headwater.page.serve.requests import question_route
 from headwater.runfile.paths import Folders, RunFolder
 from headwater.runs.run_data import History, points, read_run
 from headwater.runs.summary import HEADS, RunsFolder
@@ -172,8 +171,6 @@ def _json(value: Any) -> Response:
     return Response(json.dumps(value, allow_nan=False, separators=(",", ":")), media_type="application/json")
 
 
-T = TypeVar("T")
-
 DOCUMENTS_A_PAGE = 25
 MAX_CHARACTERS = 20_000  # of a document that is shown
 MAX_TOKENS = 2_000
@@ -200,68 +197,54 @@ class DocumentPage:
     """The answers of the page's routes. Names and texts are anybody's: they go out as JSON, made harmless to read."""
 
     def __init__(self, runs: RunsFolder) -> None:
-        self._runs, self._workers = runs, Semaphore(1)
+        self._runs, self._workers = runs, asyncio.Semaphore(1)
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/documents/runs", self.runs),
-            Route("/documents/list", self.some, methods=["POST"]),
-            Route("/documents/show", self.one, methods=["POST"]),
+            question_route("/documents/list", ListQuestion, self.some, self._workers),
+            question_route("/documents/show", DocumentQuestion, self.one, self._workers),
         ]
 
-    async def _compute(self, work: Callable[[], T]) -> T:
-        async with self._workers:
-            return await run_in_threadpool(work)
-
     async def runs(self, request: Request) -> JSONResponse:
-        def work() -> list[dict[str, Any]]:
-            from headwater.corpus.load import list_sources
+        async with self._workers:
+            return JSONResponse({"runs": await run_in_threadpool(self._with_corpus)})
 
-            found = []
-            for run in self._runs.summaries():
-                corpus = Folders(run.folder).corpus
-                if not is_unmade(corpus):
-                    found.append({"run": run.name, "shown": printable(run.name), "sources": list_sources(corpus)})
-            return found
+    def _with_corpus(self) -> list[dict[str, Any]]:
+        from headwater.corpus.load import list_sources
 
-        return JSONResponse({"runs": await self._compute(work)})
+        corpora = {run.name: Folders(run.folder).corpus for run in self._runs.summaries()}
+        return [
+            {"run": name, "shown": printable(name), "sources": list_sources(corpus)}
+            for name, corpus in corpora.items()
+            if not is_unmade(corpus)
+        ]
 
-    async def some(self, request: Request) -> JSONResponse:
-        question = await read_body(ListQuestion, request)
+    def some(self, question: ListQuestion) -> dict[str, Any]:
+        from headwater.corpus.decide.browse import documents, reasons_of
 
-        def work() -> dict[str, Any]:
-            from headwater.corpus.decide.browse import documents, reasons_of
+        corpus, place = self._corpus(question), (question.decision, question.name, question.start, DOCUMENTS_A_PAGE + 1)
+        found = documents(corpus, question.source, *place)
+        return {
+            "decisions": reasons_of(corpus, question.source),
+            "documents": [_shown(each) for each in found[:DOCUMENTS_A_PAGE]],
+            "has_more": len(found) > DOCUMENTS_A_PAGE,
+        }
 
-            corpus = self._corpus(question)
-            place = question.decision, question.name, question.start, DOCUMENTS_A_PAGE + 1
-            found = documents(corpus, question.source, *place)
-            return {
-                "decisions": reasons_of(corpus, question.source),
-                "documents": [_shown(each) for each in found[:DOCUMENTS_A_PAGE]],
-                "has_more": len(found) > DOCUMENTS_A_PAGE,
-            }
+    def one(self, question: DocumentQuestion) -> dict[str, Any]:
+        from headwater.corpus.decide.browse import document
 
-        return JSONResponse(await self._compute(work))
-
-    async def one(self, request: Request) -> JSONResponse:
-        question = await read_body(DocumentQuestion, request)
-
-        def work() -> dict[str, Any]:
-            from headwater.corpus.decide.browse import document
-
-            found = document(self._corpus(question), question.source, question.slice, question.record)
-            trained_on = found["text"] if found["shortened"] is None else found["shortened"]
-            return {
-                **{name: printable(found[name]) for name in ("id", "origin")},
-                "metadata": {printable(name): printable(value) for name, value in found["metadata"].items()},
-                "columns": {name: _shown_value(value) for name, value in found["columns"].items()},
-                "characters": len(found["text"]),
-                "text": _shown_text(found["text"]),
-                "shortened": None if found["shortened"] is None else _shown_text(found["shortened"]),
-                "tokens": self._tokens(question, trained_on[:MAX_CHARACTERS]),
-            }
-
-        return JSONResponse(await self._compute(work))
+        found = document(self._corpus(question), question.source, question.slice, question.record)
+        trained_on = found["text"] if found["shortened"] is None else found["shortened"]
+        return {
+            **{name: printable(found[name]) for name in ("id", "origin")},
+            "metadata": {printable(name): printable(value) for name, value in found["metadata"].items()},
+            "columns": {name: _shown_value(value) for name, value in found["columns"].items()},
+            "characters": len(found["text"]),
+            "text": _shown_text(found["text"]),
+            "shortened": None if found["shortened"] is None else _shown_text(found["shortened"]),
+            "tokens": self._tokens(question, trained_on[:MAX_CHARACTERS]),
+        }
 
     def _corpus(self, question: RunQuestion) -> Path:
         return Folders(self._runs.run_dir(question.run)).corpus

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+from asyncio import Semaphore
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from headwater.core.validation import wanted
@@ -158,6 +160,17 @@ def _wrong_field(error: ValidationError) -> tuple[str | None, str]:
 async def read_body(kind: type[AnyBody], request: Request) -> AnyBody:
     """Return what a request asks, read in a thread; raise Refusal that names the field which is wrong."""
     return await run_in_threadpool(parse_body, kind, await request.body())
+
+
+def question_route(path: str, kind: type[AnyBody], answer: Callable[[AnyBody], object], workers: Semaphore) -> Route:
+    """Return a route that takes a question of this kind and gives its answer as JSON, made in one of the workers."""
+
+    async def answered(request: Request) -> JSONResponse:
+        question = await read_body(kind, request)
+        async with workers:
+            return JSONResponse(await run_in_threadpool(answer, question))
+
+    return Route(path, answered, methods=["POST"])
 
 
 def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
