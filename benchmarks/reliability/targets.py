@@ -28,7 +28,7 @@ from headwater.machine import compute as machine
 from headwater.page.report.page import report_stage
 from headwater.plan import hardware
 from headwater.plan import run_plan as plan
-from headwater.runfile.resolve import Reason
+from headwater.runfile.checking import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.running import Call

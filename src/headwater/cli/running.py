@@ -24,8 +24,8 @@ from headwater.machine.device.settings import FORMATS
 from headwater.machine.ranks.mesh import Place, place_of
 from headwater.model.count import count_parameters
 from headwater.page.report.page import is_shown, report_stage
+from headwater.runfile.checking import Reason
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.measures import (
     baselines,

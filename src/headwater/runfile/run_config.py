@@ -22,11 +22,10 @@ from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.runfile.checking import validate
+from headwater.runfile.checking import RECIPES, Reason, resolve, validate
 from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config
 from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
-from headwater.runfile.resolve import RECIPES, Reason, resolve
 from headwater.runfile.rules import MEASURED, RULES, by_rules
 from headwater.tokens.batches.settings import MixtureSettings, ReplaySettings
 from headwater.tokens.tokenizer.settings import TokenizerSettings

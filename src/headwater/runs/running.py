@@ -13,11 +13,11 @@ from headwater.core.errors import HeadwaterError
 from headwater.core.numbers import count
 from headwater.core.records import Record, amount, held_out_score, text_scored
 from headwater.machine.ranks.mesh import Layout, Mesh, Place
+from headwater.runfile.checking import Reason
 from headwater.runfile.damage import require_run_dir
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.measures import computed_twice, seconds_lost
 from headwater.runs.outcome import forecast_error, outcomes_of

@@ -36,9 +36,9 @@ from headwater.corpus.sources.settings import REPLAYED
 from headwater.export.base.facts import copied_key
 from headwater.export.data_card import data_card
 from headwater.plan.text_size import shares_of_replay, synthetic_sources
+from headwater.runfile.checking import Reason
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.paths import Folders, RunFolder, Say, stage_digest, write_kept
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, config_of_run, config_record, train_plan
 from headwater.tokens.batches.mixture import MixturePlan, make_plan
 from headwater.tokens.batches.pack import PackedSource, targets_of

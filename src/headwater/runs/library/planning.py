@@ -19,10 +19,9 @@ from headwater.model.settings import Family, ModelSettings
 from headwater.plan.forecast.result import RunLimits
 from headwater.plan.hardware import Costs, read_costs
 from headwater.plan.run_plan import plan_run
-from headwater.runfile.checking import missing_settings
+from headwater.runfile.checking import missing_settings, resolve
 from headwater.runfile.given import Decided, Given, Override
 from headwater.runfile.kept_settings import load_with_kept
-from headwater.runfile.resolve import resolve
 from headwater.runfile.rules import RULES, by_rules
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.library import arguments as arg
