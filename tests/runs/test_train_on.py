@@ -1,4 +1,4 @@
-"""A model that exists is trained on new text, and reads its old text again: what is measured, kept and refused."""
+"""A model that exists is trained on: where it begins, what is measured, kept and refused, old text read again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from small_run import call, final_weights, measured, quick, write_run_file, write_texts
 
 import headwater
 from headwater.core.config import to_toml
-from headwater.core.errors import StoreError
+from headwater.core.errors import CheckpointError, ConfigError, StoreError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.corpus.sources.settings import CorpusSettings
@@ -29,8 +30,10 @@ from headwater.runfile.run_config import config_of_text, load_run
 from headwater.runs.library.shift import corpus_like
 from headwater.runs.measures import since_base
 from headwater.runs.run_data import read_run
-from headwater.runs.running import run
-from headwater.runs.stages import data_card_of_run, open_batches, open_held_out
+from headwater.runs.running import replay, run
+from headwater.runs.stages import data_card_of_run, open_batches, open_held_out, write_config
+from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
+from headwater.train.checkpoint.load import read_tensors
 
 ON = """\
 name = "on"
@@ -164,7 +167,6 @@ def test_new_for_text_that_is_far_replays_more_and_warms_the_rates_up(finished_c
     assert file["replay"] == {"run": "runs/mine", "share": 0.25}
     assert "optim" not in file and "schedule" not in file
     assert "bits for a byte of this text" in text and "warmed up to the base's peak" in text
-    assert "--base runs/mine/checkpoints/step-000000004" in text
 
 
 def test_new_for_text_like_the_base_s_begins_at_its_last_rates(finished_copy):
@@ -242,3 +244,73 @@ def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
         run(*load_run("third.toml"), say=silent)
         with pytest.raises(StoreError, match="is of another tokenizer"):
             run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)
+
+
+INIT = '[init]\nfrom = "runs/mine"\n'
+FROM_A_BASE = {"schedule__warmup_steps": 0, "train__num_steps": 2, "train__save_every": 1, "train__num_probes": 1}
+
+
+def write_continued(folder: Path, extra: str = INIT, **settings: object) -> Path:
+    """Write on.toml, a run on other texts from the finished run of `folder`."""
+    write_texts(folder / "others", num_files=12)
+    path = write_run_file(folder / "on.toml", "others", extra, **(FROM_A_BASE | settings))
+    lines = [
+        line
+        for line in path.read_text().splitlines()
+        if line.split(" = ")[0] not in ("vocab_size", "num_layers", "d_model", "seq_len")
+    ]
+    path.write_text("\n".join(line for line in lines if line not in ("[tokenizer]", "[model]")) + "\n")
+    return path
+
+
+@pytest.fixture
+def continued(finished_copy):
+    write_continued(finished_copy)
+    with chdir(finished_copy), quick():
+        assert run(*load_run("on.toml")).status == "finished"
+        yield finished_copy
+
+
+def test_the_first_weights_are_the_base_s(finished_copy):
+    """At a rate of nothing a run ends with the weights that it began with: those of the base's last checkpoint."""
+    rates = {f"optim__{kind}_lr": 1e-30 for kind in ("matrix", "embedding", "head", "vector")}
+    write_continued(finished_copy, **rates, optim__weight_decay=0)
+    with chdir(finished_copy), quick():
+        run(*load_run("on.toml"))
+        base, ours = (
+            read_tensors(checkpoint_dir(Path(f"runs/{name}"), step), MODEL) for name, step in (("mine", 8), ("on", 2))
+        )
+    assert base.keys() == ours.keys()
+    assert all(torch.allclose(base[name], ours[name], rtol=0, atol=1e-12) for name in base)
+
+
+def test_another_base_under_trained_weights_is_refused(continued):
+    shutil.copytree("runs/mine", "runs/other")
+    shutil.rmtree("runs/other/checkpoints/step-000000008")
+    with pytest.raises(CheckpointError, match=r"init\.digest: was "):
+        run(*load_run("on.toml", ["init.from=runs/other"]))
+
+
+LAST = Path("runs/mine/checkpoints/step-000000008")
+
+
+def test_a_replay_begins_where_the_run_began_though_its_base_was_trained_on(finished_copy):
+    write_continued(finished_copy)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        run(*load_run("on.toml"))
+        Path("later").rename(LAST)
+        assert replay(load_run("on.toml")[0]).difference is None
+
+
+def test_a_base_that_saves_between_text_and_first_step_is_refused(finished_copy, monkeypatch):
+    def written(*given):
+        write_config(*given)
+        Path("later").rename(LAST)
+
+    write_continued(finished_copy)
+    monkeypatch.setattr("headwater.runs.running.write_config", written)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        with pytest.raises(ConfigError, match="isn't the model that this run starts from"):
+            run(*load_run("on.toml"))

@@ -1,4 +1,4 @@
-"""A run that starts from a folder of Hugging Face or a GGUF file: trained on, exported, and opened there again."""
+"""Runs that begin at a public model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from their_models import their_logits, write_base
 from their_tokenizers import files_of
 
 from headwater.core.errors import ConfigError, TokenizerError
-from headwater.export.base.facts import facts_of, tokenizer_of
+from headwater.export.base.facts import copy_tokenizer, facts_of, tokenizer_of
 from headwater.runfile.run_config import load_run
 from headwater.runs.running import run
+from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import read_tensors
 
@@ -129,3 +131,17 @@ def test_whatever_a_file_of_a_base_holds_is_no_traceback(tmp_path, name):
         except (ConfigError, TokenizerError):
             num_refused += 1
     assert num_changed > 10 and (num_refused > num_changed / 5 or name.endswith(("config.json", "map.json")))
+
+
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path):
+    """Such a name would be read beside the base's folder, and written at the same place beside the run's."""
+    base, copy = tmp_path / "base/data/tokenizer", tmp_path / "run/data/tokenizer"
+    train_tokenizer({"a": ["The river."] * 9}, TokenizerSettings(vocab_size=288), base, "", lambda line: None)
+    (tmp_path / "base/evil").write_text("from a stranger")
+    manifest = json.loads((base / "manifest.json").read_text())
+    manifest["files"] = {"tokenizer.json": manifest["digest"], "../../evil": "", str(tmp_path / "base/evil"): ""}
+    (base / "manifest.json").write_text(json.dumps(manifest))
+    copy_tokenizer(base, copy, "key")
+    assert Tokenizer.load(copy).digest == manifest["digest"]
+    assert not (tmp_path / "run/evil").exists()
+    assert {path.name for path in copy.iterdir()} == {"tokenizer.json", "manifest.json"}
