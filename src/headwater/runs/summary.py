@@ -58,10 +58,6 @@ class TimeLeft:
         self._last_time = now
 
     @property
-    def _usual(self) -> float:
-        return median(self._step_seconds) if self._step_seconds else 0.0
-
-    @property
     def _pause(self) -> float:
         return fmean(self._pause_seconds) if self._pause_seconds else 0.0
 
@@ -73,9 +69,8 @@ class TimeLeft:
     @property
     def _seconds(self) -> float | None:
         """What a step takes with what comes after it; None before anything is known."""
-        if not self._step_seconds and not self._pause_seconds:
-            return None
-        return self._usual + self._pause
+        usual = median(self._step_seconds) if self._step_seconds else 0.0
+        return usual + self._pause if self._step_seconds or self._pause_seconds else None
 
     def after(self, step: int, num_steps: int) -> float | None:
         """Return the seconds from a step to the last one; None before anything is known."""

@@ -71,9 +71,9 @@ def steps_in(run_dir: Path) -> int:
 
 def test_a_run_is_watched_from_its_first_step_through_a_kill_and_a_resume_to_its_end(open_page, tmp_path):
     """Eight seconds: two processes that train, each of which imports torch."""
-    num_steps, folder = 120, tmp_path / "here"
+    num_steps, folder = 60, tmp_path / "here"
     write_texts(folder / "texts")
-    settings = {"train__num_steps": num_steps, "train__save_every": 40, "train__validate_every": 60}
+    settings = {"train__num_steps": num_steps, "train__save_every": 20, "train__validate_every": 30}
     write_run_file(folder / "mine.toml", **settings)
     run_dir = folder / "runs" / "mine"
     with serving(make_app(folder / "runs")) as address:
@@ -107,9 +107,9 @@ def hold_between_saves(process: Popen, run_dir: Path) -> None:
     """Stop a process in training where it has taken steps since its last save, however fast it is."""
     ends_at = time.monotonic() + SECONDS_TO_WAIT
     while process.poll() is None and time.monotonic() < ends_at:
-        if steps_in(run_dir) > 55:
+        if steps_in(run_dir) > 25:
             process.send_signal(signal.SIGSTOP)
-            if 0 < steps_in(run_dir) % 40 < 35 and list_checkpoints(run_dir):
+            if 0 < steps_in(run_dir) % 20 < 16 and list_checkpoints(run_dir):
                 return
             process.send_signal(signal.SIGCONT)
         time.sleep(0.002)
