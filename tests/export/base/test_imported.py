@@ -232,7 +232,7 @@ REFUSED: list[tuple[str, Change, str]] = [
     ("llama-tied", tensors(**{NORM: None}), f"missing: {NORM}"),
     ("llama-tied", tensors(**{"model.layers.2.mlp.up_proj.weight": torch.ones(1)}), r"place here: model\.layers\.2\.mlp\.up"),
     ("llama-tied", tensors(**{NORM: torch.ones(31)}), rf"{NORM} is \(31,\) .* \(32,\)"),
-    ("llama-tied", tensors(**{NORM: torch.ones(32, dtype=torch.int64)}), f"{NORM} is of type int64"),
+    ("llama-tied", tensors(**{NORM: torch.ones(32, dtype=torch.int64)}), f"{NORM} is of type I64"),
     ("llama-tied", tensors(**{NORM: torch.full((32,), float("nan"))}), f"{NORM} holds .* not finite"),
     ("llama-tied", tensors(**{"lm_head.weight": torch.ones(VOCAB_SIZE, 32)}), "lm_head.weight differs"),
     ("mistral", tensors(**{"lm_head.weight": None}), "missing: lm_head.weight"),

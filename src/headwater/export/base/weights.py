@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from headwater.core.errors import CheckpointError, ConfigError
@@ -24,9 +25,8 @@ from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.train.checkpoint.layout import MODEL
 from headwater.train.checkpoint.load import StoredTensors
-from headwater.train.checkpoint.tensor_file import TensorEntry, copy_box_, read_header
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+DTYPES = ("F32", "BF16", "F16")
 "Those whose every value float32 has, too."
 _NO_WEIGHTS = re.compile(
     r"(model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|(transformer\.)?h\.\d+\.attn\.(masked_)?bias)"
@@ -36,26 +36,11 @@ _OUT_BIAS = re.compile(r"model\.layers\.\d+\.self_attn\.o_proj\.bias")
 _MAX_NAMED = 6
 
 
-class _File:
-    """A file that is read in parts, and open while one is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.num_bytes = path.stat().st_size
-
-    def read(self, start: int, num_bytes: int, /) -> memoryview:
-        data = bytearray(num_bytes)  # and no bytes: torch warns of tensors that can't be written
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            if file.readinto(data) < num_bytes:
-                raise ConfigError(f"{self.path} ends before byte {start + num_bytes:,}, where its header says it does")
-        return memoryview(data)
-
-
 @dataclass(frozen=True)
 class _Found:
-    file: _File
-    entry: TensorEntry
+    path: Path
+    shape: Shape
+    dtype: str
 
 
 class ForeignValues:
@@ -110,24 +95,24 @@ class FolderValues(ForeignValues):
         self._check(expected, model)
 
     def _read(self, theirs: str, offsets: Sequence[int], sizes: Sequence[int]) -> Tensor:
-        target = torch.empty(tuple(sizes))
-        found = self._tensors[theirs]
-        copy_box_(target, found.file, found.entry, offsets)
-        return target
+        if 0 in sizes:
+            return torch.empty(tuple(sizes))
+        with safe_open(self._tensors[theirs].path, "pt") as file:
+            box = tuple(slice(first, first + size) for first, size in zip(offsets, sizes, strict=True))
+            return file.get_slice(theirs)[box].float()
 
     def _whole(self, theirs: str) -> Tensor:
-        shape = self._tensors[theirs].entry.shape
+        shape = self._tensors[theirs].shape
         return self._read(theirs, [0] * len(shape), shape)
 
     def _check(self, expected: Mapping[str, tuple[int, ...]], model: ModelSettings) -> None:
         left_over = set(self._tensors) - set(expected)
-        entries = {name: found.entry for name, found in self._tensors.items()}
-        shapes = {name: entry.shape for name, entry in entries.items()}
+        shapes = {name: found.shape for name, found in self._tensors.items()}
         problems = problems_of_shapes(expected, shapes, "config.json makes")
         problems += [
-            f"{name} is of type {str(entry.dtype).removeprefix('torch.')}, which float32 can't hold"
-            for name, entry in entries.items()
-            if name in expected and entry.dtype not in DTYPES
+            f"{name} is of type {found.dtype}, which float32 can't hold"
+            for name, found in self._tensors.items()
+            if name in expected and found.dtype not in DTYPES
         ]
         if problems:
             raise self._refused(problems)
@@ -165,14 +150,14 @@ def _tensors(folder: Path) -> dict[str, _Found]:
     for path in weight_files(folder):
         for name, entry in _entries(path):
             if name in found:
-                raise ConfigError(f"{folder}: {name} is in {found[name].file.path.name} and in {path.name}")
+                raise ConfigError(f"{folder}: {name} is in {found[name].path.name} and in {path.name}")
             found[name] = entry
     if (folder / INDEX_FILE).exists():
         index = weight_map(folder)
         wrong = sorted(
             name
             for name in index.keys() | found.keys()
-            if name not in found or index.get(name) != found[name].file.path.name
+            if name not in found or index.get(name) != found[name].path.name
         )
         if wrong:
             raise ConfigError(f"{folder}: {INDEX_FILE} is wrong about {', '.join(wrong[:_MAX_NAMED])}")
@@ -181,15 +166,14 @@ def _tensors(folder: Path) -> dict[str, _Found]:
 
 def _entries(path: Path) -> Iterator[tuple[str, _Found]]:
     try:
-        file = _File(path)
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                part = file.get_slice(name)
+                yield name, _Found(path, tuple(part.get_shape()), part.get_dtype())
     except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
-    try:
-        header = read_header(file)
-    except ValueError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    except SafetensorError as error:
         raise ConfigError(f"{path} is no whole safetensors file: {error}") from None
-    for name, entry in header.items():
-        yield name, _Found(file, entry)
 
 
 def opener(base: BaseFacts | None, digest: str | None) -> OpenFirst | None:
