@@ -14,7 +14,6 @@ from small_run import call, require_clear_error, write_run_file, write_texts
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.runs.summary import RunsFolder
 from headwater.train.checkpoint.lock import owned
 
 
@@ -57,20 +56,6 @@ def test_what_was_dropped_is_shown_with_why_and_hostile_text_as_escapes(place, w
     assert [line.endswith(ends) for line in said.splitlines() if begins in line] == [True], said
     assert not set(said) & {"\x1b", "\u202e"}
     assert ("\\u202etxt.exe" in said) == ("exact" not in words)
-
-
-def test_a_text_that_is_traced_is_shown_with_escapes(place):
-    said = call("corpus", "trace", "runs/mine", "alert", cwd=place)
-    assert said.status == 0 and "1 document holds this text" in said.out, said
-    assert "\\u202e" in said.out and not set(said.out) & {"\x1b", "\x9b", "\u202e"}
-
-
-def test_json_holds_the_same(place):
-    (example,) = show(place, "--reason", "repeated_ngrams", "-n", "1", "--json").json["dropped"]["repeated_ngrams"][
-        "examples"
-    ]
-    assert {"id", "source", "origin", "bytes", "excerpt"} <= set(example)
-    assert "\u202e" in example["excerpt"]
 
 
 def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_something(tmp_path):
@@ -154,13 +139,6 @@ def test_a_run_whose_process_is_there_runs_and_says_how_long_yet(runs):
     assert (found["state"], found["seconds_left"]) == ("running", 20.0)
 
 
-def test_a_validation_far_back_is_found(runs):
-    before = {"event": "validation", "attempt": 1, "step": 1, "bits_per_byte": {"all": 1.5}}
-    write_run(runs / "mine", before, *[STEP | {"step": step} for step in range(2, 6000)])
-    (found,) = watched(runs)
-    assert (found["bits_per_byte"], found["step"]) == (1.5, 5999)
-
-
 def test_a_name_cannot_drive_the_terminal(runs):
     runs.mkdir()
     said = call("watch", str(runs), cwd=runs.parent).out
@@ -170,13 +148,3 @@ def test_a_name_cannot_drive_the_terminal(runs):
     write_run(runs / "a\x1b[31m\u202eb\n[red]c", STEP)
     said = call("watch", cwd=runs.parent).out
     assert not set(said) & {"\x1b", "\u202e"} and "[red]c" in said and len(said.splitlines()) == 2
-
-
-def test_a_run_called_data_and_a_file_beside_runs_hide_none(runs):
-    for name in ("data", "config.json", "records.jsonl", "mine"):
-        write_run(runs / name, STEP)
-    assert set(RunsFolder(runs).paths()) == {"data", "config.json", "records.jsonl", "mine"}
-    (runs / "config.json").rename(runs / "other")
-    (runs / "config.json").write_text('{"editor": true}')
-    assert set(RunsFolder(runs).paths()) == {"data", "other", "records.jsonl", "mine"}
-    assert set(RunsFolder(runs / "mine").paths()) == {"mine"}

@@ -57,13 +57,6 @@ def test_what_steers_a_terminal_is_shown_as_escapes_and_words_stay(keep, text, s
     assert printable(text, keep) == shown
 
 
-@pytest.mark.parametrize("verb", ["next", "generate", "surprise"])
-def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
-    said = call(verb, "a\x1b[31mred\u202e", "--run", "runs/mine", cwd=finished.cwd)
-    assert said.status == 0, said
-    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c not in "\n\t"]
-
-
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
     from headwater.evaluate import generate
     from headwater.evaluate.generate import GeneratedText
@@ -81,17 +74,6 @@ def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monk
     assert seen == ["The ri", "The river\n\\x1b[2J"]
     assert said.out == "The river\n\\x1b[2J\n"
     assert said.err == "2 tokens; the model ended the text; step 24\n"
-
-
-def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, out=out)
-    for step in range(1, 21):
-        display(step_record(step))
-    lines = out.getvalue().splitlines()
-    assert [line.split()[:2] for line in lines] == [["step", "1/20"], ["step", "10/20"], ["step", "20/20"]]
-    for part in ("loss 5.000", "grad 1.50", "lr 1.0e-02", "12.3k tokens/s", "41% of peak", "0s left"):
-        assert part in lines[2]
 
 
 def status_of(out: io.StringIO, record: dict, **start: object) -> str:

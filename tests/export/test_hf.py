@@ -24,7 +24,6 @@ from headwater.core.files import read_json
 from headwater.export.hf_card import CardFacts
 from headwater.tokens.tokenizer.settings import SPECIAL_TOKENS
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint import load
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import StoredTensors
 from headwater.train.checkpoint.save import Saver
@@ -131,17 +130,6 @@ def test_an_export_replaces_an_export_and_nothing_else(tokenizer_dir, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
-def test_the_same_model_is_written_as_the_same_bytes(tokenizer_dir, tmp_path):
-    for name in ("one", "two"):
-        hf(model_like("gpt2"), tokenizer_dir, tmp_path / name)
-    digests = [files.read_json(tmp_path / name / "manifest.json")["files"] for name in ("one", "two")]
-    assert digests[0] == digests[1]
-    modes = {path.stat().st_mode for path in (tmp_path / "one").iterdir()}
-    assert len(modes) == 1, "whoever may read one file of an export may read all of it"
-    assert set(digests[0]) >= {"model.safetensors", "config.json", "tokenizer.json"}
-    assert "README.md" not in digests[0], "the card is there to be edited"
-
-
 SAVE_DIVIDED = """
 from pathlib import Path
 from safetensors.torch import load_file
@@ -218,15 +206,6 @@ def test_the_export_of_divided_weights_has_the_bytes_of_whole_ones(tokenizer_dir
         with StoredTensors(path, MODEL) as stored:
             written.append(hf(model, tokenizer_dir, tmp_path / "hf" / name, state=stored))
     assert len({(folder / "model.safetensors").read_bytes() for folder in written}) == 1
-
-
-def test_more_files_than_may_be_open_are_opened_again(tmp_path, saved, monkeypatch):
-    model, path = saved
-    monkeypatch.setattr(load, "MAX_OPEN_FILES", 1)
-    with StoredTensors(path, MODEL) as stored:
-        stored._files["another"] = stored._opened("model.safetensors")
-        for name, tensor in model.state_dict().items():
-            assert torch.equal(stored[name], tensor), name
 
 
 @pytest.mark.parametrize("max_file_bytes", [1, 8_192, 41_000, 60_000, 10**9])

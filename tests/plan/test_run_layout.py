@@ -146,15 +146,6 @@ def test_the_first_layout_that_fits_with_a_margin_is_taken_and_those_before_it_a
     assert f"{8 / shard:.2f}\u00a0GB weights, gradients" in found.why
 
 
-def test_where_nothing_fits_the_three_nearest_are_named_with_what_to_change():
-    meshes = [Mesh(replicate=64 // shard, shard=shard) for shard in (1, 2, 4, 8, 16, 32, 64)]
-    with pytest.raises(LayoutError) as refused:
-        Known(2.0, needs).of_groups([map(Layout, meshes)], "")
-    said = str(refused.value)
-    assert re.findall(r"with shard = (\d+)", said) == ["16", "32", "64"]
-    assert "4 more layouts" in said and "train.recompute" in said and "parallel.shard" in said
-
-
 # ---- memory of this machine
 
 

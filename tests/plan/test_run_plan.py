@@ -34,12 +34,6 @@ def config(tmp_path, monkeypatch):
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
 
 
-@pytest.fixture
-def choosing(config):
-    """The same run where it chooses its dtype by itself."""
-    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
-
-
 def write_tokens(config, num_tokens: int) -> None:
     write_splits(config, {"mine": {"num_tokens": num_tokens}})
 
@@ -157,13 +151,3 @@ def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_pa
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
     assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None
-
-
-def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
-    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
-    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
-    found = needs_of(choosing)
-    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
-    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how

@@ -17,13 +17,12 @@ from headwater.machine.ranks.mesh import Place
 from headwater.plan import hardware, times
 from headwater.plan.hardware import RUN_TO_RUN, hardware_of
 from headwater.plan.sizes import fastest
-from headwater.plan.times import around_steps, keep_times, mean_step, speed_here
+from headwater.plan.times import around_steps, keep_times, speed_here
 from headwater.runfile.rules import rows_of_batch
 from headwater.runfile.run_config import load_run
 from headwater.runs import training
 from headwater.runs.stages import open_batches, prepare_data
 from headwater.runs.training import train_stage
-from headwater.train.settings import TrainSettings
 
 DAY = 86400.0
 GIVEN = ["machine.num_threads=1", "train.half_length_fraction=0"]
@@ -140,17 +139,6 @@ def searched(config, model, most_tokens, seconds):
     return fastest(config, Place(), hardware_of(config), model, most_tokens, seconds, medians)
 
 
-def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
-    def found():
-        return searched(config, config.model, 1e6, 60.0)
-
-    before = found()
-    took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
-    after = found()
-    assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
-    assert after.hours_deviation < 0.8 * before.hours_deviation
-
-
 SEARCHED = 3600.0
 
 
@@ -166,18 +154,3 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25
-REST = {"microbatch_tokens": 1024, "save_every": 25, "validate_every": 100}
-TRAIN = TrainSettings(num_steps=100, batch_tokens=1024, half_length_fraction=0.0, **REST)
-
-
-def steps_of(changed: dict[int, float] | None = None) -> list[dict]:
-    """Return records of steps: slow first ones, and those that felt the writing of a save."""
-    seconds = dict.fromkeys(range(1, 101), STEP) | {1: 0.9, 2: 0.4}
-    seconds |= {step + 1: BESIDE_A_SAVE for step in range(25, 100, 25)} | (changed or {})
-    return [{"event": "step", "step": step, "seconds": taken} for step, taken in seconds.items()]
-
-
-def test_what_held_a_step_up_is_not_the_runs():
-    assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
-    checked = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
-    assert mean_step(steps_of(checked), TRAIN) == pytest.approx(STEP)

@@ -81,21 +81,6 @@ def test_show_prints_every_stage_and_what_training_sees(prepared):
     assert "text by licence: " in said.out
 
 
-def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
-    write_texts(tmp_path / "texts")
-    said = call("corpus", "build", str(write_run_file(tmp_path / "mine.toml")), cwd=tmp_path)
-    assert said.status == 0, said
-    assert training_of_run(tmp_path / "runs" / "mine") is None
-    shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
-    assert shown["training"] is None
-    assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0
-    kept = shown["sources"]["mine"]["kept"]["bytes"]
-    first, sheet = said.out.split("\n", 1)
-    assert kept < 1e6 and f"{kept / 1e3:.1f}\xa0kB of " in first, said
-    again = call("corpus", "build", "mine.toml", cwd=tmp_path)
-    assert again.out == f"nothing to do: the corpus is up to date with its settings and texts\n{sheet}"
-
-
 def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):
     card = data_card_of_run(config_of_run(prepared))
     text = json.dumps(card)

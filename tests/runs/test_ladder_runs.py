@@ -10,14 +10,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from made_ladder import leave_ladder
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
 from headwater.core.errors import CheckpointError, ConfigError
 from headwater.machine.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
 from headwater.plan import times
-from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, read_ladder
+from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import load_run
 from headwater.runs.library.ladder import climb, prepare_ladder
@@ -96,28 +95,6 @@ def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, cha
         Path("runs/mine/ladder").rename("runs/mine/before")
         other = prepare_ladder("mine.toml", settings, 9.0, lambda line: None)
         assert [done_rung(other.config, rung) for rung in other.rungs] == [None] * 6
-
-
-@pytest.mark.parametrize("num_steps", [504, 126])
-def test_a_ladder_of_another_length_names_the_number_of_steps(folder, num_steps):
-    leave_ladder(load_run("mine.toml", [])[0])
-    with quick(), pytest.raises(ConfigError) as refused:
-        prepare_ladder("mine.toml", [f"train.num_steps={num_steps}"], 9.0, lambda line: None)
-    assert f"  train.num_steps: was 252, is {num_steps}\n" in str(refused.value)
-    assert "optim.matrix_lr: was " in str(refused.value), "a rule makes it of the number of steps"
-
-
-def test_a_damaged_ladder_is_kept_and_its_rungs_count_once_it_is_whole(ladder, tmp_path):
-    here = tmp_path / "here"
-    shutil.copytree(ladder[0], here, symlinks=True)
-    with contextlib.chdir(here), quick():
-        design = Path("runs/mine/ladder/ladder.json")
-        whole = design.read_bytes()
-        design.write_text("{")
-        with pytest.raises(ConfigError, match="is damaged"):
-            prepare_ladder("mine.toml", [], 9.0, lambda line: None)
-        design.write_bytes(whole)
-        assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
 
 
 def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
+from small_run import call, final_weights, measured, require_clear_error, write_run_file, write_texts
 
 from headwater.core.errors import LockedError
 from headwater.core.files import digest_file, write_json
@@ -73,12 +73,6 @@ def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_
     assert after == before
 
 
-def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(finished_copy):
-    shutil.rmtree(finished_copy / "runs/mine/data")
-    (finished_copy / "texts/00.txt").write_text(prose("other"))
-    require_clear_error(call("run", "mine.toml", cwd=finished_copy), "batches: was", status=(1,))
-
-
 def test_a_run_killed_before_its_last_measurements_gets_them(finished_copy):
     run_dir = finished_copy / "runs/mine"
     before = measured(run_dir)
@@ -89,16 +83,6 @@ def test_a_run_killed_before_its_last_measurements_gets_them(finished_copy):
     run_again(finished_copy)
     assert measured(run_dir) == before
     assert [record["step"] for record in read_records(run_dir / "records.jsonl", "finish")] == [8]
-
-
-def test_what_killed_writers_left_is_removed(finished_copy):
-    run_dir = finished_copy / "runs/mine"
-    left = [run_dir / place / ".tmp-x-1-abcd" for place in (".", "data", "checkpoints", "export")]
-    for path in left:
-        path.mkdir()
-        (path / "part").write_text("x")
-    run_again(finished_copy)
-    assert not [path for path in left if path.exists()]
 
 
 def test_an_unfinished_run_trains_on_and_train_stops_before_the_evaluation(tmp_path):
@@ -119,18 +103,6 @@ def test_a_run_that_lost_a_file_ends_whole(finished_copy, lost):
     run_again(finished_copy)
     assert (finished_copy / "runs/mine" / lost).exists()
     assert (finished_copy / "runs/mine/report.html").exists()
-
-
-def test_what_a_build_of_too_little_text_dropped_is_forgotten_when_the_corpus_before_it_is_wanted_again(tmp_path):
-    write_texts(tmp_path / "texts", num_files=4)
-    (tmp_path / "tiny.txt").write_text("Hi.")
-    write_run_file(tmp_path / "mine.toml")
-    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    too_little = tmp_path / "runs/mine/data/.corpus-failed-build"
-    require_clear_error(call("corpus", "build", "mine.toml", 'corpus.sources.mine.paths=["tiny.txt"]', cwd=tmp_path))
-    assert too_little.is_dir()
-    assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    assert not too_little.exists()
 
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}

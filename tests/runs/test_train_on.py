@@ -19,7 +19,7 @@ from small_run import call, final_weights, measured, quick, write_run_file, writ
 
 import headwater
 from headwater.core.config import to_toml
-from headwater.core.errors import CheckpointError, ConfigError, StoreError
+from headwater.core.errors import CheckpointError, StoreError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.corpus.sources.settings import CorpusSettings
@@ -30,8 +30,8 @@ from headwater.runfile.run_config import config_of_text, load_run
 from headwater.runs.library.shift import corpus_like
 from headwater.runs.measures import since_base
 from headwater.runs.run_data import read_run
-from headwater.runs.running import replay, run
-from headwater.runs.stages import data_card_of_run, open_batches, open_held_out, write_config
+from headwater.runs.running import run
+from headwater.runs.stages import data_card_of_run, open_batches, open_held_out
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import read_tensors
 
@@ -137,15 +137,6 @@ def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp
         assert headwater.run("on.toml", say=silent).status == "finished"
     assert final_weights(folder / "runs/on") == final_weights(trained_on / "runs/on")
     assert measured(folder / "runs/on") == measured(trained_on / "runs/on")
-
-
-def test_a_share_of_nothing_measures_the_old_text_and_reads_none_of_it(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    with chdir(folder), quick():
-        run(*load_run("on.toml", ["replay.share=0", "train.num_steps=2"]), say=silent)
-        assert set(open_batches(load_run("runs/on")[0]).plan.shares(100)) == {"other", "replay-mine"}
-        assert open_batches(load_run("runs/on")[0]).plan.shares(100)["replay-mine"] == 0
-    assert "replay-mine" in read_json(folder / "runs/on/evaluation.json")["bits_per_byte"]
 
 
 # ---- headwater new --base
@@ -289,28 +280,3 @@ def test_another_base_under_trained_weights_is_refused(continued):
     shutil.rmtree("runs/other/checkpoints/step-000000008")
     with pytest.raises(CheckpointError, match=r"init\.digest: was "):
         run(*load_run("on.toml", ["init.from=runs/other"]))
-
-
-LAST = Path("runs/mine/checkpoints/step-000000008")
-
-
-def test_a_replay_begins_where_the_run_began_though_its_base_was_trained_on(finished_copy):
-    write_continued(finished_copy)
-    with chdir(finished_copy), quick():
-        LAST.rename("later")
-        run(*load_run("on.toml"))
-        Path("later").rename(LAST)
-        assert replay(load_run("on.toml")[0]).difference is None
-
-
-def test_a_base_that_saves_between_text_and_first_step_is_refused(finished_copy, monkeypatch):
-    def written(*given):
-        write_config(*given)
-        Path("later").rename(LAST)
-
-    write_continued(finished_copy)
-    monkeypatch.setattr("headwater.runs.running.write_config", written)
-    with chdir(finished_copy), quick():
-        LAST.rename("later")
-        with pytest.raises(ConfigError, match="isn't the model that this run starts from"):
-            run(*load_run("on.toml"))

@@ -66,17 +66,6 @@ def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
         assert said.out.splitlines()[0].endswith(line), said
 
 
-def test_titles_and_epochs_are_shown(prepared):
-    config = config_of_run(prepared)
-    rows = rows_of(config).of_rows(range(60 * ROWS_PER_STEP))
-    assert {passage["title"] for row in rows for passage in row["passages"]} == {"", "A | title"}
-    assert max(row["epoch"] for row in rows) >= 1
-    batches = open_batches(config)
-    for epoch in (0, 1):
-        seen = [batches.place_of(row["row"])[2] for row in rows if row["source"] == "more" and row["epoch"] == epoch]
-        assert len(seen) == len(set(seen))
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

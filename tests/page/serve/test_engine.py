@@ -115,18 +115,6 @@ def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch, few_
     engine.close()
 
 
-def test_rows_that_nobody_listens_to_any_more_make_room(engine):
-    async def leave_early() -> None:
-        answers = engine.ask([GenerationQuery([0], 60, GREEDY, frozenset())] * 40)
-        async for _ in answers:
-            break
-        answers.drop_all()
-        while num_rows(engine):  # which hangs where they stay
-            await asyncio.sleep(0.001)
-
-    asyncio.run(leave_early())
-
-
 def test_a_failure_loses_the_rows_at_hand_and_no_later_ones(model, tokenizer, monkeypatch):
     engine = GenerationEngine(model, tokenizer, "small")
     with monkeypatch.context() as patch:

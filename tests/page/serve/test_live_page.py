@@ -175,18 +175,6 @@ def test_the_keyboard_chooses_and_compares(open_page, made_up):
     assert heading.is_visible() and page.errors == []
 
 
-def test_zooming_asks_for_the_steps_that_were_thinned_out(open_page, tmp_path):
-    run_dir = write_made_up_run(tmp_path / "runs" / "long", num_steps=9000)
-    with serving(make_app(tmp_path / "runs")) as address:
-        page = open_page(address)
-        page.wait_for(lambda: 1000 < len(page.points()) <= 2000)
-        page.tab.evaluate(
-            "Plotly.relayout(document.querySelector('#run [data-chart=loss] .plot'), {'xaxis.range[0]': 512e3, 'xaxis.range[1]': 1024e3})"
-        )
-        wanted = [[r["tokens_seen"], r["loss"]] for r in read_records(run_dir / "records.jsonl", "step")][998:2001]
-        page.wait_for(lambda: page.points() == wanted)
-
-
 @pytest.mark.parametrize(
     "text", [HOSTILE, "x" * 1_000_000 + "<b>", "‮" + "\u2066" * 50 + "a\x00b\x1b[31m"], ids=["markup", "long", "bidi"]
 )

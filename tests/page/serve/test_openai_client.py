@@ -54,13 +54,6 @@ def test_completions_are_what_generate_writes_whole_and_streamed(client, model, 
         assert [each.finish_reason for each in pieces if each.index == number and each.finish_reason] == [ends[number]]
 
 
-def test_further_choices_of_a_prompt_differ_and_are_drawn_again(client):
-    asked = {"model": "small", "prompt": ["The", "A"], "max_tokens": 12, "seed": 7, "n": 2}
-    found = [choice.text for choice in client.completions.create(**asked).choices]
-    assert found[0] != found[1] and found[2] != found[3]
-    assert [each.text for each in client.completions.create(**asked).choices] == found
-
-
 def test_a_conversation_is_answered_whole_and_streamed_with_log_probabilities(client):
     messages = [
         {"role": "system", "content": "Be brief."},

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import asking
 import pytest
-from live_server import Opened, serving
+from live_server import Opened
 
 from headwater.evaluate.generate import NextToken
 from headwater.page.serve import playground
-from headwater.page.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
+from headwater.page.serve.playground import MAX_CHARACTERS, MAX_MODELS, Models
 from headwater.page.serve.serving import make_app
 from headwater.runs.library.model import Model
 from headwater.runs.summary import RunsFolder
@@ -69,12 +69,6 @@ def test_next_tokens_are_those_of_the_model_at_that_temperature(post, finished, 
             assert [each["probability"] for each in found] == [each.probability for each in expected]
     sharper = [post("next", temperature=each).json()["tokens"][0]["probability"] for each in (2, 1, 0.5, 0)]
     assert sharper == sorted(sharper) and sharper[-1] == 1
-
-
-def test_a_search_of_the_text_ends_at_so_many_documents(post):
-    found = post("trace", {"run": "mine", "text": "e"}).json()
-    assert len(found["hits"]) == MAX_HITS and found["has_more"]
-    assert post("trace", {"run": "mine", "text": "in no document, I hope"}).json() == {"hits": [], "has_more": False}
 
 
 LONG = f"at most {MAX_CHARACTERS} characters"
@@ -163,23 +157,6 @@ def page(open_page, address) -> Iterator[Playground]:
     page = open_page(f"{address}playground?run=mine", Playground, viewport={"width": 1100, "height": 900})
     yield page
     assert page.errors == [] == page.foreign_requests
-
-
-def test_another_run_brings_its_own_prompt_and_leaves_what_somebody_wrote(open_page, finished, tmp_path):
-    shutil.copytree(finished.run_dir, tmp_path / "mine")
-    shutil.copytree(finished.run_dir, tmp_path / "other", ignore=shutil.ignore_patterns("records.jsonl"))
-    config = json.loads((tmp_path / "other" / "config.json").read_text())
-    config["settings"]["train"]["prompts"] = ["Once upon"]
-    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
-    with serving(make_app(tmp_path)) as address:
-        page = open_page(f"{address}playground?run=mine", Playground)
-        (other,) = [label for label in page.texts("#model-1 option") if label.startswith("other")][:1]
-        (mine,) = [label for label in page.texts("#model-1 option") if label.startswith("mine")][:1]
-        page.choose(1, other)
-        assert page.tab.input_value("#text") == "Once upon"
-        page.type("My own words")
-        page.choose(1, mine)
-        assert page.tab.input_value("#text") == "My own words"
 
 
 def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):

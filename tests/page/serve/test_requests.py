@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from contextlib import nullcontext
 
 import pytest
 from asking import post, scope_of
 from served_model import SEQ_LEN, num_rows
 
-from headwater.page.serve import completions
 from headwater.page.serve.completions import chat_choices, completion_choices
 from headwater.page.serve.engine import GenerationEngine
 from headwater.page.serve.guard import Refusal
@@ -70,13 +68,6 @@ def test_what_a_message_spells_stays_text(engine, tokenizer):
     assert special == [tokenizer.begin_id, start, end, start]
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "", "河" * 2000, "<|end_of_text|> ", "\u2028\u2029"])
-def test_a_text_comes_back_from_its_tokens(app, tokenizer, text):
-    found = post(app, "/tokenize", {"prompt": text}).json()
-    assert found["count"] == len(found["tokens"]) and not set(found["tokens"]) & set(tokenizer.special.values())
-    assert post(app, "/detokenize", {"tokens": found["tokens"]}).json() == {"prompt": text}
-
-
 def test_hostile_text_is_echoed_as_it_is_and_only_as_json(app):
     answer = post(app, "/v1/completions", {"prompt": HOSTILE[:20], "echo": True, "max_tokens": 0})
     assert answer.json()["choices"][0]["text"] == HOSTILE[:20]
@@ -89,17 +80,6 @@ def test_a_long_prompt_is_refused_before_its_ids_are_read(engine, monkeypatch):
     monkeypatch.setattr(engine, "data_of", lambda token: pytest.fail("decoded"))
     with pytest.raises(Refusal, match="this model sees 64 tokens, and there are at least 100001"):
         completion_choices(engine, CompletionBody(prompt=[5] * 100_000))
-
-
-@pytest.mark.parametrize("limit, message", [("MAX_PROMPT_TOKENS", "100 tokens"), ("MAX_PROMPT_SCORES", "100 log-p")])
-def test_prompts_of_all_choices_have_a_limit(engine, monkeypatch, limit, message):
-    monkeypatch.setattr(completions, limit, 100)
-    body = CompletionBody(prompt=[[5] * 9] * 2, n=5, echo=True, logprobs=0)  # ten tokens each, the first included
-    assert len(completion_choices(engine, body)) == 10
-    with pytest.raises(Refusal, match=message):
-        completion_choices(engine, body.model_copy(update={"n": 6}))
-    with pytest.raises(Refusal, match="100 log-p") if limit == "MAX_PROMPT_SCORES" else nullcontext():
-        completion_choices(engine, body.model_copy(update={"logprobs": 1}))
 
 
 def test_a_client_that_leaves_frees_its_rows(app, engine):

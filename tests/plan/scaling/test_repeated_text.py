@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_rows import rows
-from known_laws import isoflop_runs, runs_of
+from known_laws import runs_of
 
 from headwater.core.intervals import Z_P90
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling import ScalingLaw
-from headwater.plan.scaling.published import OwnRuns, PublishedLaw
+from headwater.plan.scaling.published import PublishedLaw
 from headwater.plan.scaling.table import OWN, Runs, penalty
 
 REPETITION = Path(__file__).parents[3] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
@@ -46,25 +46,8 @@ def test_rows_of_repeated_text_forecast_a_larger_run_of_it(strength, epochs):
     assert found.median[0] == pytest.approx(fact, rel=0.06)
 
 
-def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
-    law = ScalingLaw(made_rows(0.0, 1.0))
-    fresh, again = law.predict(3.5e6, 4e6), law.predict(3.5e6, 4e6, unique_tokens=1e6)
-    assert again.log_deviation > fresh.log_deviation
-    cost = law.strength.median * float(penalty(np.array(3.5e6), np.array(4e6), 1e6))
-    assert again.median / fresh.median == pytest.approx(1 + cost, rel=0.05)
-
-
 # docs/log.md, 2026-11-26: bits per byte of rungs, and of the run that they forecast, on 0.55 million tokens
 MEASURED = {epochs: rest for epochs, *rest in rows("ladders_on_repeated_text")}
-
-
-@pytest.mark.parametrize("epochs", MEASURED)
-def test_a_ladder_on_repeated_text_forecasts_its_run(epochs):
-    rungs, (params, tokens, fact) = MEASURED[epochs]
-    rows = with_epochs(runs_of(*zip(*rungs, strict=True)), epochs)
-    found = ScalingLaw(rows, OWN).predict(params, tokens, unique_tokens=tokens / epochs)
-    assert found.median[0] == pytest.approx(fact, rel=0.035)
-    assert found.low < fact < found.high
 
 
 # the model of 2 layers and width 64 on the same text, steps of 8,192 tokens
@@ -103,17 +86,6 @@ def test_the_penalty_is_that_of_published_runs_up_to_14_epochs():
     assert len(off) == 36
     assert np.median(np.abs(off)) < 0.005
     assert np.abs(off).max() < 0.03
-
-
-def test_the_strength_counts_once_in_what_own_runs_say():
-    tokens, epochs = 2e9, 4.0
-    runs = with_epochs(isoflop_runs(noise=0.003), epochs)
-    own = OwnRuns(ScalingLaw(runs), Path("runs.csv"))
-    found = own.law.predict(2e8, tokens, unique_tokens=tokens / epochs)
-    assert own.expected(ParameterCount(int(2e8), 0, 0), tokens, tokens / epochs) == (
-        found.median[0],
-        found.log_deviation[0],
-    )
 
 
 def of_size(params: float) -> ParameterCount:

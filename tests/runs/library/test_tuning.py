@@ -6,7 +6,6 @@ import contextlib
 import json
 import random
 import tomllib
-import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -21,8 +20,7 @@ from headwater.core.errors import ConfigError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.runfile.run_config import config_of_run, load_run
-from headwater.runs.library.model import Model
-from headwater.runs.stages import open_batches, open_held_out
+from headwater.runs.stages import open_batches
 
 ANSWERS = {"red": "It is warm.", "blue": "It is cold.", "green": "It is mild."}
 
@@ -79,13 +77,6 @@ def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
     assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
 
 
-def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
-    start = read_records(folder / "runs/base-sft/records.jsonl", "start")[0]
-    assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
-    held_out = open_held_out(config_of_run(folder / "runs/base-sft"))
-    assert held_out["conversations"].store.has_targets and not held_out["replay-mine"].store.has_targets
-
-
 def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):
     file, words = folder / "base-sft.toml", ("downstream", "sft", "runs/base", "--talks", "talks.jsonl")
     file.write_text(text := file.read_text() + "# a comment of one's own\n")
@@ -128,24 +119,6 @@ def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, flu
     written = names["answer"]
     said = call("chat", "--run", fluent, "--prompt", "What is blue 3?", "--json", cwd=folder).json
     assert int(written[-1]) == 4 and names["tokenizer"].decode(written, skip_special_tokens=True) == said["answer"]
-
-
-def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):
-    """Of ours, once; what libraries say to programmers stays as hidden as Python has it."""
-    stream = Model.chat_stream
-
-    def with_a_librarys_own(*arguments):
-        warnings.warn("of a library", DeprecationWarning, stacklevel=2)
-        return stream(*arguments)
-
-    monkeypatch.setattr(Model, "chat_stream", with_a_librarys_own)
-    lines = iter(["Hi", "Hi again", ""])
-    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        said = call("chat", "--run", "runs/base", "--max-tokens", "3", cwd=folder)
-    assert said.status == 0 and said.err.count("never tuned on conversations") == 1, said
-    assert "of a library" not in said.err
 
 
 def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(folder, tuned):
