@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from headwater.page.serve.live import LivePage
 from headwater.runs.summary import RunsFolder
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
 @pytest.fixture
@@ -180,3 +181,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 # ---- damage
+
+
+def test_when_every_checkpoint_is_damaged_nothing_starts_from_scratch(trained):
+    for _, path in list_checkpoints(trained / "runs/mine"):
+        flip_a_byte(path / "optim.safetensors")
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, "every checkpoint of runs/mine is damaged", status=(1,))
+    assert len(list((trained / "runs/mine/checkpoints").glob("damaged-*"))) == 3
+    # and the next call doesn't either
+    require_clear_error(call("run", "mine.toml", cwd=trained), "damaged", status=(1,))
+
+
+def flip_a_byte(path: Path, place: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)

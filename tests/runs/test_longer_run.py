@@ -82,3 +82,14 @@ def test_a_mixture_that_depends_on_the_number_of_steps_is_compared_by_what_was_r
             require_clear_error(said, "its mixture, and no checkpoint from before is left")
         else:
             assert f"resumes from step {expected}" in said.out, said
+
+
+def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    kept = "runs/mine/checkpoints-of-12-steps/step-000000012"
+    (here / kept).mkdir(parents=True)
+    said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
+    require_clear_error(said, "train.num_steps: was 24, is 12 (a run can be given more steps, not fewer)")
+    assert f"The model of 12 steps is kept: `headwater serve --run {kept}` opens it" in said.err
+    assert "optim." not in said.err, "rates that follow from the number of steps are no setting to put back"
+    assert settings(here)["train"]["num_steps"] == 24

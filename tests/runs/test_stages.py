@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_run import call, final_weights, measured, require_clear_error, write_run_file, write_texts
+from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
 
-from headwater.core.errors import LockedError
+from headwater.core.errors import ConfigError, LockedError
 from headwater.core.files import digest_file, write_json
 from headwater.core.records import read_all, read_records
 from headwater.downstream.rl import make_derived_run, save_model
@@ -151,3 +151,18 @@ def test_a_stage_of_a_stale_owner_commits_nothing_and_names_the_new_one(finished
             write_json(config.run_dir / "epoch", OTHER)
         make(config, take_over_when_due)
     assert contents(config.run_dir) == before
+
+
+def test_the_folder_of_another_run_is_left_alone(finished_copy):
+    base, other = finished_copy / "runs/mine", finished_copy / "runs/other"
+    other.mkdir()
+    (other / "config.json").write_text('{"settings": {}}')
+    with pytest.raises(ConfigError, match="the folder of another run"):
+        make_derived_run(base, other, 4)
+    assert [path.name for path in other.iterdir()] == ["config.json"]
+
+
+def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(finished_copy):
+    shutil.rmtree(finished_copy / "runs/mine/data")
+    (finished_copy / "texts/00.txt").write_text(prose("other"))
+    require_clear_error(call("run", "mine.toml", cwd=finished_copy), "batches: was", status=(1,))

@@ -19,7 +19,7 @@ from small_run import call, final_weights, measured, quick, write_run_file, writ
 
 import headwater
 from headwater.core.config import to_toml
-from headwater.core.errors import CheckpointError, StoreError
+from headwater.core.errors import CheckpointError, ConfigError, StoreError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
 from headwater.corpus.sources.settings import CorpusSettings
@@ -31,7 +31,7 @@ from headwater.runs.library.shift import corpus_like
 from headwater.runs.measures import since_base
 from headwater.runs.run_data import read_run
 from headwater.runs.running import run
-from headwater.runs.stages import data_card_of_run, open_batches, open_held_out
+from headwater.runs.stages import data_card_of_run, open_batches, open_held_out, write_config
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import read_tensors
 
@@ -280,3 +280,19 @@ def test_another_base_under_trained_weights_is_refused(continued):
     shutil.rmtree("runs/other/checkpoints/step-000000008")
     with pytest.raises(CheckpointError, match=r"init\.digest: was "):
         run(*load_run("on.toml", ["init.from=runs/other"]))
+
+
+LAST = Path("runs/mine/checkpoints/step-000000008")
+
+
+def test_a_base_that_saves_between_text_and_first_step_is_refused(finished_copy, monkeypatch):
+    def written(*given):
+        write_config(*given)
+        Path("later").rename(LAST)
+
+    write_continued(finished_copy)
+    monkeypatch.setattr("headwater.runs.running.write_config", written)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        with pytest.raises(ConfigError, match="isn't the model that this run starts from"):
+            run(*load_run("on.toml"))

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -401,3 +402,14 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path, data, mess
     (tmp_path / "m.gguf").write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         read_header(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize(
+    "change", [{"start": 1 << 62}, {"start": 1 << 70}, {"shape": (1 << 40, 1 << 20)}, {"kind": 99}]
+)
+def test_a_tensor_that_claims_more_than_there_is_is_refused(tmp_path, change):
+    write_gguf(tmp_path / "m.gguf", "llama")
+    file = GgufFile(tmp_path / "m.gguf")
+    file.tensors["output_norm.weight"] = replace(file.tensors["output_norm.weight"], **change)
+    with pytest.raises(ConfigError, match=r"output_norm\.weight is damaged or not known"):
+        file.dequantized("output_norm.weight", slice(None))
