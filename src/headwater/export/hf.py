@@ -53,7 +53,7 @@ def export_hf(
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
     `state` has every parameter by its name in our model, each looked up once, when it is written, into files of at most
-    `max_file_bytes`; `card` is what the model card says of it (hf_card); the `data_card` (runs.text) is written as
+    `max_file_bytes`; `card` is what the model card says of it (hf_card); the `data_card` (runs.stages) is written as
     DATA_CARD.md and data_card.json; `key` says what the export was made from (manifests.is_current), `weights_key` what
     its weights were: an earlier export's of the same key are kept; `is_tuned`: on conversations. The folder appears
     complete or not at all, and replaces an earlier export only.

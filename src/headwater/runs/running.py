@@ -61,7 +61,7 @@ class Call:
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
-    report       what writes the run's report: `page.report.stage.report_stage`
+    report       what writes the run's report: `page.report.page.report_stage`
     here         the run's folder, where the caller has read of it; None: nobody has
     """
 
@@ -302,7 +302,7 @@ def dry_run(
     """Return what `run` would do with these settings, as far as what is there tells; nothing is written.
 
     `reasons` are those of `load_run`: what a rule made of a run that is begun stays as it is in its checkpoints.
-    `is_shown` says whether the report shows all that a run's folder holds: `page.report.stage.is_shown`.
+    `is_shown` says whether the report shows all that a run's folder holds: `page.report.page.is_shown`.
     """
     place, here, refused = place or Place(), RunFolder(config.run_dir), list[str]()
     config, _ = with_kept(config, reasons, here)

@@ -7,13 +7,13 @@
 
 What the rows can't carry is refused by a DataError, by one rule for every caller (checks.py).
 
-The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
+The median is that of `Posterior`; `law.curve` is the law as the literature fits it, the baseline. The interval joins
 what the rows leave open, the noise of one run, what no fit knows of its own form (it grows with the decades beyond the
 largest run), and a jackknife: P10 to P90 hold the median without any one of the largest rows. The first three are
 widened or narrowed by how the same fit forecasts the table's own larger runs from its smaller ones. Beside a warning
 the interval is twice as wide.
 
-Rows that repeat their text say how strong the penalty of repetition.py is: p counts as much as the losses without it
+Rows that repeat their text say how strong `penalty` is: p counts as much as the losses without it
 follow a law, and forecasts are averaged over p.
 
 n runs fitted · t targets · s strengths of the penalty

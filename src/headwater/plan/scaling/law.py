@@ -1,7 +1,7 @@
 """The law loss = E + A / params^alpha + B / tokens^beta: at exponents of a grid, and fitted as the literature does.
 
 `fit_law` is arXiv:2203.15556's: the least Huber loss (delta 1e-3) of log errors. It is the baseline of every forecast
-and the curve that a reader knows; a forecast is another thing (posterior.py). The law is linear for given exponents,
+and the curve that a reader knows; a forecast is another thing (`Posterior`). The law is linear for given exponents,
 so a grid of them finds the basins, and the polish changes all five. On the paper's 240 points that is the optimum of a
 grid of 4,500 BFGS starts. Small tables have several basins: of 320 made-up ones of 6 to 8 runs eight ended 1 % or more
 above the least of 14 starts from the grid's best minimum alone, one from the four starts here (2026-11-30).

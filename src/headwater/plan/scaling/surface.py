@@ -28,7 +28,7 @@ NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # grids of three recipes and six ladders (docs/log.md, 2026-11-30); the level is left open
 PRIOR = ((-0.04, 0.03), (-0.10, 0.04), (-0.016, 0.008), (0.013, 0.006), (0.007, 0.004), (0.0, OWN.log_deviation))
 _OPEN = 10.0
-PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (posterior.py)
+PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (`Posterior`)
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 _GAIN = 1e-3  # of the variance, that an exchange is worth
