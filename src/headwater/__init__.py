@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from headwater.page.run import dry_run, evaluate, run, tune
     from headwater.page.serve.serving import serve
     from headwater.plan.scaling.estimator import ScalingLaw
-    from headwater.runs.library.corpus import Corpus, Records
+    from headwater.runs.library.corpus import Corpus
     from headwater.runs.library.ladder import ladder
     from headwater.runs.library.model import Model, export
     from headwater.runs.library.new import new
     from headwater.runs.library.planning import plan
+    from headwater.runs.library.records import Records
 
     __version__: str
 
 _MODULES = {
     "Corpus": "runs.library.corpus",
     "Model": "runs.library.model",
-    "Records": "runs.library.corpus",
+    "Records": "runs.library.records",
     "ScalingLaw": "plan.scaling.estimator",
     "dry_run": "page.run",
     "evaluate": "page.run",

@@ -19,7 +19,7 @@ from headwater.plan import times
 from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import load_run
-from headwater.runs.library.ladder import climb, prepare_ladder
+from headwater.runs.ladder import climb, prepare_ladder
 
 ARGUMENTS = ("ladder", "mine.toml", "--share", "9", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
