@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from small_run import (
     call,
-    command,
-    environment,
     final_weights,
     measured,
     require_clear_error,
@@ -69,16 +67,8 @@ def test_a_read_only_output_folder_is_refused_before_any_work(folder, mount_tmpf
     require_clear_error(said, f"can't write {disk}", "read-only", "choose another output folder", status=(1,))
 
 
-def test_a_run_file_that_can_not_be_written_is_named(folder, mount_tmpfs):
-    disk = mount_tmpfs("1m")
-    remount(disk, "ro")
-    require_clear_error(call("new", "x", "--text", str(folder / "texts"), cwd=disk), "can't write x.toml", "read-only")
-
-
-@pytest.mark.parametrize("size_kb", [4, 96, 512, 800])
-def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_bits(
-    folder, whole, mount_tmpfs, size_kb
-):
+@pytest.mark.parametrize("size_kb", [96, 800])
+def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_bits(folder, mount_tmpfs, size_kb):
     """Each size fills up at another place; benchmarks/reliability/refusals.py refuses every write of a run."""
     disk, arguments = mount_tmpfs(f"{size_kb}k"), ("run", "mine.toml")
     said = call(*arguments, f"runs_dir={disk}", cwd=folder)
@@ -100,11 +90,3 @@ def test_a_finished_run_on_a_read_only_disk_can_still_be_used(folder, mount_tmpf
         assert said.status == 0, said
     said = call("run", "mine.toml", f"runs_dir={disk}", cwd=folder)
     require_clear_error(said, "read-only", status=(1,))
-
-
-def test_standard_output_that_is_full_is_named(folder):
-    program = {"cwd": folder, "env": environment(), "stderr": subprocess.PIPE, "encoding": "utf-8"}
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(command("explain", "--schema"), stdout=full, **program)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr

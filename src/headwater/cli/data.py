@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from headwater.cli import arguments as arg
-from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
+from headwater.cli import verbs as arg
 from headwater.cli.balance import print_balance, print_training, show_dropped
 from headwater.cli.terminal import print_json, say, say_beside, table
-from headwater.cli.verbs import App
+from headwater.cli.verbs import App, argument, flag, folder_of, option, unicode_text
 from headwater.core.errors import ConfigError, TokenizerError
 from headwater.core.numbers import plural
 
@@ -29,10 +28,7 @@ def add_to(app: App) -> None:
     app.add_typer(corpus, name="corpus")
 
 
-def build(
-    run: arg.RunFile,
-    overrides: arg.Overrides = None,
-) -> None:
+def build(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Read, clean, filter, deduplicate and split the text of a run.
 
     The corpus is the same, to the byte, from any engine and any number of workers.
@@ -78,7 +74,7 @@ def show(
     """
     from headwater.corpus.load import balance_of
     from headwater.runfile.paths import Folders
-    from headwater.runs.text import training_of_run
+    from headwater.runs.stages import training_of_run
 
     run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
@@ -154,7 +150,7 @@ def where(
 ) -> None:
     """List the documents that the model sees at a step."""
     from headwater.runfile.run_config import config_of_run
-    from headwater.runs.text import rows_of
+    from headwater.runs.stages import rows_of
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from headwater.cli.arguments import AsJson, argument, option
 from headwater.cli.terminal import print_json, table
-from headwater.cli.verbs import App, Verb
+from headwater.cli.verbs import App, AsJson, Verb, argument, option
 from headwater.core.errors import ConfigError
 from headwater.core.numbers import count as short
 

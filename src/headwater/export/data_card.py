@@ -39,7 +39,7 @@ def data_card(
 ) -> dict[str, Any]:
     """Return {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}.
 
-    `balance` is what became of the text by source, `training` what a run sees of each; both are of `runs.text`. A
+    `balance` is what became of the text by source, `training` what a run sees of each; both are of `runs.stages`. A
     source has what the balance says of it, and its kind, from, licence (as declared, "" for none), by (licence,
     language and kind), dates and training. What was not requested is None.
     """

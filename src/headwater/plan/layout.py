@@ -18,7 +18,7 @@ from headwater.machine.parallel.settings import division_problem, meshes_of, sha
 from headwater.machine.ranks.mesh import DATA_AXES, Layout, Mesh, Place
 from headwater.plan import hardware
 from headwater.plan.forecast.rank_memory import gpu_memory
-from headwater.plan.forecast.work import PeakBytes, checkpoint_bytes
+from headwater.plan.forecast.result import PeakBytes, checkpoint_bytes
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig
 

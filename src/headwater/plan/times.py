@@ -18,8 +18,7 @@ from headwater.corpus.sources.settings import REPLAYED
 from headwater.corpus.sources.size import source_bytes
 from headwater.machine.host.facts import cpu_flags
 from headwater.plan.forecast.processor import constants, step_flops
-from headwater.plan.forecast.result import PREPARATION, Spread
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import PREPARATION, Spread, checkpoint_bytes
 from headwater.plan.text_size import tokens_of
 from headwater.runfile.init import sources_replayed
 from headwater.runfile.paths import read_kept

@@ -22,12 +22,10 @@ from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.runfile.checking import validate
+from headwater.runfile.checking import RECIPES, Reason, resolve, validate
 from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config
-from headwater.runfile.downstream_settings import DownstreamSettings
 from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
-from headwater.runfile.resolve import RECIPES, Reason, resolve
 from headwater.runfile.rules import MEASURED, RULES, by_rules
 from headwater.tokens.batches.settings import MixtureSettings, ReplaySettings
 from headwater.tokens.tokenizer.settings import TokenizerSettings
@@ -340,3 +338,17 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(damaged_config(run_dir)) from None
+
+
+CAPITALS = "capitals"
+
+
+class DownstreamSettings(Settings):
+    """Alignment by rewards that a program verifies, in a run of its own beside this one, and an examination of both."""
+
+    reward: str = "exact"
+    "What an answer is worth: exact, number, form, or a reward that an installed package adds (headwater.rewards)."
+    prompts: str = CAPITALS
+    "JSON lines of prompts with answers; capitals: countries that the conversations of that name don't ask for."
+    num_steps: int = Field(default=40, ge=1)
+    "Number of updates."

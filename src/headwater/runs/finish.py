@@ -23,17 +23,17 @@ from headwater.runfile.paths import Folders, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
-from headwater.runs.stages import Decision, Report, is_made, making
-from headwater.runs.text import data_card_of_run, open_held_out
+from headwater.runs.stages import Decision, Report, data_card_of_run, is_made, making, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.train.checkpoint.layout import DERIVED, MODEL, checkpoint_of
 from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
 
-if TYPE_CHECKING:  # a run with nothing to measure loads no torch
+if TYPE_CHECKING:
     from headwater.evaluate.evaluator import RunEvaluator
     from headwater.machine.ranks.exchange import Ranks
     from headwater.train.state import Run
+
 
 EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
 EVALUATION = "evaluation.json"
@@ -194,19 +194,8 @@ def _export(config: RunConfig, out_dir: Path, key: str, write: Callable[..., Non
     from headwater.runs.loading import reading
     from headwater.train.checkpoint.load import StoredTensors
 
-    with (
-        making("export", config.run_dir),
-        reading(config.run_dir) as path,
-        StoredTensors(path, MODEL) as weights,
-    ):
-        write(
-            weights,
-            config.model,
-            config.folders.tokenizer,
-            out_dir,
-            key=key,
-            is_tuned=was_tuned(config),
-        )
+    with making("export", config.run_dir), reading(config.run_dir) as path, StoredTensors(path, MODEL) as weights:
+        write(weights, config.model, config.folders.tokenizer, out_dir, key=key, is_tuned=was_tuned(config))
     say(f"exported {out_dir}")
     return out_dir
 

@@ -20,14 +20,14 @@ from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.forecast.rank_memory import division_of
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import checkpoint_bytes
 from headwater.plan.run_plan import sizes_of
 from headwater.plan.times import keep_times, speed_here
 from headwater.runfile.init import kept_base
 from headwater.runfile.paths import Say, ignore
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.finish import evaluate_on_ranks, open_evaluator
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches
 from headwater.tokens.batches.source import BatchSource
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.save import require_space

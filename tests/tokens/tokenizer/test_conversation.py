@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.core.conversations import Message
 from headwater.core.errors import TokenizerError
-from headwater.export.hf_tokenizer import write_tokenizer
+from headwater.export.hf import write_tokenizer
 from headwater.tokens.tokenizer.conversation import prompt_and_answer, prompt_ids, render
 from headwater.tokens.tokenizer.settings import SPECIAL_IDS, SPECIAL_TOKENS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

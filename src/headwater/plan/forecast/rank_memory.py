@@ -19,7 +19,7 @@ from headwater.machine.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.optim.settings import owners_by_cost, stack_size, update_cost
 from headwater.model.settings import ModelSettings
-from headwater.plan.forecast.work import BYTES_PER_VALUE, PeakBytes, StepWork
+from headwater.plan.forecast.result import BYTES_PER_VALUE, PeakBytes, StepWork
 
 CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
