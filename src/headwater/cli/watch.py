@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from headwater.cli import verbs as arg
 from headwater.cli.terminal import columns, print_json, safe, say
@@ -104,8 +104,9 @@ EXAMPLES = (
 def show_overview() -> None:
     """Print the recipes, the runs in runs/ and three commands."""
     print("recipes")
-    for path in sorted(_recipes(), key=lambda path: path.name):
-        print(f"  {path.name.removesuffix('.toml'):<12} {_first_line(path)}")
+    for path in sorted(Path(str(resources.files("headwater.runfile") / "recipes")).glob("*.toml")):
+        comment = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        print(f"  {path.stem:<12} {comment}")
     found = sorted(RunsFolder(RUNS).summaries(), key=lambda run: run.name)
     runs = [run for run in found if "/" not in run.name]  # no rungs of ladders
     print("\nruns here" if runs else "\nno runs here yet (they lie in runs/)")
@@ -115,14 +116,3 @@ def show_overview() -> None:
     print("\ntry")
     for command, what in EXAMPLES:
         print(f"  {command:<33} {what}")
-
-
-def _recipes() -> list[Any]:
-    return [
-        path for path in (resources.files("headwater.runfile") / "recipes").iterdir() if path.name.endswith(".toml")
-    ]
-
-
-def _first_line(path: Any) -> str:
-    """Return the comment that a recipe begins with."""
-    return str(path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "))
