@@ -76,7 +76,7 @@ class Sandbox:
                 is_ready = True
                 raise
             except _Ended as end:
-                number = worker.num_begun() - 1  # of the record that it was parsing
+                number = worker.num_started() - 1  # of the record that it was parsing
                 if end.reason != TOO_SLOW and (worker.has_served or number > num_done):
                     num_done, reason = max(num_done, number), ""
                     continue
@@ -119,16 +119,16 @@ class _Worker(Child):
     def __init__(self, limits: SandboxLimits) -> None:
         self.has_served = False
         self._wall_seconds = max(limits.wall_seconds, _START_SECONDS)
-        self._begun = tempfile.TemporaryFile()  # noqa: SIM115 - the place in it says how many; closed by close()
+        self._started = tempfile.TemporaryFile()  # noqa: SIM115 - the place in it says how many; closed by close()
         try:
-            super().__init__(_MODULE, _environment(), "/", [self._begun.fileno()])
+            super().__init__(_MODULE, _environment(), "/", [self._started.fileno()])
         except OSError as error:
-            self._begun.close()
+            self._started.close()
             raise _not_started(error.strerror or str(error)) from None
         self._poll = select.poll()
         self._poll.register(self.handle, select.POLLIN)
         try:
-            self._receive_after({**asdict(limits), "begun": self._begun.fileno()})
+            self._receive_after({**asdict(limits), "started": self._started.fileno()})
             self._wall_seconds = limits.wall_seconds
         except _Ended:
             last_error = self.last_error()
@@ -137,7 +137,7 @@ class _Worker(Child):
 
     def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the answers to a request but for the last, which says how it ended. Raises Unusable, _Ended."""
-        self._begun.seek(0)
+        self._started.seek(0)
         answer = self._receive_after(request)
         while "end" not in answer:
             if "still_reading" not in answer:
@@ -147,9 +147,9 @@ class _Worker(Child):
         if answer["end"]:
             raise Unusable(str(answer["end"]), str(answer.get("because", "")), str(answer.get("excerpt", "")))
 
-    def num_begun(self) -> int:
-        """Return how many records of the file were begun, those skipped among them."""
-        return os.lseek(self._begun.fileno(), 0, os.SEEK_CUR)
+    def num_started(self) -> int:
+        """Return how many records of the file were started, those skipped among them."""
+        return os.lseek(self._started.fileno(), 0, os.SEEK_CUR)
 
     def _receive_after(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the next answer, after a message to the process if there is one. Raises _Ended."""
@@ -173,7 +173,7 @@ class _Worker(Child):
 
     def close(self) -> None:
         super().close()
-        self._begun.close()
+        self._started.close()
 
 
 def _not_started(why: str) -> DataError:

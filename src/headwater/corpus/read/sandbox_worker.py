@@ -49,12 +49,12 @@ def main() -> None:
 class _Timed(InputFile):
     """A file that is read against a clock.
 
-    Of a format of records the place in the open file `begun` says how many were begun, which the process that asks sees
+    Of a format of records the place in the open file `started` says how many were, which the process that asks sees
     when this one is no more. The first `num_done` are passed over; of the last of them the reason `lost` is told.
     """
 
     clock: _CpuClock
-    begun: int | None
+    started: int | None
     num_done: int
     lost: str
     at: list[int] = field(default_factory=lambda: [-1])  # the number of the record that is parsed
@@ -64,11 +64,11 @@ class _Timed(InputFile):
             _write({"still_reading": True})
 
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
-        if self.begun is None:
+        if self.started is None:
             return True
         self.clock.refresh_()
         self.at[0] += 1
-        os.lseek(self.begun, self.at[0] + 1, os.SEEK_SET)
+        os.lseek(self.started, self.at[0] + 1, os.SEEK_SET)
         if self.lost and self.at[0] == self.num_done - 1:
             _write({"lost": True, **_answer(Drop(self.lost, "", part, "", num_bytes, excerpt), self.at[0])})
         return self.at[0] >= self.num_done
@@ -83,7 +83,7 @@ def _answers(request: dict[str, Any], settings: dict[str, Any], clock: _CpuClock
         clock.restart_()
         start, end, before = request["within"] or (0, 0, 0)
         place = path_of_text(request["path"]), "", request["source"], request["kind"]
-        done = settings["begun"] if form.records else None, request["num_done"], request["lost"]
+        done = settings["started"] if form.records else None, request["num_done"], request["lost"]
         file = _Timed(*place, clock, *done, within=(start, end, before) if end else None)
         for piece in parse(file, request["format"], limits):
             if isinstance(piece, Drop):
