@@ -143,7 +143,8 @@ def _place_of(top: Path, name: str, store: str | None) -> TaskFolder:
 def end_work(out_dir: Path, tasks: ShardTasks) -> None:
     """Remove all that was made on the way to what `out_dir` holds."""
     if isinstance(tasks.place, TaskStore):
-        tasks.place.remove(tasks.folder)
+        for folder in tasks.place.outputs_in(tasks.place.top):
+            tasks.place.remove(folder)
     remove_folder(work_folder(out_dir))  # at once: a kill leaves nothing half removed inside it
 
 

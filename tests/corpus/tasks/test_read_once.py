@@ -130,6 +130,23 @@ def test_another_limit_changes_no_text_and_no_column_and_gives_what_a_build_from
     assert room.done("texts", "columns") == before
 
 
+@given(st.integers(20, 60), st.integers(20, 60), st.integers(0, 2**30))
+@example(50, 30, 0)  # pages of forty words of their own
+@settings(max_examples=1, deadline=None, phases=QUICKLY)
+def test_how_many_words_pages_need_holds_for_their_own_text_too(tmp_path_factory, least, then, seed):
+    chance, room = random.Random(seed), Room(tmp_path_factory.mktemp("least"), 2, seed)
+    own = [f"w{chance.randrange(5000)}" for _ in range(40)]
+    for number in range(12):
+        if number % 2:
+            own[chance.randrange(40)] = "changed"
+        else:
+            own = [f"w{chance.randrange(5000)}" for _ in range(40)]
+        (room.folder / "in" / "page" / f"own{number}.txt").write_text(f"{' '.join(own)}\n{prose(99, 20)}")
+    rules = [{"web": {**NO_LANGUAGE, "min_words": each}} for each in (least, then)]
+    room.build(rules=rules[0])
+    assert room.build(rules=rules[1]) == room.fresh(rules=rules[1])
+
+
 def test_a_new_measure_adds_its_own_columns_and_no_text(room):
     first, before = room.build(), room.done("texts", "columns")
     measures = {"shouting": {"class": f"{room.folder}/mine.py:Shouting"}}

@@ -77,7 +77,9 @@ class Corpus:
         With a column its histogram; `count` texts as examples of each answer. Nothing is built or written. Raises
         ConfigError for settings that aren't limits, DataError where the work of the corpus is gone.
         """
-        return tune(self.folder, with_limits(work_of(self.folder).plan.settings, limits), column, count)
+        return tune(
+            self.folder, with_limits(work_of(self.folder, also_failed=True).plan.settings, limits), column, count
+        )
 
     @checked
     def trace(self, text: arg.Text, ignore_case: arg.Switch = False) -> Iterator[Hit]:
