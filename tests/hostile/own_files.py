@@ -21,7 +21,7 @@ from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError, 
 from headwater.core.files import digest_bytes, digest_file, json_bytes
 from headwater.core.manifests import seal
 from headwater.export.base.config import settings_of_config
-from headwater.export.base.folder import read_object
+from headwater.export.base.facts import read_object
 from headwater.plan.scaling.table import read_runs
 from headwater.runfile.run_config import find_recipe, load_run
 from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest

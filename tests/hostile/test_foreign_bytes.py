@@ -16,7 +16,7 @@ from headwater.core.errors import CheckpointError, ConfigError, DataError, Store
 from headwater.core.files import digest_bytes, json_bytes, read_json
 from headwater.core.manifests import seal
 from headwater.export.base.config import settings_of_config
-from headwater.export.base.folder import read_object
+from headwater.export.base.facts import read_object
 from headwater.plan.scaling.table import read_runs
 from headwater.runfile.given import MAX_DEPTH, MAX_VALUES
 from headwater.runfile.run_config import load_run

@@ -218,7 +218,7 @@ def counted(folder: Path | None, family: str, changes: Sequence[str], seq_len: i
     if folder is None and family not in get_args(Family):
         raise ConfigError(f"no family is named {family!r}; take {', '.join(get_args(Family))}")
     from headwater.export.base.config import settings_of_config
-    from headwater.export.base.folder import read_object
+    from headwater.export.base.facts import read_object
 
     of_folder = None if folder is None else settings_of_config(read_object(folder / "config.json"))
     model = count_model(of_folder or own_family(family, changes))
