@@ -68,7 +68,9 @@ def test_a_read_only_output_folder_is_refused_before_any_work(folder, mount_tmpf
 
 
 @pytest.mark.parametrize("size_kb", [96, 800])
-def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_bits(folder, mount_tmpfs, size_kb):
+def test_a_full_disk_is_named_and_once_there_is_room_the_run_ends_with_the_same_bits(
+    folder, whole, mount_tmpfs, size_kb
+):
     """Each size fills up at another place; benchmarks/reliability/refusals.py refuses every write of a run."""
     disk, arguments = mount_tmpfs(f"{size_kb}k"), ("run", "mine.toml")
     said = call(*arguments, f"runs_dir={disk}", cwd=folder)

@@ -7,17 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# what makes texts is imported where it is asked for: every run begins with `with_files`
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file, digest_json
 from headwater.corpus.read.files import limits_of
 from headwater.corpus.samples import almanac
-from headwater.corpus.samples.almanac.probes import held_out_patterns
-from headwater.corpus.samples.almanac.questions import capital_conversations, for_examples, split_countries
-from headwater.corpus.samples.almanac.write import almanac_documents
-from headwater.corpus.samples.fetch.fetch import NEVER_FETCHED, found_package, missing_packages, require_none_missing
-from headwater.corpus.samples.packages.installed import package_folder, package_texts, package_version
-from headwater.corpus.samples.packages.python import documentation_texts, library_texts
-from headwater.corpus.samples.texts import as_record, write_lines
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.sources.spdx import PUBLIC_DOMAIN
 
@@ -30,12 +24,17 @@ def with_files(settings: CorpusSettings) -> CorpusSettings:
 
     Raises DataError, with all of them, for packages that are needed and weren't fetched.
     """
-    missing = missing_packages(settings)
-    needed = [each for each in missing if settings.sources[each.source].requires_all or each.why == NEVER_FETCHED]
-    require_none_missing(needed, Path(settings.fetched_dir))
+    if any(source.fetched is not None for source in settings.sources.values()):
+        from headwater.corpus.samples.fetch.fetch import NEVER_FETCHED, missing_packages, require_none_missing
+
+        missing = missing_packages(settings)
+        needed = [each for each in missing if settings.sources[each.source].requires_all or each.why == NEVER_FETCHED]
+        require_none_missing(needed, Path(settings.fetched_dir))
     sources = {name: _with_files(source, name, settings) for name, source in settings.sources.items()}
     withheld = list(settings.withhold)
     if any(source.builtin == "almanac" for source in settings.sources.values()):
+        from headwater.corpus.samples.almanac.probes import held_out_patterns
+
         withheld += [pattern.pattern for pattern in held_out_patterns()]
     return settings.model_copy(update={"sources": sources, "withhold": withheld})
 
@@ -51,6 +50,9 @@ def write_files(settings: CorpusSettings, say: Callable[[str], None]) -> None:
 
     Raises DataError where a package isn't installed.
     """
+    from headwater.corpus.samples.fetch.fetch import missing_packages
+    from headwater.corpus.samples.texts import write_lines
+
     for each in missing_packages(settings):
         say(f"{each.source}: built WITHOUT {each.entry}, as requires_all=false allows; it was not fetched: {each.why}")
     for name in unwritten(settings):
@@ -62,6 +64,8 @@ def _with_files(source: SourceSettings, name: str, settings: CorpusSettings) -> 
     if source.paths is not None or source.paths_file is not None:
         return source
     if source.fetched is not None:
+        from headwater.corpus.samples.fetch.fetch import found_package
+
         found = (found_package(entry, settings) for entry in source.fetched)
         paths, licence = [str(folder / "texts.jsonl") for folder in found if folder is not None], source.licence
         if not paths:
@@ -81,6 +85,8 @@ def _with_files(source: SourceSettings, name: str, settings: CorpusSettings) -> 
 
 def _written_path(source: SourceSettings, settings: CorpusSettings) -> Path:
     """Return the file of a package or built-in text; its name says what it is made of."""
+    from headwater.corpus.samples.packages.installed import package_version
+
     what = source.package or source.builtin
     made_of: dict[str, Any] = {"version": _VERSION, "what": what}
     if source.package is not None:
@@ -95,6 +101,12 @@ def _written_path(source: SourceSettings, settings: CorpusSettings) -> Path:
 
 
 def _lines(source: SourceSettings, name: str, settings: CorpusSettings) -> Iterator[dict[str, Any]]:
+    from headwater.corpus.samples.almanac.questions import capital_conversations, for_examples, split_countries
+    from headwater.corpus.samples.almanac.write import almanac_documents
+    from headwater.corpus.samples.packages.installed import package_folder, package_texts
+    from headwater.corpus.samples.packages.python import documentation_texts, library_texts
+    from headwater.corpus.samples.texts import as_record
+
     if source.builtin == "capitals":
         for messages in capital_conversations(for_examples(split_countries(settings.seed))):
             yield {"messages": [{"role": role, "content": content} for role, content in messages]}
