@@ -107,8 +107,9 @@ class SequenceClassifier(Measure):
             raise DataError(f"{self._setting}.model: the tokenizer of {self._folder} has no token to pad with")
         room = getattr(model.config, "max_position_embeddings", 512)
         positions = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-        if getattr(positions, "padding_idx", None) is not None:  # positions begin behind the padding's number (RoBERTa)
-            room -= positions.padding_idx + 1
+        padding = getattr(positions, "padding_idx", None)
+        if padding is not None:  # positions begin behind the padding's number (RoBERTa)
+            room -= padding + 1
         return tokenizer, model.to(device).eval(), min(room, tokenizer.model_max_length)
 
 

