@@ -30,7 +30,6 @@ Reliability; results are in docs/reliability.md:
   make corruptions  damaged checkpoints and token stores
   make drawn-runs   500 drawn run files: stopped, resumed, lengthened, compared bit by bit
   make kills        training killed at chance moments, resumed, compared bit by bit
-  make elastic      a run resumed on 1, 2 and 4 processes
   make parity       several ranks against one, in every layout; parity-faults with planted faults
   make reshard      what each layout saved, loaded in every other
   make weak-scaling one rank of one core against two, with as many tokens for each
@@ -47,7 +46,7 @@ export HELP
 .PHONY: llama-cpp endpoint live-page
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
-.PHONY: faults powercuts refusals corruptions kills elastic hostile lost-ranks slurm
+.PHONY: faults powercuts refusals corruptions kills hostile lost-ranks slurm
 .PHONY: drawn-runs mutants durations
 
 demo: $(VENV)/demo.stamp
@@ -115,10 +114,6 @@ mutants: .venv-mutants/mutants.stamp
 	.venv-mutants/bin/pip install --quiet cosmic-ray
 	@touch $@
 
-# a run resumed on other numbers of ranks
-elastic: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/reliability/$@.py
-
 # what several ranks compute, against one; the same with planted faults; what they save, loaded in other layouts
 parity reshard weak-scaling: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/$(subst -,_,$@).py
@@ -175,10 +170,10 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev]"
 	@touch $@
 
-# aiobotocore[boto3]: s3fs needs one boto3 and moto takes any, the newest first; an older pip doesn't go back on that
+# aiobotocore is named so that its botocore is chosen before moto asks for the newest boto3: an older pip does not go back on that
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
-	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray,s3]" "aiobotocore[boto3]" "moto[server]" pytest pytest-timeout pytest-xdist hypothesis
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers,ray,s3]" "aiobotocore" "moto[server]" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export

@@ -28,8 +28,8 @@ from typing import Any
 import httpx
 import torch
 
-from headwater.page.serve.app import make_app
 from headwater.page.serve.engine import GenerationEngine
+from headwater.page.serve.serving import make_app
 from headwater.runs.library.model import Model
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "The rain fell, so", "17 + 25 ="]

@@ -50,7 +50,7 @@ from headwater.core.intervals import Z_P90
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.plan.scaling.estimator import WARNED_WIDENING, Discrepancy
-from headwater.plan.scaling.posterior import Departure, Posterior, Prior
+from headwater.plan.scaling.law import Departure, Posterior, Prior
 from headwater.plan.scaling.table import (
     GREATEST_RATIO,
     LEAST_RATIO,

@@ -35,7 +35,7 @@ from headwater.machine.parallel import data_parallel, layers, prepare, sharded
 from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
-from headwater.machine.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh, place_of
+from headwater.machine.ranks.mesh import STATE_AXES, Mesh, place_of
 from headwater.machine.ranks.rendezvous import join_ranks
 from headwater.model.init import derived_seed, drawn
 from headwater.model.kernels.int8 import multiplies_int8_exactly
@@ -97,16 +97,13 @@ class Case:
     dtype: str = "float32"
     kernels: bool = False
     recompute: Recompute = 0
-    exact: bool = False
     tied: bool = True
     block_rows: int | None = None
     variant: str | None = None
 
     @property
     def limits(self) -> dict[str, float]:
-        """Return how far each quantity may be off, relative to its norm; 0: not a bit."""
-        if self.exact:
-            return dict.fromkeys(("gradients", "loss", "norm", "parameters"), 0.0)
+        """Return how far each quantity may be off, relative to its norm."""
         if self.dtype != "float32":
             return {"loss": 1e-3}
         return {"gradients": 1e-5, "loss": 1e-6, "norm": 1e-4, "parameters": 1e-4}
@@ -118,19 +115,15 @@ def model_for(mesh: Mesh) -> ModelSettings:
 
 
 def all_cases(mesh: Mesh) -> list[Case]:
-    """Return every case of fp32, and what of other formats and of exact sums a layout and this machine compute."""
+    """Return every case of fp32, and what of other formats a layout and this machine compute."""
     again: tuple[Recompute, ...] = (0, 2, "selective")
     ways = itertools.product(("adamw", "muon"), (False, True), again)
     found = [Case(rule, kernels=kernels, recompute=recompute) for rule, kernels, recompute in ways]
-    found += [replace(case, exact=True) for case in found if not case.recompute]
-    found += [Case("muon", tied=False), Case("muon", block_rows=16), Case("muon", exact=True, block_rows=16)]
-    found += [Case("muon", "bfloat16", exact=True)]
+    found += [Case("muon", tied=False), Case("muon", block_rows=16)]
     found += [Case(rule, "bfloat16") for rule in ("adamw", "muon")]
     found += [Case("muon", kernels=True, variant=variant) for variant in VARIANTS if variant]
     if multiplies_int8_exactly():
         found += [Case(rule, "int8", kernels=True) for rule in ("adamw", "muon")]
-    if mesh.size(*SAME_ROWS_AXES) > 1:
-        found = [case for case in found if not case.exact]
     if mesh.pipeline > 1:
         found = list(dict.fromkeys(replace(case, tied=False) for case in found))
     return [case for case in found if case.variant != "gpt2" or mesh.tensor == 1]
@@ -200,14 +193,14 @@ class Training:
             model.model_copy(update={"tied_embeddings": case.tied} | VARIANTS[case.variant]),
         )
         self.settings = settings
-        self.is_row_by_row = case.exact or ranks.mesh.pipeline > 1  # as exact sums and stages need; else two are enough
+        self.is_row_by_row = ranks.mesh.pipeline > 1  # as stages need; else two are enough
         build = partial(Transformer, settings, facts.compute_dtype, case.recompute)
-        self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
+        self.ranks, self.parallel = ranks, DataParallel(ranks, Device())
         given = build, partial(fastest_, facts=facts), drawn(settings, SEED), self.parallel
         prepared = prepare.prepare(*given, gather_dtype=facts.gather_dtype)
         self.prepared, self.model, self.fast_model = prepared, prepared.model, prepared.fast_model
         fill_zeros_(self.model, ranks)
-        multiplies_rounding = case.rule == "adamw" or (case.dtype != "float32" and not case.exact)
+        multiplies_rounding = case.rule == "adamw" or case.dtype != "float32"
         rates = {name: rate * (SLOW_FACTOR if multiplies_rounding else 1.0) for name, rate in RATES.items()}
         # with AdamW's usual 1e-10 a gradient of rounding alone moves a weight as far as any other: one rank whose first
         # weights differ by half a last bit came to weights 1.6e-4 apart in 30 steps, with 1e-6 to 6e-6. With Muon, of
@@ -217,7 +210,7 @@ class Training:
         optim = OptimSettings.model_validate(
             {"name": case.rule, "weight_decay": 0.1, "block_rows": case.block_rows, **rates}
         )
-        updates = fastest_updates(facts, exact=case.exact)
+        updates = fastest_updates(facts)
         self.optimizer = prepare.optimizer_for(self.model, optim, facts.compute_dtype, updates, self.parallel)
         self.first_gradients: dict[str, Tensor] = {}
 
@@ -420,7 +413,6 @@ def name_of(case: Case) -> str:
     parts = [case.rule, case.dtype, "kernels" if case.kernels else "plain"]
     if case.recompute:
         parts.append("selective" if case.recompute == "selective" else "recompute")
-    parts += ["exact"] * case.exact
     parts += [case.variant] if case.variant else []
     parts += [] if case.tied else ["untied"]
     return " ".join(parts + ([f"blocks of {case.block_rows}"] if case.block_rows else []))

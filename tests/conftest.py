@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 
@@ -26,6 +27,13 @@ settings.load_profile("headwater")
 
 
 SLOW_SECONDS = 5.0
+DURATIONS = Path(__file__).with_name("durations.json")
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there for good: a collection of garbage would look at the suite's 750,000 objects, twice a run."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
@@ -34,9 +42,11 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Put the files first that take longest, so that no worker is alone with one at the end."""
+    seconds = Counter({item.path.name: 1.0 for item in items if item.get_closest_marker("slow")})
+    for test, took in json.loads(DURATIONS.read_text(encoding="utf-8"))["tests over 5 s"].items():
+        seconds[Path(test.partition("::")[0]).name] += took
+    items.sort(key=lambda item: -seconds[item.path.name])
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -57,6 +67,13 @@ def pytest_terminal_summary(terminalreporter) -> None:
 def no_waiting_for_the_disk() -> Iterator[None]:
     """A flush matters to a power cut alone (tests/core/test_files.py checks their order); thousands are slow on a busy disk."""
     with mock.patch("os.fsync", lambda handle: None):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_is_there_for_good_stays_so() -> Iterator[None]:
+    """A run would put all back where it ends."""
+    with mock.patch.object(gc, "unfreeze", lambda: None):
         yield
 
 

@@ -8,7 +8,7 @@
     delay=SECONDS@K    the operation waits first
 
 `@K+` means operation K and every later one; a comma joins several. torn, short and flip are nothing to an operation
-that doesn't write. A process that is started with HEADWATER_FAULTS and `faulty/` on its path begins under such a plan.
+that doesn't write.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class FaultPlan:
 def _parse_fault(text: str) -> Fault:
     found = _FAULT.fullmatch(text)
     if not found:
-        raise ValueError(f"HEADWATER_FAULTS has {text!r}; write crash@17, torn@17, errno=ENOSPC@17+ or flip@9")
+        raise ValueError(f"{text!r} is no fault; write crash@17, torn@17, errno=ENOSPC@17+ or flip@9")
     kind, value, number, lasting = found.groups()
     error = getattr(errno, value or "", None) if kind == "errno" else 0
     try:
@@ -101,7 +101,7 @@ def _parse_fault(text: str) -> Fault:
     except (TypeError, ValueError):
         error = None
     if error is None or (value is not None) != (kind in ("errno", "delay")):
-        raise ValueError(f"HEADWATER_FAULTS has {text!r}: errno takes a name as errno=ENOSPC@1, delay takes seconds")
+        raise ValueError(f"{text!r} is no fault: errno takes a name as errno=ENOSPC@1, delay takes seconds")
     return Fault(kind, int(number), bool(lasting), error, seconds)
 
 

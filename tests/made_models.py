@@ -17,9 +17,14 @@ SMALL = {"vocab_size": 320, "num_layers": 2, "d_model": 32, "d_ff": 64, "seq_len
 HEADS = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
 
 
+def small_settings(**changed: Any) -> ModelSettings:
+    heads = HEADS | ({"num_kv_heads": 4} if changed.get("family") == "gpt2" else {})
+    return ModelSettings.model_validate(SMALL | heads | changed)
+
+
 def random_model(std: float = 0.3, seed: int = 0, **settings: Any) -> Transformer:
     """Return a model with weights so large that every parameter, and the positions, change its scores visibly."""
-    model = Transformer(ModelSettings.model_validate(SMALL | HEADS | settings))
+    model = Transformer(small_settings(**settings))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -18,7 +18,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from small_run import Said, environment, finish
+from small_run import environment, finish
 
 JOINED = """
 import json, os, sys
@@ -79,15 +79,24 @@ def places(world_size: int) -> list[dict[str, str]]:
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world_size)]
 
 
-def start_each(commands: list[list[str]], cwd: Path, **of_first: str) -> list[subprocess.Popen[str]]:
-    """Start one process a rank, with its own command; `of_first` are variables of the first one alone."""
+def start_each(commands: list[list[str]], cwd: Path) -> list[subprocess.Popen[str]]:
+    """Start one process a rank, with its own command."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     return [
-        subprocess.Popen(  # type: ignore[call-overload]
-            command, cwd=cwd, env=environment(**place, **(of_first if place["RANK"] == "0" else {})), **pipes
-        )
+        subprocess.Popen(command, cwd=cwd, env=environment(**place), **pipes)  # type: ignore[call-overload]
         for command, place in zip(commands, places(len(commands)), strict=True)
     ]
+
+
+def slowly(program: str, seconds: float, first: int = 1) -> str:
+    """Return a program whose operations on the disk take so many seconds each, from the first of that number on."""
+    return f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fault_plan import FaultPlan
+from headwater.core.disk import install
+install(FaultPlan.parse("delay={seconds}@{first}+"))
+{program}"""
 
 
 IMPORTED = [
@@ -169,11 +178,6 @@ def start_programs(programs: list[str], cwd: Path) -> list[Fork]:
 def start_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Fork]:
     """Start headwater with the same arguments on every rank; one rank is a process without a launcher."""
     return start_programs([calling(*arguments)] * world_size, cwd)
-
-
-def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
-    """Run headwater on every rank to its end."""
-    return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
 
 
 def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:

@@ -18,8 +18,7 @@ from headwater.machine.host.signals import StopRequest
 from headwater.plan import run_plan as plan
 from headwater.runfile.run_config import RunConfig, load_run, train_plan
 from headwater.runs.finish import open_evaluator
-from headwater.runs.stages import prepare_data
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches, prepare_data
 from headwater.train.loop import train
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState

@@ -96,11 +96,7 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**changed: str) -> dict[str, str]:
     """Return an environment with one thread, in which headwater is importable from any folder."""
-    paths = [
-        Path(__file__).parents[1] / "src",
-        *([Path(__file__).parent / "faulty"] if "HEADWATER_FAULTS" in changed else []),
-    ]
-    python = {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    python = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"} | python | changed
 
 
@@ -160,19 +156,21 @@ def quick() -> Iterator[None]:
 
 # fields that say how long something took, and when: never the same twice
 TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds"}
-TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead"}
+TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead", "background_seconds", "bytes", "peak_memory_bytes"}
+
+
+def without_clock(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return records without what depends on the clock and the attempt."""
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
 
 
 def measured(run_dir: Path) -> list[str]:
     """Return what a run measured, losses to the last bit, in the order in which it counts."""
     from headwater.core.records import read_records
 
-    kept = [
-        {name: value for name, value in record.items() if name not in TIMES}
-        for record in read_records(run_dir / "records.jsonl")
-        if record["event"] in ("step", "validation", "probes", "samples")
-    ]
-    return [json.dumps(record, sort_keys=True) for record in kept]
+    kinds = ("step", "validation", "probes", "samples")
+    kept = [record for record in read_records(run_dir / "records.jsonl") if record["event"] in kinds]
+    return [json.dumps(record, sort_keys=True) for record in without_clock(kept)]
 
 
 def final_weights(run_dir: Path) -> bytes:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_models import small_settings
 
 from headwater.core.records import Record
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.host.signals import StopRequest
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
-from headwater.model.settings import ModelSettings
 from headwater.tokens.batches.assemble import NO_TARGET, Batch
 from headwater.tokens.batches.settings import MixtureSettings
 from headwater.train.loop import train
@@ -86,18 +86,7 @@ def plan(
     return TrainPlan(
         seed=5,
         mixture=MixtureSettings(),
-        model=ModelSettings(
-            family=family,
-            vocab_size=VOCAB_SIZE,
-            num_layers=2,
-            d_model=32,
-            d_ff=48,
-            num_heads=4,
-            num_kv_heads=4 if family == "gpt2" else 2,
-            head_dim=8,
-            seq_len=SEQ_LEN,
-            tied_embeddings=tied,
-        ),
+        model=small_settings(family=family, vocab_size=VOCAB_SIZE, d_ff=48, seq_len=SEQ_LEN, tied_embeddings=tied),
         optim=OptimSettings(name=rule, matrix_lr=lr, embedding_lr=lr, head_lr=lr, vector_lr=lr, weight_decay=0.1),
         schedule=ScheduleSettings(warmup_steps=3, decay_fraction=decay_fraction),
         train=TrainSettings(**settings | train_settings),
@@ -163,25 +152,3 @@ def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None
     end = train_on(run, display, stop, evaluator)
     assert end.step == (the_plan.train.num_steps if stop_after is None else stop_after)
     return run
-
-
-MEASURED = (
-    "time",
-    "attempt",
-    "seconds",
-    "tokens_per_second",
-    "mfu",
-    "data_wait_fraction",
-    "exchange_fraction",
-    "slowest_rank",
-    "slowest_lead",
-    "evaluation_seconds",
-    "background_seconds",
-    "bytes",
-    "peak_memory_bytes",
-)
-
-
-def without_clock(records: list[Record]) -> list[Record]:
-    """Return records without what depends on the clock and the attempt."""
-    return [{name: value for name, value in record.items() if name not in MEASURED} for record in records]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
+from headwater.corpus.samples.files import with_files
 from headwater.runfile.run_config import load_run
 
 PROSE = ("speeches", "articles", "websites", "manuals", "dictionaries", "novels", "commentaries")
@@ -17,7 +18,8 @@ MIN_CHARACTERS = 500
 def documents(texts: Path, sources: Iterable[str] = PROSE) -> Iterator[Document]:
     """Yield documents in turn from each source, until all are empty; DataError says how to fetch the texts."""
     config, _ = load_run("standard", [f"corpus.fetched_dir={json.dumps(str(texts))}"])
-    streams = [_usable(read_source(name, config.corpus)) for name in sources]
+    settings = with_files(config.corpus)
+    streams = [_usable(read_source(name, settings)) for name in sources]
     while streams:
         ended = []
         for stream in streams:

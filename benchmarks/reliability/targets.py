@@ -25,10 +25,10 @@ import whole
 from headwater.core.errors import CheckpointError
 from headwater.core.files import read_json, remove_leftovers, write_json
 from headwater.machine import compute as machine
-from headwater.page.report.stage import report_stage
+from headwater.page.report.page import report_stage
 from headwater.plan import hardware
 from headwater.plan import run_plan as plan
-from headwater.runfile.resolve import Reason
+from headwater.runfile.checking import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.running import Call

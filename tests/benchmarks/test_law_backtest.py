@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from headwater.plan.scaling.posterior import Prior
+from headwater.plan.scaling.law import Prior
 from headwater.plan.scaling.table import origins
 from law_backtest import Cut, by_size, entries, ladders, law_of, published_prior, runs_of, summary, tables
 

@@ -1,12 +1,20 @@
-"""corpus show --dropped, as a person calls it."""
+"""What is shown of a corpus that dropped text, and of the runs of a folder."""
 
 from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import call, require_clear_error, write_run_file, write_texts
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.sources.settings import CorpusSettings
+from headwater.train.checkpoint.lock import owned
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +58,6 @@ def test_what_was_dropped_is_shown_with_why_and_hostile_text_as_escapes(place, w
     assert ("\\u202etxt.exe" in said) == ("exact" not in words)
 
 
-def test_a_text_that_is_traced_is_shown_with_escapes(place):
-    said = call("corpus", "trace", "runs/mine", "alert", cwd=place)
-    assert said.status == 0 and "1 document holds this text" in said.out, said
-    assert "\\u202e" in said.out and not set(said.out) & {"\x1b", "\x9b", "\u202e"}
-
-
-def test_the_balance_says_how_much_is_held_out(place):
-    (line,) = [line for line in show(place).out.splitlines() if "of it held out" in line]
-    held_out = show(place, "--json").json["splits"]["validation"]["own"]["documents"]
-    assert line.split()[-2] == str(held_out) != "0"
-
-
-def test_json_holds_the_same(place):
-    (example,) = show(place, "--reason", "repeated_ngrams", "-n", "1", "--json").json["dropped"]["repeated_ngrams"][
-        "examples"
-    ]
-    assert {"id", "source", "origin", "bytes", "excerpt"} <= set(example)
-    assert "\u202e" in example["excerpt"]
-
-
 def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_something(tmp_path):
     (tmp_path / "texts").mkdir()
     for number, text in enumerate(("Hi.", "Ho.")):
@@ -87,3 +75,76 @@ def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_some
     said = call(*show, "--dropped", "--json", cwd=tmp_path)
     assert said.json["dropped"]["too_short"]["documents"] == 2 and said.err == ""
     assert sorted(path.name for path in (tmp_path / "runs" / "mine" / "data").iterdir()) == [".corpus-work", "corpus"]
+
+
+STEP = {"event": "step", "attempt": 1, "step": 7, "tokens_seen": 700, "loss": 3.25, "tokens_per_second": 1234.0}
+STEP |= {"seconds": 0.5}
+FINISH = {"event": "finish", "attempt": 1, "step": 20}
+HERE = {"pid": os.getpid(), "host": socket.gethostname(), "epoch": 1}
+CONFIG = json.dumps({"settings": {"train": {"num_steps": 20}}})
+
+
+def write_run(run_dir: Path, *records: dict, lock: dict | None = None, **files: str) -> Path:
+    """Write what a run leaves: its settings, these records, and files by their names but for .json."""
+    run_dir.mkdir(parents=True)
+    locks = {} if lock is None else {"lock": json.dumps(lock)}
+    config = {"config.json": CONFIG, "records.jsonl": "".join(json.dumps(record) + "\n" for record in records)}
+    for name, text in {**config, **locks, **{f"{name}.json": text for name, text in files.items()}}.items():
+        (run_dir / name).write_text(text)
+    return run_dir
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    return tmp_path / "runs"
+
+
+def watched(runs: Path, *words: str) -> list[dict[str, Any]]:
+    return call("watch", *words, "--json", cwd=runs.parent).json["runs"]
+
+
+STATES: dict[str, tuple[list[dict], dict[str, Any], str]] = {  # records, what else lies there, and what is said
+    "finished": ([STEP, FINISH], {}, "finished, step 20 of 20"),
+    "stopped": ([STEP, {"event": "stopped", "attempt": 1, "step": 7}], {}, "stopped, step 7 of 20"),
+    "of another process": ([STEP], {"lock": HERE | {"pid": 2**22 + 1}}, "killed, step 7 of 20"),
+    "elsewhere": ([STEP | {"age": 0}], {"lock": HERE | {"host": "elsewhere"}}, "running, step 7 of 20"),
+    "long gone": ([STEP | {"age": 3600}], {"lock": HERE | {"host": "elsewhere"}}, "killed, step 7 of 20"),
+    "preparing": ([], {}, "preparing"),  # its lock is held
+    "with-a-name-that-is-too-long-for-its-column": ([], {}, "not started"),
+    "longer": ([STEP, FINISH, {"event": "resume", "attempt": 2, "step": 7}], {}, "killed, step 7 of 20"),
+    "aligned": ([{"event": "step", "attempt": 1, "step": 3, "reward": 0.5}], {"derived": '{"num_steps": 40}'}, "killed, step 3 of 40"),
+    "aligned early": ([{"event": "step", "attempt": 1, "step": 2}, FINISH | {"step": 2}], {}, "finished, step 2 of 2"),
+    "damaged": ([STEP], {"config": '{"settings": [1]}', "lock": {"pid": 10**20}}, "damaged, step 7"),
+}  # fmt: skip
+
+
+def test_the_state_is_what_records_and_lock_say_here_and_in_the_list_of_headwater_alone(runs):
+    for name, (records, more, _) in STATES.items():
+        now = [record | {"time": time.time() - record["age"]} if "age" in record else record for record in records]
+        write_run(runs / name, *now, **more)
+    with open(runs / "stopped" / "records.jsonl", "a") as file:
+        file.write('{"event": "ste')
+    said = {name: words for name, (*_, words) in STATES.items()}
+    with owned(runs / "preparing"):
+        states, lines = {run["name"]: run["state"] for run in watched(runs)}, call(cwd=runs.parent).out.splitlines()
+    assert states == {name: words.partition(",")[0] for name, words in said.items()}
+    found = [line.strip().split("  ", 1) for line in lines if line.startswith("  runs/")]
+    assert {name.removeprefix("runs/"): words.strip() for name, words in found} == said
+
+
+def test_a_run_whose_process_is_there_runs_and_says_how_long_yet(runs):
+    steps = [STEP | {"step": step, "time": 100.0 + 2 * step} for step in range(1, 11)]
+    with owned(write_run(runs / "mine", *steps)):
+        (found,) = watched(runs)
+    assert (found["state"], found["seconds_left"]) == ("running", 20.0)
+
+
+def test_a_name_cannot_drive_the_terminal(runs):
+    runs.mkdir()
+    said = call("watch", str(runs), cwd=runs.parent).out
+    assert "headwater run first-light" in said and "no run in" in said
+    empty = runs.rename(runs.with_name("runs\x1b[2J"))
+    assert "\x1b" not in call("watch", str(empty), cwd=runs.parent).out
+    write_run(runs / "a\x1b[31m\u202eb\n[red]c", STEP)
+    said = call("watch", cwd=runs.parent).out
+    assert not set(said) & {"\x1b", "\u202e"} and "[red]c" in said and len(said.splitlines()) == 2

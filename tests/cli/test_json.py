@@ -1,23 +1,26 @@
-"""What programs rely on: one JSON object of known keys on standard output and nothing else, and the same from Python."""
+"""What verbs print with --json, and what Python gets."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from golden_rows import rows
-from made_ladder import leave_ladder
-from small_run import Said, call, overrides
+from small_run import Said, call, environment
 
 import headwater
 from headwater.cli.terminal import print_json
+from headwater.cli.training import print_findings
 from headwater.core.records import read_records
-from headwater.runfile.run_config import load_run
+from headwater.runs.library.machine import EXTRAS
 
 RUN = "--run runs/mine"
 BUDGET = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
@@ -84,23 +87,6 @@ def test_python_gets_what_json_has(here, ask, words):
     assert without(from_python, *but) == without(printed, *but)
 
 
-def test_a_finished_ladder_is_the_same_in_python_and_trains_nothing(here, tmp_path, monkeypatch, capsys):
-    shutil.copytree(here, tmp_path / "here", symlinks=True)
-    monkeypatch.chdir(tmp_path / "here")
-    words = (*overrides(), "train.num_steps=480", "name=large")
-    assert call("corpus", "tokenizer", "train", "mine.toml", *words, cwd=Path()).status == 0
-    leave_ladder(load_run("mine.toml", words)[0])
-    printed = one_object(call("ladder", "mine.toml", *words, "--json", cwd=Path()))
-    settings = {name: json.loads(value) for name, _, value in (word.partition("=") for word in overrides())}
-    found = headwater.ladder("mine.toml", **settings | {"train.num_steps": 480, "name": "large"})
-    names = "name unit seconds share rungs forecast from_base best_rung backtest plan"
-    assert " ".join(found) == " ".join(printed) == names and len(found["rungs"]) == 9
-    assert without(found, "share", "plan") == without(printed, "share", "plan")
-    assert all(cut["relative_error"] == pytest.approx(cut["fact"] / cut["p50"] - 1) for cut in found["backtest"])
-    assert found["best_rung"] == min(rung["loss"] for rung in found["rungs"])
-    assert "rung" not in capsys.readouterr().out
-
-
 def test_new_and_export_make_in_python_what_the_verbs_make(here, monkeypatch):
     monkeypatch.chdir(here)
     assert call("new", "typed", "folder", "--minutes", "0.01", cwd=here).status == 0
@@ -115,37 +101,11 @@ def test_new_and_export_make_in_python_what_the_verbs_make(here, monkeypatch):
 # ---- what the values are
 
 
-def test_evaluate_gives_what_the_run_measured_at_its_end(ask, here):
-    value = ask("evaluate", *RUN.split())
-    assert value == json.loads((here / "runs/mine/evaluation.json").read_text())
-    assert set(value["bits_per_byte"]) == {"all", "mine"} and set(value["baselines"]) == {"xz", "ngram5"}
-    assert all(0 < number < 20 for part in ("bits_per_byte", "baselines") for number in value[part].values())
-
-
-def test_corpus_show_says_what_training_sees_of_a_source(ask):
-    seen = ask(*f"corpus show {RUN}".split())["training"]["mine"]
-    assert set(seen) == {"documents", "tokens", "rows", "tokens_lost", "rows_read", "padding", "weight", "epochs"}
-    assert seen["tokens_lost"] == 0
-
-
-def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, here):
-    words = "no document holds this, I hope"
-    nothing = call("corpus", "trace", "runs/mine", words, "--json", cwd=here)
-    assert one_object(nothing, 1) == {"text": words, "hits": []}, "as grep's"
-    hits = ask("corpus", "trace", "runs/mine", "Assert statements are   a convenient\nway to insert debugging")["hits"]
-    assert hits and all({"split", "source", "id", "origin", "count", "excerpt"} == set(hit) for hit in hits)
-
-
 def test_options_reach_the_model_and_pieces_join_to_the_text(ask):
     assert len(ask(*f"next The --top 384 {RUN}".split())["next"]) == 384
     assert ask(*f"generate The --max-tokens 5 --seed 1 {RUN}".split())["num_tokens"] <= 5
     shown = ask("corpus", "tokenizer", "show", "--text", "The river", *RUN.split())
     assert shown["vocab_size"] == 384 and "".join(piece for _, piece in shown["tokens"]) == "The river"
-
-
-def test_explain_gives_what_config_json_keeps(finished):
-    value = one_object(call("explain", "mine.toml", *overrides(), "--json", cwd=finished.cwd))
-    assert value == json.loads((finished.run_dir / "config.json").read_text())
 
 
 STEP = "event attempt step tokens_seen loss lr grad_norm tokens_per_second mfu seconds data_wait_fraction"
@@ -160,18 +120,79 @@ def test_a_step_record_has_the_promised_keys(finished):
     assert [record["tokens_seen"] for record in steps] == [512 * record["step"] for record in steps]
 
 
-def test_every_event_of_a_run_is_recorded_with_its_attempt_step_and_time(finished):
-    records = read_records(finished.run_dir / "records.jsonl")
-    events = {"start", "step", "validation", "probes", "samples", "checkpoint", "finish"}
-    assert {record["event"] for record in records} == events
-    assert all({"attempt", "step", "time"} <= set(record) for record in records)
-    # a checkpoint is recorded when it is on disk, which may be some steps later
-    steps = [record["step"] for record in records if record["event"] != "checkpoint"]
-    assert steps == sorted(steps)
-
-
 def test_json_is_whole_where_the_output_is_not_utf8(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1", write_through=True))
     print_json({"prompt": "naïve 中"})
     assert json.loads(written.getvalue()) == {"prompt": "naïve 中"}
+
+
+LETTERS = """\
+task: letters
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{text}}}}"
+doc_to_choice: ["a", " zebra crossing in Quito"]
+doc_to_target: 0
+metric_list: [{{metric: acc}}]
+"""
+
+
+def test_tasks_of_a_folder_are_scored(finished, tmp_path):
+    """The right choice is one token and the other ten: what a model has learned of letters is enough for all items.
+
+    In a process of its own: what keeps lm-eval's libraries offline is read when they are imported.
+    """
+    pytest.importorskip("lm_eval")
+    data = tmp_path / "items.jsonl"
+    data.write_text("".join(json.dumps({"text": f"{word} is"}) + "\n" for word in ("What", "It", "There")))
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    (tasks / "letters.yaml").write_text(LETTERS.format(data=data))
+    asked = ["headwater", "evaluate", "--run", "runs/mine", "--tasks", str(tasks)]
+    program = (
+        "import sys; from headwater.cli.main import main\n"
+        f"for more in [], ['--limit', '2', '--json']:\n"
+        f"    sys.argv = [*{asked!r}, *more]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, end\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=finished.cwd, env=environment(), capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "letters  acc     100.0% (43.9% to 100.0%)      3" in done.stdout
+    scores = json.loads(done.stdout.splitlines()[-1])["tasks"]
+    assert [(each["task"], each["value"], each["num_items"]) for each in scores] == [("letters", 1.0, 2)]
+
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+FINDINGS = {
+    "device": "a processor",
+    "gpu": None,
+    "cores": 2,
+    "memory_bytes": 8e9,
+    "free_disk_bytes": 1e10,
+    "torch": "2",
+}
+FINDINGS |= {"compiles": True, "dtype": "float32", "dtype_why": "set by machine.dtype", "peak_flops_per_second": 6e10}
+FINDINGS |= {"memory_bytes_per_second": 2e10, "extras": {}}
+
+
+def test_the_format_has_its_reason_and_load_is_named(capsys):
+    print_findings(FINDINGS | {"load": "Other processes use 1.8 of the 2 CPUs"})
+    said = capsys.readouterr().out
+    assert "float32, set by machine.dtype" in said and "60 GFLOP/s in it" in said
+    assert "Other processes use 1.8 of the 2 CPUs: peak and bandwidth are too low" in said
+
+
+def test_every_extra_that_a_user_may_want_is_asked_for_with_all_its_packages():
+    listed = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    packages = {name: {re.split(r"[\[>=]", each)[0] for each in found} for name, found in listed.items()}
+    of_developers = {"bench", "dev"}
+    assert {name: set(found) for name, found in EXTRAS.items()} == {
+        name: found for name, found in packages.items() if name not in of_developers
+    }

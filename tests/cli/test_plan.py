@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 
 import pytest
@@ -91,38 +90,6 @@ def test_how_ranks_lie_is_said_in_copies_and_parts(plan, sizes, says):
     assert says in lines["ranks"]
 
 
-def test_price_watts_cooling_and_carbon_are_those_given(plan, card):
-    value = plan("mine.toml", "--costs", "costs.toml")
-    assert value["money"]["p50"] == pytest.approx(2 * value["hours"]["p50"])
-    assert value["energy_kwh"]["p50"] == pytest.approx(1.5 * 0.05 * value["hours"]["p50"])
-    assert value["kg_co2"]["p50"] == pytest.approx(0.1 * value["energy_kwh"]["p50"])
-    assert " g CO2 (" in card("mine.toml", "--costs", "costs.toml")
-
-
-def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(card):
-    said = card("mine.toml", "--max-money", "5", "--target-loss", "1")
-    assert "how likely it breaks --max-money isn't known: see money" in said
-    assert "how likely it breaks --target-loss isn't known: see held-out loss" in said
-    assert said.count("no loss without runs") == 1
-    assert "headwater ladder mine.toml` trains small ones" in said and "or give --runs CSV" in said
-
-
-def test_a_run_is_planned_on_named_devices(plan):
-    words = ("mine.toml", "train.batch_tokens=4096", "train.microbatch_tokens=64")
-    value = plan(*words, "--hardware", "16xH100")
-    assert [value["ranks"][name] for name in ("replicate", "shard", "machines")] == [16, 1, 2]
-    assert value["money"]["p50"] > 0
-    assert plan(*words, "--hardware", "H100", "--ranks", "2x8")["ranks"] == value["ranks"]
-
-
-def test_loss_follows_the_law_of_a_table(plan):
-    value = plan("mine.toml", "--runs", "runs.csv", "--loss-unit", "nats_per_token", "--target-loss", "100")
-    assert value["loss"] is not None, value["loss_refused"]
-    expected = law(value["counts"]["params"], value["counts"]["tokens"])
-    assert value["loss"]["p50"] == pytest.approx(expected, rel=0.05)
-    assert value["probabilities"]["misses_target_loss"] == 0
-
-
 # ---- a budget
 
 
@@ -138,14 +105,6 @@ def test_a_budget_buys_a_run_and_people_see_what_was_asked(plan, card):
     assert f"25 published whole runs were {errors['median']:.0%} off in the median" in said
 
 
-def test_of_little_text_the_cost_of_repetition_and_what_is_left_are_said(plan, card):
-    short = (*TEN_THOUSAND[:-1], "1G")
-    choice, said = plan(*short)["choice"], card(*short)
-    rise = choice["repetition_costs"]
-    assert f"{rise / (1 + rise):.1%} of it for repetition" in said
-    assert f"left ${10_000 - choice['money']['p50']:,.0f}, " in said
-
-
 def test_the_next_commands_can_be_copied_as_they_are_printed(folder, plan):
     """Each on a line of its own; the plan of what is recommended has its size, its steps and its time."""
     search = ("--budget", "60s", "mine.toml", "optim.weight_decay=0.2")
@@ -157,12 +116,6 @@ def test_the_next_commands_can_be_copied_as_they_are_printed(folder, plan):
     planned = plan(*planning[2:])
     assert planned["counts"]["params"] == chosen["params"] and planned["counts"]["num_steps"] == chosen["num_steps"]
     assert planned["hours"]["p50"] == pytest.approx(chosen["hours"]["p50"], rel=0.3)  # a core's rate is measured twice
-
-
-def test_what_follows_a_budget_of_a_run_that_is_begun_has_another_name(finished):
-    found = call("plan", "mine.toml", "--budget", "60s", "--json", cwd=finished.cwd).json
-    said = call(*shlex.split(found["next"][0])[1:], "--json", cwd=finished.cwd)
-    assert said.status == 0 and said.json["name"] == "mine-budget"
 
 
 @pytest.mark.parametrize(
@@ -181,26 +134,6 @@ def test_the_next_commands_are_of_the_ranks_that_were_planned(plan, words, ranks
     mesh = plan(*shlex.split(planning)[2:])["ranks"]
     lies = f"{mesh['replicate'] * mesh['shard']} ranks, replicate = {mesh['replicate']} × shard = "
     assert found["choice"]["layout"].startswith(lies)
-
-
-def test_what_headwater_can_run_is_offered(folder):
-    said = call("plan", *TEN_THOUSAND, cwd=folder).out
-    of_own_text = said.splitlines()[-1]  # of a run file that isn't there yet
-    assert of_own_text == "headwater plan mine.toml --budget '$10k' --hardware 8xH100"
-    said = call(*shlex.split(of_own_text)[1:], cwd=folder).out
-    mesh = re.search(r"8 ranks, replicate = (\d) × shard = (\d), bf16", said)
-    assert int(mesh[1]) * int(mesh[2]) == 8
-    assert f"parallel.shard={mesh[2]} parallel.pipeline=1" in said, "training lies as the search found"
-    assert "\ntorchrun --nproc-per-node 8 -m headwater train mine.toml model.family=qwen3 " in said
-
-
-def test_the_next_search_goes_by_the_same_runs(tmp_path):
-    sizes = [(1e6 * 2**n, 1e6 * 2**n * ratio) for n in range(7) for ratio in (10, 20, 40)]
-    rows = [f"{params},{tokens},{0.6 + 30 / params**0.3 + 60 / tokens**0.3}" for params, tokens in sizes]
-    (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
-    by_runs = ("--runs", "runs.csv", "--loss-unit", "bits_per_byte")
-    found = call("plan", "--budget", "2h", *by_runs, "--json", cwd=tmp_path).json
-    assert found["next"][-1] == shlex.join(["headwater", "plan", "mine.toml", "--budget", "2h", *by_runs])
 
 
 # ---- plan count

@@ -1,17 +1,20 @@
-"""What a person gets wrong is named in one message, with the exit status of its class, and nothing is written."""
+"""What is refused, in words, before anything is written; of several ranks once."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import shlex
 from pathlib import Path
 
 import pytest
 from golden_rows import rows
-from small_run import call, require_clear_error, write_run_file, write_texts
+from small_run import call, require_clear_error, run, write_run_file, write_texts
 
+from headwater.cli import main
 from headwater.cli.main import command_line
-from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError
+from headwater.core.errors import ConfigError, HeadwaterError
 
 LATIN = b"caf\xe9".decode("utf-8", "surrogateescape")
 
@@ -82,21 +85,53 @@ def test_an_error_is_one_message_on_standard_error_and_its_classes_exit_status(f
     assert said.out == "" and "\x1b" not in said.err
 
 
-@pytest.mark.parametrize("verb", ["next The", "generate The", "surprise The", "evaluate", "export"])
-def test_a_run_without_a_checkpoint_is_named_with_what_makes_one(tmp_path, verb):
-    write_texts(tmp_path / "texts", 6)
-    write_run_file(tmp_path / "mine.toml")
-    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
-    error = refusal(tmp_path, f"{verb} --run runs/mine")
-    assert isinstance(error, CheckpointError) and "headwater train" in str(error), error
-
-
-def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
-    most = str(refusal(tmp_path, "plan --budget '$1e30' --hardware 8xH100")).rpartition("at most ")[2].strip()
-    most = most.replace(",", "").replace(" ", "")
-    assert call("plan", "--budget", most, "--hardware", "8xH100", cwd=tmp_path).status == 0
-
-
 def test_the_call_that_a_refusal_advises_is_one(fresh):
     advised = str(refusal(fresh, "plan mine.toml --text-bytes 4G")).rpartition("such as: headwater ")[2]
     assert call(*shlex.split(advised), cwd=fresh).status == 0
+
+
+def refused(tmp_path: Path, rank: int, setting: str) -> str:
+    """Return what one of a machine's two ranks says, started as torchrun does, of a run that it can't begin."""
+    path = tmp_path / "given" / "attempt_0" / str(rank) / "error.json"
+    path.parent.mkdir(parents=True)
+    place = {"RANK": str(2 + rank), "WORLD_SIZE": "4", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+    said = run("train", "first-light", setting, cwd=tmp_path, TORCHELASTIC_ERROR_FILE=str(path), **place)
+    assert said.status == 2, said
+    return said.err
+
+
+def test_the_first_rank_of_a_machine_says_it_and_nothing_is_left_behind(tmp_path):
+    needs = "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 4"
+    assert needs in refused(tmp_path, 0, "parallel.shard=3")
+    assert refused(tmp_path, 1, "parallel.shard=3") == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["given"]
+
+
+def test_what_the_system_refuses_a_rank_reaches_the_launcher(tmp_path, monkeypatch):
+    path = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+
+    def refuse(_verb):
+        raise OSError(errno.EMFILE, "Too many open files", "mine.toml")
+
+    monkeypatch.setattr(main, "command_line", refuse)
+    said = call("train", "mine.toml", cwd=tmp_path)
+    assert (said.status, said.err) == (1, "headwater: mine.toml: Too many open files\n")
+    assert json.loads(path.read_text())["message"]["message"] == "mine.toml: Too many open files"
+
+
+def test_a_restart_says_only_what_was_not_said_before_it(tmp_path):
+    def refusal(start: int, setting: str) -> str:
+        path = tmp_path / f"attempt_{start}" / "0" / "error.json"
+        path.parent.mkdir(parents=True)
+        place = {"TORCHELASTIC_ERROR_FILE": str(path), "TORCHELASTIC_RESTART_COUNT": str(start)}
+        said = run("train", "first-light", setting, cwd=tmp_path, **place)
+        assert said.status == 2 and len(path.read_text()) > 100, said
+        return said.err
+
+    assert "train.bath = 3: unknown setting" in refusal(0, "train.bath=3")
+    assert refusal(1, "train.bath=3") == ""
+    assert "train.bush = 3: unknown setting" in refusal(2, "train.bush=3")
+
+
+# as a disk does that fails when the text is prepared: each rank finds the damage before its first step

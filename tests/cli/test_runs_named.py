@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from small_run import call, overrides, require_clear_error
+from small_run import call, require_clear_error
 
 from headwater.cli.main import command_line
 
@@ -80,19 +80,6 @@ def test_a_verb_on_a_trained_run_takes_its_recipe_file_or_folder(here, verb, run
     assert said.status == 0, said
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "report", "export", "corpus show"])
-def test_a_run_may_be_named_by_an_option_too(here, verb):
-    assert call(*verb.split(), "--run", "runs/mine", cwd=here).out == call(*verb.split(), "runs/mine", cwd=here).out
-
-
-def test_corpus_show_finds_the_run_of_other_settings_than_its_file_has(here):
-    shutil.copytree(here / "runs/mine", here / "elsewhere/mine", symlinks=True)
-    said = call("corpus", "show", "mine.toml", "runs_dir=elsewhere", "--json", cwd=here)
-    assert said.out == call("corpus", "show", "runs/mine", "--json", cwd=here).out
-    missing = call("corpus", "show", "mine.toml", "runs_dir=nowhere", cwd=here)
-    require_clear_error(missing, "nowhere/mine")
-
-
 @pytest.mark.parametrize("verb", OF_SETTINGS)
 def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(here, verb):
     before = (here / "runs/mine/config.json").read_bytes()
@@ -104,12 +91,6 @@ def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(her
     assert (here / "runs/mine/config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("verb", [("explain", "other"), ("generate", "a", "--run", "other")], ids=" ".join)
-def test_beside_a_run_that_is_not_there_those_that_are_stand(tmp_path, verb):
-    (tmp_path / "runs" / "mine").mkdir(parents=True)
-    require_clear_error(call(*verb, cwd=tmp_path), "'other' is no recipe", "runs here: runs/mine")
-
-
 def test_a_folder_of_text_named_like_the_run_hides_it_from_no_verb(here, tmp_path):
     shutil.copytree(here, tmp_path / "here", symlinks=True)
     (tmp_path / "here/mine").mkdir()
@@ -117,47 +98,11 @@ def test_a_folder_of_text_named_like_the_run_hides_it_from_no_verb(here, tmp_pat
         assert call(*verb.split(), "mine", cwd=tmp_path / "here").status == 0
 
 
-def test_a_run_folder_has_the_settings_and_reasons_of_its_file(here):
-    of_file = call("explain", "mine.toml", *overrides(), "--json", cwd=here).json
-    assert call("explain", "runs/mine", "--json", cwd=here).json == of_file
-
-
-def test_rules_are_applied_again_beside_other_settings_of_a_run_folder(here):
-    change = "model.num_layers=3"
-    of_file = call("explain", "mine.toml", *overrides(), change, "name=other", "--json", cwd=here).json
-    of_folder = call("explain", "runs/mine", change, "name=other", "--json", cwd=here).json
-    assert of_folder["settings"] == of_file["settings"]
-    origins = [[(each["setting"], each["origin"]) for each in value["reasons"]] for value in (of_folder, of_file)]
-    assert [each for each in origins[0] if each[0] != "runs_dir"] == [
-        each for each in origins[1] if each[0] != "runs_dir"
-    ]
-
-
-def test_a_run_may_be_named_by_its_name_alone(here, tmp_path):
-    by_file, by_name = (call("explain", name, "--json", cwd=here).json for name in ("mine.toml", "mine"))
-    assert by_name == by_file
-    assert call("corpus", "show", "mine", cwd=here).out == call("corpus", "show", "runs/mine", cwd=here).out
-    (tmp_path / "runs").symlink_to(here / "runs")
-    own, folder = (call("explain", name, "--json", cwd=tmp_path).json for name in ("mine", "runs/mine"))
-    assert own == folder
-
-
 def test_a_run_that_has_begun_only_is_listed_and_names_its_command(tmp_path):
     (tmp_path / "runs/first-light/data").mkdir(parents=True)
     said = call("next", "hi", "--run", "first-light", cwd=tmp_path)
     require_clear_error(said, "`headwater run first-light` makes one", status=(2,))
     assert "not started" in call(cwd=tmp_path).out
-
-
-def test_a_run_folder_whose_settings_have_other_names_says_which_file_that_is(here):
-    folder = here / "runs" / "other"
-    folder.mkdir()
-    text = next((here / "runs").glob("*/config.json")).read_text()
-    assert "num_probes" in text
-    (folder / "config.json").write_text(text.replace("num_probes", "num_looks"))
-    said = call("explain", "runs/other", cwd=here)
-    shutil.rmtree(folder)
-    require_clear_error(said, "did you mean num_probes?", "other/config.json doesn't fit", status=(2,))
 
 
 # ---- headwater alone

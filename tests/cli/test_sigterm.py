@@ -1,17 +1,22 @@
-"""SIGTERM while a run is prepared or finished: said, exit status 75, and the same command resumes."""
+"""SIGTERM while a run is prepared, trained or finished, and `headwater train RUN --replay`."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from many_ranks import start_each
-from small_run import call, command, finish, write_run_file, write_texts
+from many_ranks import calling, slowly, start_each
+from small_run import call, command, finish, overrides, write_run_file, write_texts
 
+from headwater.cli.progress import TrainingDisplay
 from headwater.core.errors import LostRanksError
+from headwater.train.checkpoint.layout import list_checkpoints
 
 STAGES = {
     "corpus": "headwater.corpus.build.build_corpus",
@@ -63,12 +68,6 @@ def test_an_error_that_came_before_the_signal_is_said_too(tmp_path):
     assert said.err.splitlines()[-2:] == ["rank 1 of 2 died", LAST_LINE]
 
 
-def test_after_all_these_stops_the_run_is_done(folder):
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    assert (folder / "runs/mine/report.html").exists()
-
-
 on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes can't be looked into here")
 
 
@@ -81,7 +80,8 @@ def maps(pid: int) -> str:
 def test_ranks_that_wait_for_the_first_to_prepare_the_data_end_with_it(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml")
-    first, second = start_each([command("train", "mine.toml")] * 2, tmp_path, HEADWATER_FAULTS="delay=0.5@20+")
+    slow = [sys.executable, "-c", slowly(calling("train", "mine.toml"), 0.5, 20)]
+    first, second = start_each([slow, command("train", "mine.toml")], tmp_path)
     # it needs torch for nothing but to join, which the first does when the data is there
     while not ("libtorch" in maps(second.pid) and (tmp_path / "runs/mine/lock").exists()):
         assert first.poll() is None, finish(first)
@@ -92,3 +92,43 @@ def test_ranks_that_wait_for_the_first_to_prepare_the_data_end_with_it(tmp_path)
     assert [one.status for one in said] == [75, 75], "\n".join(map(str, said))
     assert said[0].err.splitlines()[-1] == LAST_LINE, said[0]
     assert LAST_LINE not in said[1].err, said[1]  # once a machine
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A folder with a run file and its finished run, to be changed."""
+    shutil.copytree(finished.cwd, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def test_a_run_is_replayed_bitwise_and_one_that_differs_fails_and_says_where_first(copy):
+    def last_line(status: int) -> str:
+        said = call("train", "mine.toml", *overrides(), "--replay", cwd=copy)
+        assert said.status == status, said
+        return said.out.splitlines()[-1]
+
+    assert last_line(0).startswith("replayed bitwise: 24 steps, 0 interventions, state sha256:")
+    path = copy / "runs/mine/records.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in lines:
+        if record["event"] == "step" and record["step"] >= 5:
+            record["loss"] += 1e-9
+    path.write_text("".join(json.dumps(record) + "\n" for record in lines))
+    assert last_line(1).startswith("differs: step 5: loss was 0x")
+
+
+def test_sigterm_without_time_for_a_save_ends_with_75_and_the_last_checkpoint(tmp_path, monkeypatch):
+    show = TrainingDisplay.__call__
+
+    def show_and_terminate(display, record):
+        show(display, record)
+        if record["event"] == "step" and record["step"] == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(TrainingDisplay, "__call__", show_and_terminate)
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__save_every=3)
+    said = call("train", "mine.toml", "--stop-within", "0", cwd=tmp_path)
+    assert said.status == 75, said
+    assert "without a save" in said.out and "run the same command to resume" in said.out
+    assert list_checkpoints(tmp_path / "runs/mine")[0][0] == 6

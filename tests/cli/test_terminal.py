@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from small_run import call, command, environment
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.cli.terminal import card, safe
-from headwater.core.numbers import duration
+from headwater.cli.terminal import safe
 from headwater.core.printable import printable
 from headwater.train.settings import TrainSettings
 
@@ -58,13 +57,6 @@ def test_what_steers_a_terminal_is_shown_as_escapes_and_words_stay(keep, text, s
     assert printable(text, keep) == shown
 
 
-@pytest.mark.parametrize("verb", ["next", "generate", "surprise"])
-def test_a_prompt_with_control_characters_is_shown_escaped(finished, verb):
-    said = call(verb, "a\x1b[31mred\u202e", "--run", "runs/mine", cwd=finished.cwd)
-    assert said.status == 0, said
-    assert not [c for c in said.out if unicodedata.category(c) in STEERING and c not in "\n\t"]
-
-
 def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monkeypatch):
     from headwater.evaluate import generate
     from headwater.evaluate.generate import GeneratedText
@@ -82,17 +74,6 @@ def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monk
     assert seen == ["The ri", "The river\n\\x1b[2J"]
     assert said.out == "The river\n\\x1b[2J\n"
     assert said.err == "2 tokens; the model ended the text; step 24\n"
-
-
-def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, out=out)
-    for step in range(1, 21):
-        display(step_record(step))
-    lines = out.getvalue().splitlines()
-    assert [line.split()[:2] for line in lines] == [["step", "1/20"], ["step", "10/20"], ["step", "20/20"]]
-    for part in ("loss 5.000", "grad 1.50", "lr 1.0e-02", "12.3k tokens/s", "41% of peak", "0s left"):
-        assert part in lines[2]
 
 
 def status_of(out: io.StringIO, record: dict, **start: object) -> str:
@@ -184,46 +165,6 @@ def test_what_else_happens_is_said_in_lines_that_cannot_drive_the_terminal(what)
     for record in records:
         display(record)
     assert out.getvalue().splitlines() == lines and not cards
-
-
-def test_fact_and_forecast_stand_side_by_side():
-    out = io.StringIO()
-    display = TrainingDisplay(TRAIN, out=out)
-    forecast = {
-        "training": {"hours": {"p10": 347 / 3600, "p50": 370 / 3600, "p90": 397 / 3600}},
-        "loss": {"p10": 1.25, "p50": 1.28, "p90": 1.31},
-        "loss_unit": "bits_per_byte",
-    }
-    display({"event": "start", "step": 0, "forecast": forecast, "seconds": 3.0})
-    for step in range(1, 21):
-        display(step_record(step))
-    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
-    display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
-    first, *_, last, held_out, time, loss = out.getvalue().splitlines()
-    assert "training time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
-    assert last.endswith("0s left") and held_out.endswith("bits/byte of a sample of held-out text at step 20: 1.346")
-    assert time.strip() == "training time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
-    band = "forecast 1.280 bits per byte (1.250 to 1.310)"
-    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}, "is_of_all": True})
-    assert out.getvalue().endswith("bits/byte of all held-out text at step 20: 1.346\n")
-    assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "5s"), (65, "1m05s"), (3600, "1h00"), (5400, "1h30"), (59.7, "1m00s")]
-)
-def test_durations_are_said_as_people_say_them(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_a_card_is_a_box_in_which_a_long_path_stays_whole():
-    out = io.StringIO()
-    card("title", [("name", "word " * 40), ("", "x"), ("last", "y\x1b")], out)
-    lines = out.getvalue().splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert lines[0].startswith("╭─ title ") and lines[-1].startswith("╰")
-    card("title", [("folder", "/home" * 40)], out)
-    assert "/home" * 40 in out.getvalue(), "it can be copied"
 
 
 def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(finished):

@@ -81,7 +81,7 @@ def values(measure, texts):
 
 @pytest.mark.parametrize("name", MEASURES)
 @given(texts=DOCUMENTS, size=st.integers(1, 9))
-@settings(suppress_health_check=list(HealthCheck), max_examples=15, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=8, deadline=None)
 def test_a_text_has_the_same_values_in_any_batch_and_at_any_time(make, name, texts, size):
     one, other = make(name), make(name)
     whole = values(one, texts)
@@ -92,11 +92,11 @@ def test_a_text_has_the_same_values_in_any_batch_and_at_any_time(make, name, tex
 
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_texts_and_ten_megabytes_have_values(make, name, kind):
+def test_odd_texts_and_megabytes_have_values(make, name, kind):
     measure = make(name)
     assert len(values(measure, [(text, kind) for text in ODD])) == len(ODD)
     if kind in ("web", "code"):
-        assert values(measure, [("The river runs past the mill, and on.\n" * 270_000, kind)])
+        assert values(measure, [("The river runs past the mill, and on.\n" * 70_000, kind)])
 
 
 @pytest.mark.parametrize("name", MEASURES)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_plan import faults
+from fault_plan import die, faults
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,18 +43,6 @@ def test_a_file_that_fails_halfway_leaves_the_old_one_and_no_trace(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_file_is_not_under_its_name_before_the_block_ends(tmp_path):
-    with files.new_file(tmp_path / "a") as file:
-        file.write(b"x")
-        assert not (tmp_path / "a").exists()
-    assert (tmp_path / "a").read_bytes() == b"x"
-
-
-def test_missing_parents_are_made(tmp_path):
-    files.write_json(tmp_path / "a" / "b" / "c.json", {"é": [1]})
-    assert files.read_json(tmp_path / "a" / "b" / "c.json") == {"é": [1]}
-
-
 @pytest.mark.parametrize("text", ["plain", "\u2028\x85\x00", "中文 🙂", "file-\udcff.txt", "\ud83d"])
 def test_any_text_comes_back_from_json(tmp_path, text):
     files.write_json(tmp_path / "a.json", {text: [text]})
@@ -81,13 +66,6 @@ def build(folder: Path, content: dict[str, str], *, replace: bool = False, fail:
             raise Interruption
 
 
-def test_a_folder_is_not_under_its_name_before_the_block_ends(tmp_path):
-    with files.new_folder(tmp_path / "stage") as temporary:
-        files.write_text(temporary / "a", "1")
-        assert not (tmp_path / "stage").exists()
-    assert contents(tmp_path / "stage") == {"a": b"1"}
-
-
 def test_a_folder_that_fails_halfway_leaves_no_trace(tmp_path):
     with pytest.raises(Interruption):
         build(tmp_path / "stage", {"new": "1", "deep/er": "2"}, fail=True)
@@ -102,17 +80,20 @@ def test_a_replacement_that_fails_leaves_the_old_folder_whole(tmp_path):
     assert names(tmp_path) == ["stage"]
 
 
-def test_a_replacement_leaves_nothing_of_the_old_folder(tmp_path):
-    build(tmp_path / "stage", {"old": "1"})
-    build(tmp_path / "stage", {"new": "1"}, replace=True)
-    assert contents(tmp_path / "stage") == {"new": b"1"}
-    assert names(tmp_path) == ["stage"]
-
-
 @pytest.fixture
 def no_exchange(monkeypatch):
     """A file system that can't let two folders exchange their names atomically."""
     monkeypatch.setattr(disk, "_renamed_at_once", lambda first, second: False)
+
+
+@pytest.mark.parametrize("is_exchanged", [True, False])
+def test_a_replacement_leaves_nothing_of_the_old_folder(tmp_path, request, is_exchanged):
+    if not is_exchanged:
+        request.getfixturevalue("no_exchange")
+    build(tmp_path / "stage", {"old": "1"})
+    build(tmp_path / "stage", {"new": "1"}, replace=True)
+    assert contents(tmp_path / "stage") == {"new": b"1"}
+    assert names(tmp_path) == ["stage"]
 
 
 def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path, no_exchange):
@@ -125,13 +106,6 @@ def test_a_replacement_whose_last_rename_fails_puts_the_old_folder_back(tmp_path
         build(tmp_path / "stage", {"new": "1"}, replace=True)
     assert contents(tmp_path / "stage") == {"old": b"1"}
     assert names(tmp_path) == ["count", "stage"]
-
-
-def test_a_replacement_where_nothing_can_be_exchanged_is_whole_too(tmp_path, no_exchange):
-    build(tmp_path / "stage", {"old": "1"})
-    build(tmp_path / "stage", {"new": "1"}, replace=True)
-    assert contents(tmp_path / "stage") == {"new": b"1"}
-    assert names(tmp_path) == ["stage"]
 
 
 def test_a_folder_that_exists_is_never_overwritten_without_replace(tmp_path):
@@ -220,47 +194,27 @@ def test_everything_in_a_folder_is_flushed_before_the_rename(tmp_path, monkeypat
 # ---- kill -9
 
 
-WRITER = """
-import os, signal, sys
-from pathlib import Path
-from headwater.core import files
-target, what, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if moment == "rename":
-    os.rename = os.replace = die
-elif moment == "sync":
-    os.fsync = die
-if what == "file":
-    with files.new_file(target) as file:
-        file.write(b"new" * 100000)
-        file.flush()
-        moment == "block" and die()
-else:
-    with files.new_folder(target) as folder:
-        files.write_text(folder / "a", "new")
-        moment == "block" and die()
-        files.write_text(folder / "b", "new")
-"""
-
-
-@pytest.mark.parametrize("moment", ["block", "sync", "rename"])
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path, what, moment):
-    target = tmp_path / "target"
+def write_whole(target: Path, what: str) -> None:
     if what == "file":
-        files.write_text(target, "old")
-    done = subprocess.run([sys.executable, "-c", WRITER, target, what, moment], timeout=60, env=child_environment())
-    assert done.returncode == -signal.SIGKILL
-    assert (target.read_text() == "old") if what == "file" else not target.exists()
-    files.remove_leftovers(tmp_path)
-    assert names(tmp_path) == (["target"] if what == "file" else [])
+        files.write_bytes(target, b"new" * 100_000)
+    else:
+        build(target, {"a": "new", "b/c": "new"})
 
 
-def child_environment() -> dict[str, str]:
-    return {"PYTHONPATH": str(Path(files.__file__).parents[2])}
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_writer_killed_at_any_operation_leaves_all_or_nothing_under_the_final_name(tmp_path, what):
+    with faults("") as counted:
+        write_whole(tmp_path / "counted", what)
+    assert {"write", "sync", "rename"} <= {*counted.operations}
+    whole, found = contents(tmp_path), set()
+    for number in range(1, len(counted.operations) + 1):
+        target = tmp_path / str(number) / "counted"
+        target.parent.mkdir()
+        die(f"crash@{number}", lambda target=target: write_whole(target, what))
+        files.remove_leftovers(target.parent)
+        found.add(bool(names(target.parent)))
+        assert contents(target.parent) == (whole if target.exists() else {})
+    assert found == {True, False}
 
 
 # ---- JSON lines
@@ -275,20 +229,15 @@ def test_json_lines_survive_reopening(tmp_path):
     assert (tmp_path / "deep" / "a.jsonl").read_text() == '{"number":0}\n{"number":1}\n{"number":2}\n'
 
 
+@pytest.mark.parametrize("whole", ['{"number":0}\n', ""])
 @pytest.mark.parametrize("torn", ['{"number":1,"te', "{", '{"number":1}'])
-def test_a_torn_last_line_is_cut_when_the_file_is_opened(tmp_path, torn):
+def test_a_torn_last_line_is_cut_when_the_file_is_opened(tmp_path, whole, torn):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"number":0}\n' + torn)
+    path.write_text(whole + torn)
     lines = JsonLines(path)
     lines.append({"number": 2})
     lines.close()
-    assert path.read_text() == '{"number":0}\n{"number":2}\n'
-
-
-def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"numb')
-    JsonLines(tmp_path / "a.jsonl").close()
-    assert (tmp_path / "a.jsonl").read_bytes() == b""
+    assert path.read_text() == whole + '{"number":2}\n'
 
 
 # ---- digests

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,45 +96,6 @@ def test_a_shortfall_that_is_small_is_seen_in_the_figures(tmp_path, monkeypatch)
 @pytest.mark.parametrize(("sizes", "shown"), rows("sizes_have_the_decimals_that_tell_them_apart"))
 def test_sizes_have_the_decimals_that_tell_them_apart(sizes, shown):
     assert megabytes(*sizes) == shown
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 256 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True).returncode
-    ):
-        pytest.skip("this user can't mount a small disk; the injected errors stand for it")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)  # even when a failed test left a file open
-
-
-def test_a_really_full_disk_leaves_the_old_file_and_no_trace(small_disk):
-    files.write_text(small_disk / "a", "old")
-    with pytest.raises(StorageError, match=r"No space left.*free some space"):
-        files.write_bytes(small_disk / "a", bytes(1 << 20))
-    with (
-        pytest.raises(StorageError, match=r"No space left.*free some space"),
-        files.new_folder(small_disk / "b") as folder,
-    ):
-        files.write_bytes(folder / "big", bytes(1 << 20))
-    assert contents(small_disk) == {"a": b"old"}
-    assert names(small_disk) == ["a"]
-
-
-def test_json_lines_on_a_really_full_disk_keep_only_whole_lines(small_disk):
-    lines = JsonLines(small_disk / "a.jsonl")
-    appended = []
-    with pytest.raises(StorageError, match="free some space"):
-        for number in range(10**4):
-            lines.append({"number": number, "pad": "x" * 999})
-            appended.append(number)
-    assert [json.loads(line)["number"] for line in (small_disk / "a.jsonl").read_bytes().splitlines()] == appended
-    lines.close()
 
 
 @pytest.mark.parametrize("plan", ["errno=ENOSPC@1", "short@1,errno=ENOSPC@2"])

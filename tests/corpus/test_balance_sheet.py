@@ -77,15 +77,6 @@ def test_what_is_written_of_a_balance_stays_as_it_was():
     assert written["splits"]["train"]["books"] == {"documents": 1, "bytes": 90}
 
 
-def test_a_part_cut_out_of_a_kept_document_balances_in_bytes():
-    balance = Balance(["books"])
-    balance.read_("books", 1, 300)
-    balance.keep_("books", 1, 280)
-    balance.drop_("books", "held_out_probe", 0, 20)
-    balance.place_("books", "train", 280)
-    balance.check()
-
-
 @pytest.fixture
 def files(make_prose):
     texts = {f"{number}.txt": make_prose(400, number) for number in range(12)}
@@ -134,7 +125,3 @@ def test_the_manifest_says_how_much_was_redacted(build, files, tmp_path):
     texts = [d.text for split in ("train", "validation") for d in read_documents(tmp_path / "corpus", split, "mine")]
     (redacted,) = [text for text in texts if "Write to" in text]
     assert "Write to <EMAIL>, <EMAIL> or call <PHONE>." in redacted
-
-
-def test_without_either_nothing_is_said_of_them(build, files):
-    assert not {"decontamination", "redaction"} & set(build(files))

@@ -3,20 +3,17 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import tempfile
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.core.errors import ConfigError, DataError, StorageError
+from headwater.core.errors import DataError
 from headwater.core.files import read_json
-from headwater.corpus import inputs
-from headwater.corpus.build import _few_held_out, build_corpus
+from headwater.corpus.build import build_corpus
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import list_sources, read_documents
@@ -111,12 +108,6 @@ class TestFolder:
         origins = [document.origin for document in documents(tmp_path / "corpus")]
         assert origins == sorted(origins)
 
-    def test_a_new_build_replaces_the_old_one_whole(self, build, make_prose, tmp_path):
-        build({f"{number}.txt": make_prose(60, number) for number in range(30)}, shard_bytes=2000)
-        build(shard_bytes=64_000_000)
-        assert len(list((tmp_path / "corpus" / "train" / "mine").iterdir())) == 1
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".corpus-work", "corpus", "in"]
-
 
 class TestSmall:
     def test_a_single_file_gives_its_end_for_validation(self, build, make_prose, tmp_path):
@@ -126,10 +117,6 @@ class TestSmall:
         assert f"{start.text}\n\n{end.text}\n" == text
         assert 0.03 < len(end.text) / len(text) < 0.1
         assert manifest["sources"]["mine"]["kept"]["documents"] == 1
-
-    def test_two_tiny_files_are_one_to_train_on_and_one_to_validate_on(self, build, make_prose):
-        splits = build({"a.txt": make_prose(20, 1), "b.txt": make_prose(20, 2)})["splits"]
-        assert [splits[split]["mine"]["documents"] for split in ("train", "validation")] == [1, 1]
 
     @pytest.mark.parametrize(
         ("files", "words"),
@@ -181,17 +168,12 @@ class TestDuplicates:
 
 
 class TestProbes:
-    def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path, monkeypatch):
-        import re
-
-        from headwater.corpus import pipeline
-
-        monkeypatch.setattr(pipeline, "held_out_patterns", lambda settings: [re.compile(r"capital of \w+ is")])
+    def test_nothing_that_is_held_out_reaches_either_split(self, build, make_prose, tmp_path):
         sentence = "The capital of France is Paris."
         files = {f"{number}.txt": make_prose(80, number) for number in range(10)}
         files["short.txt"] = f"{sentence} And more words follow it here."
         files["long.txt"] = f"{make_prose(300, 50).strip()} {sentence} {make_prose(300, 51)}"
-        dropped = build(files)["sources"]["mine"]["dropped"]
+        dropped = build(files, withhold=[r"capital of \w+ is"])["sources"]["mine"]["dropped"]
         assert dropped == {"held_out_probe": {"documents": 1, "bytes": len(files["short.txt"]) + len(sentence) + 1}}
         every = [d.text for split in ("train", "validation") for d in documents(tmp_path / "corpus", split)]
         assert len(every) == 11
@@ -222,39 +204,8 @@ class TestInputs:
         keys = {self.key(tmp_path, sources=dict(each)) for each in permutations(sources.items())}
         assert len(keys) == 2
 
-    def test_builtin_sources_have_digests_of_their_content(self):
-        table = {"code": {"builtin": "python-library"}, "docs": {"builtin": "python-documentation"}}
-        digests = corpus_inputs(CorpusSettings.model_validate({"sources": table}))
-        assert all("xxh3:" in digest for name, digest in digests.items() if name in table)
-        assert table.keys() <= digests.keys()
-
-
-def test_what_writes_the_almanac_decides_it(tmp_path, monkeypatch):
-    folder = Path(inputs.almanac.__file__).parent
-    monkeypatch.setattr(inputs.almanac, "__file__", str(shutil.copytree(folder, tmp_path / "almanac") / "__init__.py"))
-    settings = CorpusSettings.model_validate({"sources": {"text": {"builtin": "almanac"}}})
-    before = corpus_inputs(settings)
-    (tmp_path / "almanac/sums.py").write_text("")
-    assert corpus_inputs(settings)["text"] != before["text"]
-
 
 class TestErrors:
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-    def test_a_folder_that_cannot_be_written_is_a_storage_error(self, build, make_prose, tmp_path):
-        (tmp_path / "in").mkdir()
-        tmp_path.chmod(0o500)
-        try:
-            with pytest.raises(StorageError):
-                build()
-        finally:
-            tmp_path.chmod(0o700)
-
-    def test_an_output_under_a_file_is_a_storage_error(self, tmp_path, make_prose):
-        (tmp_path / "a.txt").write_text(make_prose(500))
-        settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path / "a.txt")]}}})
-        with pytest.raises(StorageError, match="a part of that path is a file"):
-            build_corpus(settings, tmp_path / "a.txt" / "corpus", lambda line: None)
-
     @pytest.mark.parametrize(
         ("name", "source", "words"),
         [
@@ -285,34 +236,6 @@ class TestErrors:
         (tmp_path / ".corpus-work").mkdir()
         with pytest.raises(DataError, match=r"not built to its end: .* resumes it"):
             list_sources(tmp_path / "corpus")
-
-    def test_a_damaged_shard_is_named(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
-        (shard,) = (tmp_path / "corpus" / "train" / "mine").iterdir()
-        shard.write_bytes(shard.read_bytes()[:200])
-        with pytest.raises(DataError, match=r"000000-00000\.jsonl\.zst is damaged"):
-            documents(tmp_path / "corpus")
-
-    def test_an_unknown_source_is_an_error_that_lists_the_others(self, build, make_prose, tmp_path):
-        build(mixed_files(make_prose))
-        with pytest.raises(DataError, match="no source 'yours'; it has mine"):
-            documents(tmp_path / "corpus", source="yours")
-
-
-@pytest.mark.parametrize(
-    ("number", "num_train", "said"),
-    [
-        (0, 9, "; too little text for a validation part"),
-        (1, 8, "; only 1 document is held out: its loss says little"),
-        (1, 9, "; only the end of one document is held out: its loss says little"),
-        (3, 6, "; only 3 documents are held out: their loss says little"),
-        (5, 4, ""),
-    ],
-)
-def test_where_few_documents_are_held_out_it_is_said(number, num_train, said):
-    splits = {"validation": {"a": {"documents": number}}, "train": {"a": {"documents": num_train}}}
-    balance = SimpleNamespace(splits=splits, sources={"a": {"kept": {"documents": 9}}})
-    assert _few_held_out(balance, "a") == said
 
 
 def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_path, make_prose):
@@ -351,7 +274,7 @@ NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(NAMES, CONTENT, max_size=6), st.integers(0, 2))
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=8)
 def test_whatever_is_in_a_folder_the_books_balance(files, seed):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -366,12 +289,3 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
         assert sum(line["metadata"]["bytes"] for line in lines) == sum(
             part["bytes"] for part in sheet["dropped"].values()
         )
-
-
-def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
-    from headwater.runfile.checking import validate
-    from headwater.runfile.given import Given
-
-    given = Given({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1})
-    with pytest.raises(ConfigError, match="did you mean validation_fraction"):
-        validate(CorpusSettings, given)

@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from headwater.core.conversations import Message, messages_of
-from headwater.core.errors import DataError
 from headwater.corpus.balance import stage_of
 from headwater.corpus.load import dropped_sample, read_documents
 from headwater.corpus.sources.settings import CorpusSettings
@@ -61,12 +60,6 @@ def test_every_refusal_has_its_reason_in_the_balance(build_talks, tmp_path):
     assert {stage_of(reason) for reason in BAD} == {"reading"}
 
 
-@pytest.mark.parametrize("reason", BAD)
-def test_a_file_of_nothing_else_ends_in_an_error_that_names_the_reason(build_talks, reason):
-    with pytest.raises(DataError, match=rf"the corpus is empty(.|\n)*{reason}"):
-        build_talks([BAD[reason]])
-
-
 def test_messages_of_others_than_role_and_content_say_what_is_wanted(build_talks, tmp_path):
     build_talks([*GOOD, '{"conversations": [{"from": "human", "value": "Hi"}]}'])
     found = dropped_sample(tmp_path / "corpus", "no_messages", "talks", 1)
@@ -78,14 +71,6 @@ def test_compressed_and_other_json_is_read_alike(build_talks, tmp_path, name):
     lines = [f"[{','.join(GOOD)}]"] if name == "talks.json" else GOOD
     build_talks(lines, name)
     assert sorted(kept(tmp_path)) == sorted(messages_of(json.dumps(json.loads(each)["messages"])) for each in GOOD)
-
-
-def test_other_files_of_the_folder_are_refused_as_what_they_are(build, build_talks, tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/notes.txt").write_text("Not a conversation.")
-    (tmp_path / "in/code.py").write_text("x = 1\n")
-    balance = build_talks(GOOD)["sources"]["talks"]
-    assert balance["dropped"]["unknown_format"]["documents"] == 2
 
 
 def test_words_stay_as_they_were_written_but_for_line_ends_and_invisible_characters(build_talks, tmp_path):

@@ -74,23 +74,6 @@ def test_what_was_redacted_stands_nowhere_and_its_surroundings_do(build, make_pr
     assert not [part for part in (secret, number, "jane", "7946") if part in lines]
 
 
-def test_a_licence_that_is_not_allowed_is_named(build, make_prose, tmp_path):
-    files = {f"{at}.txt": make_prose(300, at) for at in range(3)}
-    files["tagged.txt"] = f"SPDX-License-Identifier: CC-BY-NC-4.0\n{make_prose(300, 9)}"
-    build(files, licences={"allow": ["unknown"]}, dedup={"near": False})
-    found = dropped_sample(tmp_path / "corpus", "licence_not_allowed", None, 3)["licence_not_allowed"]
-    assert [example["because"] for example in found["examples"]] == ["licence CC-BY-NC-4.0"]
-
-
-def test_one_reason_and_one_source_alone(corpus):
-    found = dropped_sample(corpus, "too_short", "two", 50)
-    assert list(found) == ["too_short"]
-    assert found["too_short"]["documents"] == 12
-    assert {example["excerpt"] for example in found["too_short"]["examples"]} == {
-        f"{SHORT} two {number}." for number in range(12)
-    }
-
-
 def test_the_sample_is_the_same_every_time_and_grows_by_adding(corpus):
     few = dropped_sample(corpus, "too_short", None, 3)["too_short"]["examples"]
     many = dropped_sample(corpus, "too_short", None, 9)["too_short"]["examples"]

@@ -42,12 +42,6 @@ def test_every_limit_has_a_reason_that_is_known():
     assert {reason for reason, stage in stages.items() if stage != "quality"} == {"empty", "licence_not_allowed"}
 
 
-def test_reasons_stand_with_the_commonest_first():
-    amounts = {"few_words": (1, 5), "long_words": (9, 1), "many_symbols": (1, 50)}
-    sheet = {"dropped": {reason: {"documents": d, "bytes": b} for reason, (d, b) in amounts.items()}}
-    assert list(dropped_by_stage(sheet)["quality"]["reasons"]) == ["long_words", "many_symbols", "few_words"]
-
-
 def test_the_stages_add_up_to_what_was_dropped():
     amounts = {"too_short": (3, 30), "near_duplicate": (2, 200), "redacted_email": (0, 17), "not_utf8": (1, 5)}
     sheet = {"dropped": {reason: {"documents": d, "bytes": b} for reason, (d, b) in amounts.items()}}

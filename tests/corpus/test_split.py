@@ -39,7 +39,7 @@ def test_about_the_fraction_requested_is_held_out():
     assert 0.017 < len(chosen) / len(hashes) < 0.023
 
 
-@pytest.mark.parametrize("number", [10, 30, 50, 120, 240, 2000])
+@pytest.mark.parametrize("number", [10, 50, 240])
 def test_the_usual_share_is_the_mean_over_seeds(number):
     shares = []
     for seed in range(40):
@@ -55,14 +55,6 @@ def test_a_new_document_moves_no_other():
         hashes = [split_hash(text, 0) for text in texts[:count]]
         sides[count] = {texts[number] for number in held_out(split(hashes, [100] * count, 0.05), hashes)}
     assert sides[1500] == sides[2000] & set(texts[:1500])
-
-
-def test_the_seed_changes_the_choice():
-    choices = []
-    for seed in (0, 1):
-        hashes = [split_hash(str(number), seed) for number in range(1000)]
-        choices.append(held_out(split(hashes, [1] * 1000, 0.1), hashes))
-    assert choices[0] != choices[1]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +98,6 @@ def test_what_must_be_trained_on_is_held_out_only_if_nothing_else_is_there(docum
     assert not held_out(chosen, hashes) & never
     if len(never) < len(hashes):
         assert chosen.tail_of not in never
-
-
-def test_two_short_documents_give_one_of_them():
-    assert held_out(split([2**63, 2**62], [300, 300], 0.02), [2**63, 2**62]) == {1}
 
 
 def test_parts_of_one_document_are_held_out_together_or_not_at_all():

@@ -26,39 +26,13 @@ def test_sentence_ends_are_unicodes_with_the_ellipsis_and_tibetan_strokes():
     assert {character for character in CHARACTERS if ends_sentence(character)} == expected
 
 
-UNSPACED = [
-    "Han",
-    "Hiragana",
-    "Katakana",
-    "Bopomofo",
-    "Yi",
-    "Thai",
-    "Lao",
-    "Myanmar",
-    "Khmer",
-    "Tibetan",
-    "New_Tai_Lue",
-    "Tai_Tham",
-    "Balinese",
-    "Javanese",
-    "Tai_Viet",
-]
-SPACED = [
-    "Latin",
-    "Cyrillic",
-    "Greek",
-    "Arabic",
-    "Hebrew",
-    "Hangul",
-    "Devanagari",
-    "Tamil",
-    "Malayalam",
-    "Ethiopic",
-    "Georgian",
-    "Armenian",
-    "Mongolian",
-    "Cherokee",
-]
+_UNSPACED = (
+    "Han Hiragana Katakana Bopomofo Yi Thai Lao Myanmar Khmer Tibetan New_Tai_Lue Tai_Tham Balinese Javanese Tai_Viet"
+)
+_SPACED = (
+    "Latin Cyrillic Greek Arabic Hebrew Hangul Devanagari Tamil Malayalam Ethiopic Georgian Armenian Mongolian Cherokee"
+)
+UNSPACED, SPACED = _UNSPACED.split(), _SPACED.split()
 
 
 @pytest.mark.parametrize("script", UNSPACED + SPACED)

@@ -19,9 +19,8 @@ from headwater.corpus.samples.almanac.questions import (
     filled,
     split_countries,
 )
-from headwater.downstream import knowledge as module
-from headwater.downstream.knowledge import QUESTIONS, examine
-from headwater.downstream.samples import Prompts, chat_prompts
+from headwater.downstream import samples as module
+from headwater.downstream.samples import QUESTIONS, Prompts, chat_prompts, examine
 
 END, TURN_START, TURN_END, FIRST = 1, 2, 3, 4
 SPLIT = split_countries(0)

@@ -21,7 +21,7 @@ from small_run import call, environment
 from headwater.core.errors import DataError
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
-from headwater.runs import aligning
+from headwater.runs import downstream as aligning
 from headwater.runs.library.tuning import write_tuning_file
 from headwater.runs.loading import load_model
 from headwater.train.checkpoint.layout import list_checkpoints
@@ -156,7 +156,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
-from headwater.cli.arguments import OFFLINE
+from headwater.cli.verbs import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers
@@ -201,7 +201,7 @@ def without_trl(monkeypatch):
 
 
 def test_a_kill_before_the_model_is_saved_leaves_a_name_that_can_be_used_again(cwd, without_trl, monkeypatch):
-    monkeypatch.setattr("headwater.downstream.derived.Saver.begin", mock.Mock(side_effect=DataError("killed")))
+    monkeypatch.setattr("headwater.downstream.rl.Saver.begin", mock.Mock(side_effect=DataError("killed")))
     said = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", "--name", "killed", cwd=cwd)
     assert "killed" in said.err
     assert (cwd / "runs/killed/preference.json").exists() and not list_checkpoints(cwd / "runs/killed")

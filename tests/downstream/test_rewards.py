@@ -22,8 +22,7 @@ from headwater.downstream.rewards import (
     reward_named,
 )
 from headwater.runfile.run_config import config_record, load_run
-from headwater.runs.aligning import RewardedPrompts
-from headwater.runs.downstream import require_alignable
+from headwater.runs.downstream import RewardedPrompts, require_alignable
 
 
 @pytest.mark.parametrize(("name", "written", "answer", "expected"), rows("built_in_rewards"))

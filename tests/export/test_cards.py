@@ -21,9 +21,7 @@ from our_models import hf, model_like
 from headwater.core.files import read_json, write_json
 from headwater.export.data_card import markdown, plain, table
 from headwater.export.hf_card import CardFacts, write_card
-from headwater.machine.device.settings import FORMATS
 from headwater.model.settings import ModelSettings
-from headwater.runs.measures import BASELINES
 from headwater.train.checkpoint.origins import Origin
 
 READER = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -218,12 +216,6 @@ def test_a_data_card_has_every_part_with_its_numbers(what):
     assert [each for each in words if each not in text] == []
 
 
-def test_a_licence_that_is_neither_detected_nor_declared_is_not_counted():
-    card = data_card(**OFF)
-    card["sources"]["books"]["by"]["licence"] = {"unknown": amount()}
-    assert ["unknown", "2", "300"] not in cells(markdown(card))
-
-
 @pytest.mark.parametrize("name", rows("a_hostile_name_of_the_data_is_shown_and_is_no_markup"))
 def test_a_hostile_name_of_the_data_is_shown_and_is_no_markup(name):
     card = data_card()
@@ -260,11 +252,6 @@ def test_a_cell_is_one_cell_and_shows_its_text(name):
     if name.isprintable() and len(name) <= 100 and name == name.strip():
         assert row[0] == name
     assert len(plain(name)) <= 600
-
-
-def test_names_of_our_own_are_shown_whole():
-    assert plain(f"{BASELINES['xz']}, the same text") == "xz -9e, the same text"
-    assert all(plain(words) == words for words in FORMATS.values())
 
 
 def test_both_cards_are_exported_and_the_models_names_that_of_its_data(tokenizer_dir, tmp_path):

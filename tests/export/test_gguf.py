@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import struct
-
 import numpy as np
 import pytest
 import torch
 from llama_cpp import ask_all, why_missing
-from made_models import trained_tokenizer
 from our_models import SEQ_LEN, SHAPES, TEXTS, VOCAB_SIZE, model_like
 from our_models import gguf as export
 from small_run import call
 from test_exported_again import NO_GGUF
-from their_tokenizers import SPECIAL, TEXT, files_of
+from their_tokenizers import SPECIAL, files_of
 from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
 
 from headwater.core.conversations import Message
 from headwater.core.numbers import size
 from headwater.evaluate.scorer import Scorer
-from headwater.export.base.facts import facts_of, tokenizer_of
+from headwater.export.base.facts import facts_of
 from headwater.export.base.gguf import GgufFile
 from headwater.export.gguf import FORMATS, q4_0, q8_0
 from headwater.model.names import PRE_TOKENIZERS
 from headwater.tokens.tokenizer.conversation import prompt_ids
 from headwater.tokens.tokenizer.foreign import write_foreign
-from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 gguf = pytest.importorskip("gguf", reason='needs gguf: pip install "headwater[gguf]"')
 ASKED = [Message("user", "Where does the river start?")]
 FAMILIES = [name for name in SHAPES if name not in NO_GGUF]
-
-
-def test_a_tokenizer_of_single_bytes_has_an_empty_list_of_merges(tmp_path):
-    folder = tmp_path / "tokenizer"
-    own = trained_tokenizer(folder, TEXT * 20, MIN_VOCAB_SIZE)
-    path = export(model_like("qwen3"), folder, tmp_path / "out")
-    assert json.loads((folder / "tokenizer.json").read_bytes())["model"]["merges"] == []
-    assert GgufFile(path).get("tokenizer.ggml.merges") == []
-    assert struct.pack("<IIQ", 9, 8, 0) in path.read_bytes().split(b"tokenizer.ggml.merges")[1][:16]
-    assert tokenizer_of(facts_of(str(path))).encode_many(TEXTS) == own.encode_many(TEXTS)
 
 
 @pytest.mark.parametrize("type", FORMATS)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import plan, train_here, without_clock
+from small_run import without_clock
+from tiny_run import plan, train_here
 
 from headwater.core.records import read_records
 from headwater.machine.device.compiled import MIN_CAPABILITY

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -19,9 +18,10 @@ import torch
 
 from foreign_formats import Target
 from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError, StoreError, TokenizerError
-from headwater.core.files import digest_bytes, digest_file, json_bytes, read_json
+from headwater.core.files import digest_bytes, digest_file, json_bytes
 from headwater.core.manifests import seal
-from headwater.model.hf_count import count_hf_file
+from headwater.export.base.config import settings_of_config
+from headwater.export.base.facts import read_object
 from headwater.plan.scaling.table import read_runs
 from headwater.runfile.run_config import find_recipe, load_run
 from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest
@@ -29,12 +29,10 @@ from headwater.tokens.read import TokenStore
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, SPECIAL_IDS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer
-from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.checkpoint import layout
-from headwater.train.checkpoint.load import load_state_, read_checkpoint, saved_shapes
+from headwater.train.checkpoint.load import read_checkpoint
 from headwater.train.checkpoint.shards import TensorChunk, merged_tables, state_digest, table_of
 from headwater.train.checkpoint.tensor_file import SummedFile, write_tensors
-from headwater.train.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
 SAMPLE = "The river rises, über 1,234 metres; it's the sea's.\r\n    x = f(y)\n\n" * 3
 SMALL = b"""
@@ -71,7 +69,7 @@ def law_table(path: Path) -> None:
 
 
 def hf_config(path: Path) -> None:
-    assert count_hf_file(path).total >= 0
+    assert settings_of_config(read_object(path))
 
 
 def override(data: bytes, folder: Path) -> None:
@@ -129,21 +127,6 @@ def tokenizer_file(data: bytes, folder: Path) -> None:
 # ---- token stores
 
 
-@cache
-def store_in(folder: Path) -> Path:
-    path = folder / "store"
-    if not path.exists():
-        documents = [EncodedDocument([40 + n, 41], 2, f"d{n}") for n in range(3)]
-        write_store(path, documents, 300, "t", shard_tokens=8)
-    return path
-
-
-@cache
-def store_seed() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return (store_in(Path(folder)) / "manifest.json").read_bytes()
-
-
 def read_store(path: Path) -> None:
     try:
         store = TokenStore(path)
@@ -153,15 +136,6 @@ def read_store(path: Path) -> None:
         assert store.starts[-1] == store.num_tokens
     except StoreError as error:
         assert str(error)
-
-
-def store_manifest(data: bytes, folder: Path) -> None:
-    with suppress(ValueError, RecursionError):
-        manifest = json.loads(data)
-        if isinstance(manifest, dict):
-            data = json_bytes(manifest | {"digest": manifest_digest(manifest)})
-    (store_in(folder) / "manifest.json").write_bytes(data)
-    read_store(store_in(folder))
 
 
 def store_files(data: bytes, folder: Path) -> None:
@@ -221,23 +195,6 @@ def checkpoint(data: bytes, folder: Path) -> None:
         assert isinstance(read_checkpoint(path).state, dict)
 
 
-def checkpoint_manifest(data: bytes, folder: Path) -> None:
-    """Take the data for the manifest of a checkpoint that two ranks wrote; its seal is right."""
-    path = checkpoint_of_two(folder)
-    with suppress(ValueError, RecursionError, AttributeError):
-        data = json_bytes(seal({name: value for name, value in json.loads(data).items() if name != "seal"}))
-    (path / "manifest.json").write_bytes(data)
-    if refused_as_checkpoint(checked_manifest, path):  # with which all that reads a checkpoint begins
-        return
-    is_whole(path)
-    tensors = {name: torch.zeros(4, 2) for name in ("a", "b")}
-    refused_as_checkpoint(model_digest, path)
-    refused_as_checkpoint(read_state, path)
-    refused_as_checkpoint(read_checkpoint, path)
-    refused_as_checkpoint(lambda path: saved_shapes(path, "model"), path)
-    refused_as_checkpoint(lambda path: load_state_(path, tensors, tensors), path)
-
-
 @cache
 def checkpoint_of_two(folder: Path) -> Path:
     """Return a checkpoint of which each of two ranks wrote one tensor whole and half of another."""
@@ -256,14 +213,6 @@ def checkpoint_of_two(folder: Path) -> Path:
     tensors = merged_tables(tables)
     write_manifest(path, 2, tensors, state_digest(tensors))
     return path
-
-
-@cache
-def checkpoint_seed() -> bytes:
-    """Return the manifest of a checkpoint of two ranks, in as few bytes as it can be."""
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = read_json(checkpoint_of_two(Path(folder)) / "manifest.json")
-    return json.dumps(manifest, separators=(",", ":")).encode()
 
 
 # ---- seeds
@@ -288,10 +237,6 @@ LATENT = MOE | {
 GPT2 = {"model_type": "gpt2", "vocab_size": 96, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64}
 HEADER = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
 WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + bytes(8)
-MANIFEST = (
-    b'{"format": "headwater-checkpoint", "format_version": 1, "step": 1, "files": '
-    b'{"model.safetensors": {"bytes": 1, "digest": "sha256:0"}, "state.json": {"digest": "sha256:0"}}}'
-)
 # one document of two tokens that nothing is wrong with
 GOOD_STORE = bytes(6) + bytes(8) + (2).to_bytes(8, "little") + (9).to_bytes(8, "little") + b'"a"\n'
 
@@ -303,7 +248,6 @@ TOML_WORDS = (
 TABLE_WORDS = (*b'params tokens loss epochs nan 1e308 "'.split(), b"\r")
 CONFIG_WORDS = [json.dumps(name).encode() for name in {**MOE, **LATENT, **GPT2, "layer_types": 1, "sliding_window": 1}]
 JSON_WORDS = tuple(b'null -1 1e400 [] {} " true 99999999999999999999 ../.. [[[['.split())
-MANIFEST_WORDS = (*JSON_WORDS, *b'"tensors" "chunks" "offsets" "shape" "world_size" "float32"'.split())
 TARGETS = {
     "run-file": Target(lambda: (SMALL, recipe()), partial(user_file, "mine.toml", lambda path: load_run(str(path), [])), TOML_WORDS),
     "override": Target(lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"), override, TOML_WORDS),
@@ -312,8 +256,6 @@ TARGETS = {
                         partial(user_file, "config.json", hf_config), CONFIG_WORDS),
     "tokenizer-file": Target(lambda: (tokenizer_seed(),), tokenizer_file, (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5")),
     "encode": Target(lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"), encode, (b"<|pad|>", b"'s", b"\r\n", b"   ")),
-    "store-manifest": Target(lambda: (store_seed(),), store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')),
     "store-files": Target(lambda: (bytes(22) + b'"a"\n', bytes(90), GOOD_STORE), store_files, (b'"a"\n', b"\xff" * 8)),
     "checkpoint": Target(lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS), checkpoint, (*JSON_WORDS, b'"BF16"', b'"dtype"')),
-    "checkpoint-manifest": Target(lambda: (checkpoint_seed(), MANIFEST), checkpoint_manifest, MANIFEST_WORDS),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from foreign_formats import TARGETS as FOREIGN
 from headwater.core.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, json_bytes, read_json
 from headwater.core.manifests import seal
-from headwater.model.hf_count import MAX_LAYERS, count_hf_file
+from headwater.export.base.config import settings_of_config
+from headwater.export.base.facts import read_object
 from headwater.plan.scaling.table import read_runs
 from headwater.runfile.given import MAX_DEPTH, MAX_VALUES
 from headwater.runfile.run_config import load_run
@@ -80,9 +82,11 @@ def table_of(columns: int, rows: int) -> bytes:
     return b",".join(b"c%d" % number for number in range(columns)) + b"\n1" * rows
 
 
-READERS = {"mine.toml": run_file, "runs.csv": read_runs, "config.json": lambda path: count_hf_file(path.parent)}
-LAYERS = {"num_hidden_layers": 10**9, "n_layer": 10**9, "vocab_size": 9, "hidden_size": 8, "intermediate_size": 8}
-HEADS = {"num_attention_heads": 1, "n_embd": 8, "n_head": 1}
+READERS = {
+    "mine.toml": run_file,
+    "runs.csv": read_runs,
+    "config.json": lambda path: settings_of_config(read_object(path)),
+}
 ATTACKS = [
     ("mine.toml", b"a = " + b"[" * 100_000, ConfigError, "nested"),
     ("mine.toml", b"a = " + b"[" * 50 + b"]" * 50, ConfigError, "nested"),
@@ -103,11 +107,6 @@ ATTACKS = [
     ("config.json", b'{"a":' * 100_000, ConfigError, "JSON"),
     ("config.json", b'{"vocab_size": ' + b"9" * 5000 + b"}", ConfigError, "JSON"),
     ("config.json", b'{"model_type": ["' + b"x" * 100_000 + b'"]}', ConfigError, "family"),
-    ("config.json", b'{"x": "' + b"x" * 11_000_000 + b'"}', ConfigError, "more than"),
-    *(
-        ("config.json", json.dumps({"model_type": family, **LAYERS, **HEADS}).encode(), ConfigError, f"{MAX_LAYERS:,}")
-        for family in ("llama", "gpt2")
-    ),
 ]
 
 
@@ -218,42 +217,35 @@ def store(tmp_path):
     return tmp_path / "s"
 
 
-def first_shard(manifest):
-    return manifest["shards"][0]
+WRONG = [None, True, -1, 1 << 59, 2.5, "300", "../../s/00000", [], {}]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda m: m.pop("tokenizer"),
-        lambda m: m.update(vocab_size="300"),
-        lambda m: m.update(vocab_size=0),
-        lambda m: m.update(vocab_size=1 << 17),
-        lambda m: m.update(dtype="object"),
-        lambda m: m.update(shards={}),
-        lambda m: m.update(shards=[1]),
-        lambda m: m["shards"].append(m["shards"][0]),
-        lambda m: m.update(num_tokens=1 << 59),
-        lambda m: m.update(num_documents=True),
-        lambda m: first_shard(m).update(name="../../s/00000"),
-        lambda m: first_shard(m).update(name="00000/../00001"),
-        lambda m: first_shard(m).update(num_documents=0),
-        lambda m: first_shard(m).update(num_tokens=-1),
-        lambda m: first_shard(m)["files"].pop("off"),
-        lambda m: first_shard(m)["files"].update(more={"bytes": 0, "digest": ""}),
-        lambda m: first_shard(m)["files"]["bin"].update(bytes=9),
-        lambda m: first_shard(m)["files"]["bin"].update(digest=None),
-    ],
-)
-def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(store, change):
-    manifest = json.loads((store / "manifest.json").read_text())
-    change(manifest)
-    manifest["digest"] = manifest_digest(manifest)
-    (store / "manifest.json").write_bytes(json_bytes(manifest))
-    with pytest.raises(StoreError, match="describes no store"):
-        TokenStore(store)
-    with pytest.raises(StoreError, match="describes no store"):
-        TokenStore.without_verifying(store)
+def changed(value):
+    """Yield a value of JSON with each thing in it wrong, missing or there twice."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield {each: value[each] for each in value if each != name}
+            yield from ({**value, name: wrong} for wrong in (*WRONG, *changed(inner)))
+        yield {**value, "more": 1, "../x": 1}
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from ([*value[:at], *wrong, *value[at + 1 :]] for wrong in ([], [inner, inner]))
+            yield from ([*value[:at], wrong, *value[at + 1 :]] for wrong in (*WRONG, *changed(inner)))
+
+
+def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store_or_the_same(store):
+    right, tokens = json.loads((store / "manifest.json").read_text()), TokenStore(store).slice(0, 6).tolist()
+    num_refused = 0
+    for manifest in changed(right):
+        (store / "manifest.json").write_bytes(json_bytes({**manifest, "digest": manifest_digest(manifest)}))
+        for opened in (TokenStore, TokenStore.without_verifying):
+            try:
+                found = opened(store)
+            except StoreError as error:
+                num_refused += "describes no store" in str(error)
+            else:
+                assert found.slice(0, 6).tolist() == tokens, manifest
+    assert num_refused > 500
 
 
 @pytest.mark.parametrize(
@@ -268,64 +260,23 @@ def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits
         open_stores(tmp_path, "train")
 
 
-def first_tensor(manifest):
-    return manifest["tensors"]["model.a"]
-
-
-def first_chunk(manifest):
-    return first_tensor(manifest)["chunks"][0]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda m: m.pop("step"),
-        lambda m: m.update(step=True),
-        lambda m: m.pop("world_size"),
-        lambda m: m.update(world_size="2"),
-        lambda m: m.update(world_size=0),
-        lambda m: m.update(world_size=1 << 40),
-        lambda m: m.update(files=[]),
-        lambda m: m["files"].update({"../x": m["files"]["state.json"]}),
-        lambda m: m["files"]["state.json"].update(bytes=-1),
-        lambda m: m["files"]["state.json"].update(digest=None),
-        lambda m: m.pop("tensors"),
-        lambda m: m.update(tensors=[1]),
-        lambda m: m["tensors"].update({"model.a": 1}),
-        lambda m: first_tensor(m).update(dtype=None),
-        lambda m: first_tensor(m).update(dtype="object"),
-        lambda m: first_tensor(m).update(shape=[1 << 30, 1 << 30]),
-        lambda m: first_tensor(m).update(shape=[4, 2.0]),
-        lambda m: first_tensor(m).update(digest=1),
-        lambda m: first_tensor(m).update(chunks=[]),
-        lambda m: first_chunk(m).update(file="state.json"),
-        lambda m: first_chunk(m).update(file="../model.safetensors"),
-        lambda m: first_chunk(m).update(offsets=[1, 0]),
-        lambda m: first_chunk(m).update(offsets=[0]),
-        lambda m: (first_tensor(m).update(shape=[2, 4]), first_chunk(m).update(shape=[2, 4])),
-        lambda m: (first_tensor(m).update(shape=[2]), first_chunk(m).update(shape=[2], offsets=[0])),
-    ],
-)
-def test_a_checkpoint_whose_seal_is_right_and_manifest_wrong_is_damaged(tmp_path, change):
+def test_a_checkpoint_whose_seal_is_right_and_manifest_wrong_is_damaged_or_the_same(tmp_path):
     path = checkpoint_of_two(tmp_path)
-    manifest = read_json(path / "manifest.json")
-    del manifest["seal"]
-    change(manifest)
-    (path / "manifest.json").write_bytes(json_bytes(seal(manifest)))
-    with pytest.raises(CheckpointError, match=r"damaged|no safetensors file"):
-        read_checkpoint(path)
-    with pytest.raises(CheckpointError):
-        load_state_(path, {"a": torch.zeros(4, 2)}, {})
+    right, weights = read_json(path / "manifest.json"), read_checkpoint(path).model
+    del right["seal"]
+    num_refused = 0
+    for manifest in random.Random(0).sample(list(changed(right)), 300):
+        (path / "manifest.json").write_bytes(json_bytes(seal(manifest)))
+        with suppress(CheckpointError, ConfigError):
+            num_refused += 1
+            found = read_checkpoint(path)
+            assert all(torch.equal(tensor, weights[name]) for name, tensor in found.model.items()), manifest
+            load_state_(path, {name: torch.zeros(4, 2) for name in "ab"}, {})
+            num_refused -= 1
+    assert num_refused > 200
 
 
 def test_a_checkpoint_of_two_ranks_that_nothing_is_wrong_with_is_read(tmp_path):
     path = checkpoint_of_two(tmp_path)
     assert read_checkpoint(path).model["c"].shape == (4, 2)
     load_state_(path, {"a": torch.zeros(4, 2)}, {})
-
-
-def test_the_seeds_of_manifests_pass_all_checks(tmp_path):
-    for name in ("store-manifest", "checkpoint-manifest"):
-        BY_NAME[name].try_one(BY_NAME[name].seeds()[0], tmp_path)
-    TokenStore(tmp_path / "store")
-    read_checkpoint(tmp_path / "two-ranks" / "step-000000001")

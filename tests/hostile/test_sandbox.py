@@ -57,14 +57,6 @@ def test_a_file_of_any_name_is_read_as_it_is_here(box, files):
         assert outcomes(box.read(file, "html", LIMITS)) == outcomes(parse(file, "html", LIMITS))
 
 
-def test_one_process_serves_many_files(box, files):
-    seen = set()
-    for _ in range(3):
-        outcomes(box.read(files["a.html"], "html", LIMITS))
-        seen.add(box._worker._child.pid)
-    assert len(seen) == 1
-
-
 def rows(tmp_path, count: int = 3000) -> InputFile:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"text": [f"row {number} " * 40 for number in range(count)]}), path)
@@ -72,8 +64,8 @@ def rows(tmp_path, count: int = 3000) -> InputFile:
 
 
 def kill(box: Sandbox) -> None:
-    os.kill(box._worker._child.pid, signal.SIGKILL)
-    box._worker._child._process.wait()
+    os.kill(box._worker.pid, signal.SIGKILL)
+    box._worker._process.wait()
 
 
 @pytest.mark.parametrize("is_used", [False, True])
@@ -94,10 +86,10 @@ def test_a_process_that_is_left_in_the_middle_of_a_file_does_not_answer_the_next
     assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
-SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(60_000)) + ">words"
+SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(50_000)) + ">words"
 HUNGRY_PAGE = "<p>" + "<b>x" * 300_000
 SMALL = SandboxLimits(memory_bytes=60 << 20)
-NUM_PAGES = 40
+NUM_PAGES = 9
 
 
 def crawl(path: Path, hostile_at: set[int]) -> InputFile:
@@ -109,7 +101,7 @@ def crawl(path: Path, hostile_at: set[int]) -> InputFile:
     return InputFile(path, "crawl", "mine", "web")
 
 
-@pytest.mark.parametrize("hostile_at", [{0}, {17}, {NUM_PAGES - 1}, {3, 4}])
+@pytest.mark.parametrize("hostile_at", [{0, NUM_PAGES - 1}, {3, 4}])
 def test_a_hostile_page_costs_that_page_of_its_crawl(tmp_path, hostile_at):
     file = crawl(tmp_path / "crawl.warc", hostile_at)
     with Sandbox(SMALL) as box:
@@ -147,7 +139,7 @@ TOO_MUCH = "parser_took_too_much_memory"
 @pytest.mark.parametrize(
     ("name", "content", "limits", "reason"),
     [
-        ("slow.html", SLOW_PAGE * 4, SandboxLimits(cpu_seconds=1), "parser_took_too_long"),  # by the processor's clock
+        ("slow.html", SLOW_PAGE * 2, SandboxLimits(cpu_seconds=1), "parser_took_too_long"),  # by the processor's clock
         ("large.json", "[" + "[]," * 1_200_000 + "0]", SMALL, TOO_MUCH),
         ("large.html", "<p>" * 600_000, SMALL, TOO_MUCH),  # and is not called damaged
     ],
@@ -163,12 +155,12 @@ def test_a_file_that_takes_too_much_is_dropped_and_the_next_is_read(files, tmp_p
 def test_a_process_that_waits_for_ever_is_ended(files):
     with Sandbox(SandboxLimits(wall_seconds=1)) as box:
         outcomes(box.read(files["b.html"], "html", LIMITS))
-        os.kill(box._worker._child.pid, signal.SIGSTOP)
+        os.kill(box._worker.pid, signal.SIGSTOP)
         assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
 
 
 def proc(box: Sandbox, name: str) -> str:
-    return Path(f"/proc/{box._worker._child.pid}/{name}").read_text()
+    return Path(f"/proc/{box._worker.pid}/{name}").read_text()
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no /proc")
@@ -185,7 +177,7 @@ def test_the_process_is_limited_and_knows_nothing_of_its_parents_environment(box
 def test_closing_leaves_no_process(files):
     with Sandbox() as box:
         outcomes(box.read(files["a.html"], "html", LIMITS))
-        pid = box._worker._child.pid
+        pid = box._worker.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -21,7 +21,9 @@ from headwater.machine.compute import (
     int8_problem,
     set_up,
 )
+from headwater.machine.device.device import Device
 from headwater.machine.device.settings import MachineSettings
+from headwater.machine.host.load import LoadMeter
 from headwater.machine.ranks.exchange import Ranks
 from headwater.model.transformer import Transformer
 
@@ -200,6 +202,22 @@ def test_the_process_is_set_up_inside_alone(device, is_compiled_so, mode):
         assert state_of_process() == before
     finally:
         torch.set_deterministic_debug_mode(0)
+
+
+def test_a_gpu_may_compute_as_fast_as_it_can_where_the_same_bits_are_not_wanted():
+    with set_up(facts(device="cuda", compiled=True, deterministic=False)):
+        assert state_of_process()[1:] == (0, False, False)
+
+
+def test_other_processes_on_the_processor_take_nothing_of_a_gpus_utilisation(measured, monkeypatch):
+    measured()
+    monkeypatch.setattr(LoadMeter, "note", lambda *_: "Other processes use 2 of the 2 CPUs")
+    monkeypatch.setattr(module, "gpu_of", lambda *_: 0)
+    monkeypatch.setattr(module, "device_of", lambda name: Device())
+    settings = MachineSettings(**ONE_THREAD, dtype="float32")
+    assert inspect_machine(settings).utilisation(0.5) == 0.5
+    monkeypatch.setattr(module, "gpu_of", lambda *_: None)
+    assert inspect_machine(settings).utilisation(0.5) is None
 
 
 @pytest.mark.parametrize(("head_dim", "is_known"), [(256, True), (258, False)])

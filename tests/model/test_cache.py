@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made_models import random_model
 
 from headwater.model.cache import Cache
-from headwater.model.settings import ModelSettings, RopeScaling
+from headwater.model.settings import RopeScaling
 from headwater.model.transformer import Transformer
 
 VOCAB_SIZE, SEQ_LEN = 31, 24
@@ -18,18 +19,8 @@ SHAPES = {
     "llama with biases": {"family": "llama", "attention_bias": True},
     "llama3's positions": {"family": "llama", "rope_scaling": LLAMA3},
     "yarn's positions in a window": {"family": "llama", "rope_scaling": YARN, "sliding_window": 5},
-    "gpt2": {"family": "gpt2", "num_kv_heads": 4},
+    "gpt2": {"family": "gpt2"},
 }
-
-
-def random_model(shape: dict, dtype: torch.dtype = torch.float32) -> Transformer:
-    sizes = {"num_layers": 2, "d_model": 32, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
-    model = Transformer(ModelSettings(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **(sizes | shape)), dtype)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
-    return model
 
 
 def whole_pass(model: Transformer, row: list[int]) -> torch.Tensor:
@@ -45,7 +36,7 @@ def random_rows(*lengths: int) -> list[list[int]]:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_rows_of_different_lengths_grow_unevenly_and_beyond_seq_len(shape):
-    model = random_model(shape)
+    model = random_model(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **shape)
     cache, rows = Cache(model), random_rows(3, 7, 1)
     for number in range(SEQ_LEN + 8):
         found = cache.next_logits_of(rows)

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from golden_rows import rows
+from made_models import small_settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.model.count import count_model, count_parameters, flops_per_token
@@ -25,19 +26,8 @@ def small_shapes():
         if family == "gpt2" and kv_heads != 4:
             continue
         head_dim = 8 if family == "gpt2" else 6  # elsewhere heads need not fill the width
-        yield ModelSettings(
-            family=family,
-            vocab_size=50,
-            num_layers=3,
-            d_model=32,
-            d_ff=40,
-            num_heads=4,
-            num_kv_heads=kv_heads,
-            head_dim=head_dim,
-            seq_len=16,
-            tied_embeddings=tied,
-            attention_bias=family != "gpt2" and kv_heads == 2,
-        )
+        shape = {"num_kv_heads": kv_heads, "head_dim": head_dim, "tied_embeddings": tied, "num_layers": 3, "d_ff": 40}
+        yield small_settings(family=family, **shape, attention_bias=family != "gpt2" and kv_heads == 2)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +62,8 @@ def test_flops_of_a_token_are_those_counted_by_hand():
 
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 8, 11])
 def test_flops_count_the_tokens_that_a_window_shows(window):
-    shape = {
-        "vocab_size": 10,
-        "num_layers": 1,
-        "d_model": 4,
-        "d_ff": 6,
-        "num_heads": 1,
-        "num_kv_heads": 1,
-        "head_dim": 4,
-    }
-    model = ModelSettings(**shape, seq_len=8, sliding_window=window)
+    shape = {"num_layers": 1, "d_model": 4, "num_heads": 1, "num_kv_heads": 1, "head_dim": 4}
+    model = small_settings(**shape, seq_len=8, sliding_window=window)
     seen = {length: sum(min(t + 1, window) for t in range(length)) / length for length in (8, 4)}
     expected = 6 * count_parameters(model).matmul + 12 * 4 * (0.75 * seen[8] + 0.25 * seen[4])
     assert flops_per_token(model, half_length_fraction=0.25) == pytest.approx(expected)
@@ -90,9 +72,7 @@ def test_flops_count_the_tokens_that_a_window_shows(window):
 
 def test_flops_agree_with_torch_counting_a_training_step():
     """Torch counts what is computed; in a row shorter than a block of queries that is the masked half of attention, too."""
-    settings = ModelSettings(
-        vocab_size=64, num_layers=2, d_model=32, d_ff=48, num_heads=4, num_kv_heads=2, head_dim=8, seq_len=16
-    )
+    settings = small_settings(vocab_size=64, seq_len=16)
     model = Transformer(settings)
     initialise_(model, 0)
     tokens_BT = torch.arange(32).view(2, 16)
@@ -107,15 +87,5 @@ def test_flops_agree_with_torch_counting_a_training_step():
 
 @pytest.mark.parametrize(("change", "message"), rows("a_shape_that_cannot_be_says_which_and_why"))
 def test_a_shape_that_cannot_be_says_which_and_why(change, message):
-    shape = {
-        "vocab_size": 50,
-        "num_layers": 2,
-        "d_model": 32,
-        "d_ff": 40,
-        "num_heads": 4,
-        "num_kv_heads": 2,
-        "head_dim": 8,
-        "seq_len": 16,
-    }
     with pytest.raises(ValueError, match=message):
-        ModelSettings(**shape | change)
+        small_settings(**{"vocab_size": 50, "d_ff": 40, "seq_len": 16} | change)

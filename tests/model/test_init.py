@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from made_models import small_settings
 from torch import nn
 
 from headwater.model.init import derived_seed, initial_value, initialise_
@@ -16,18 +17,8 @@ FAMILIES = ["qwen3", "llama", "gpt2"]
 
 
 def settings(family: str, *, tied: bool = True, num_layers: int = 2) -> ModelSettings:
-    return ModelSettings(
-        family=family,
-        vocab_size=211,
-        num_layers=num_layers,
-        d_model=64,
-        d_ff=96,
-        num_heads=4,
-        num_kv_heads=4,
-        head_dim=16,
-        seq_len=12,
-        tied_embeddings=tied,
-    )
+    shape = {"d_model": 64, "num_kv_heads": 4, "head_dim": 16, "num_layers": num_layers, "tied_embeddings": tied}
+    return small_settings(family=family, vocab_size=211, d_ff=96, seq_len=12, **shape)
 
 
 def initialised(family: str, seed: int = 0, **shape) -> Transformer:

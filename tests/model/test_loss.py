@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from headwater.model import loss
 from headwater.model.loss import NO_TARGET, next_token_loss, token_losses
+from headwater.tokens.batches import assemble
 
 
 def random_inputs(num_rows: int = 2, num_tokens: int = 21, share_without_target: float = 0.3):
@@ -62,6 +63,10 @@ def test_a_number_of_targets_divides_gradients_in_fp32_whatever_hidden_states_ar
     loss = next_token_loss(hidden_BTD, weight_VD, targets_BT)
     whole, divided = (torch.autograd.grad(loss / n, hidden_BTD, retain_graph=True)[0] for n in (1, num_targets))
     assert torch.equal(divided, (whole.float() * (torch.ones(()) / num_targets)).bfloat16())
+
+
+def test_a_target_that_is_none_is_that_of_batches():
+    assert NO_TARGET == assemble.NO_TARGET < 0
 
 
 def test_the_matrix_of_all_logits_is_never_held(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.model.rotary import attention_factor, frequencies
+from headwater.model.rotary import attention_factor, frequencies, rotary_table, rotate
 from headwater.model.settings import ModelSettings, RopeScaling
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -26,6 +26,11 @@ def settings(rope: dict | None, head_dim: int = 64, theta: float = 500_000.0) ->
     return ModelSettings(
         family="llama", vocab_size=8, num_layers=1, head_dim=head_dim, rope_theta=theta, rope_scaling=rope, **shape
     )
+
+
+def test_activations_in_bf16_are_turned_by_tables_in_fp32():
+    x_BTHK, table_2TP = torch.randn(2, 300, 3, 16).bfloat16(), rotary_table(settings(None, head_dim=16), 300)
+    assert torch.equal(rotate(x_BTHK, table_2TP), rotate(x_BTHK.float(), table_2TP).bfloat16())
 
 
 @pytest.mark.parametrize("head_dim", [16, 64, 128])

@@ -11,40 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_models import random_model, small_settings
 
 from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import RMSNorm, Transformer
+from headwater.model.transformer import RMSNorm
 
 FAMILIES = ["qwen3", "llama", "gpt2"]
 VOCAB_SIZE, SEQ_LEN = 31, 24
 
 
-def random_model(family: str, seed: int = 0, **shape) -> Transformer:
-    """Weights large enough that every token a state depends on changes it visibly."""
-    kv_heads = 4 if family == "gpt2" else 2
-    model = Transformer(
-        ModelSettings(
-            family=family,
-            vocab_size=VOCAB_SIZE,
-            num_layers=2,
-            d_model=32,
-            d_ff=48,
-            num_heads=4,
-            num_kv_heads=kv_heads,
-            head_dim=8,
-            seq_len=SEQ_LEN,
-            **shape,
-        )
-    )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
-    return model
-
-
-MODELS = {family: random_model(family) for family in FAMILIES}
+MODELS = {family: random_model(family=family, vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN) for family in FAMILIES}
 
 
 @st.composite
@@ -92,17 +69,7 @@ def test_a_document_reads_the_same_packed_or_alone(family, row):
 
 
 def table_settings(**shape) -> ModelSettings:
-    base = {
-        "vocab_size": 2,
-        "num_layers": 1,
-        "d_model": 8,
-        "d_ff": 8,
-        "num_heads": 1,
-        "num_kv_heads": 1,
-        "head_dim": 8,
-        "seq_len": 9,
-    }
-    return ModelSettings(**base | shape)
+    return small_settings(num_heads=1, num_kv_heads=1, seq_len=9, **shape)
 
 
 def test_the_rotary_table_is_cosines_and_sines_of_position_times_frequency():

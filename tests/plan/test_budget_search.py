@@ -1,17 +1,14 @@
-"""A budget as people give it: what the choices cost, hold and refuse."""
+"""The run that a budget buys, and amounts as people write them."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-import re
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
-from made_ladder import law
+from golden_rows import rows
 from needs import needs_of
 from runs_table import write_runs
 from small_run import write_run_file, write_texts
@@ -21,19 +18,16 @@ from headwater.machine.ranks.mesh import Place
 from headwater.model.count import count_parameters
 from headwater.plan import budget as module
 from headwater.plan import hardware
-from headwater.plan.budget import MIN_RUN_STEPS, TOO_SHORT, offer_of
+from headwater.plan.amounts import parse_amount, parse_budget, parse_devices, parse_hardware, parse_ranks
+from headwater.plan.budget import MIN_RUN_STEPS, offer_of
 from headwater.plan.forecast.device import COLUMNS, find_device, read_devices
-from headwater.plan.forecast.result import Spread
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import Spread, checkpoint_bytes
 from headwater.plan.hardware import Costs
 from headwater.plan.layout import layout_here
 from headwater.plan.run_plan import plan_run
-from headwater.plan.scaling import ScalingLaw, read_runs
-from headwater.plan.scaling.checks import forecast_warnings
 from headwater.plan.scaling.published import PublishedLaw
-from headwater.plan.scaling.repetition import EXPONENT, OWN, A, B, most_epochs, repeated_loss
+from headwater.plan.scaling.table import EXPONENT, A, B, repeated_loss
 from headwater.plan.sizes import DIAL, CandidateSize, model_of
-from headwater.plan.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
 from headwater.runfile.run_config import load_run
 from headwater.runs.library.planning import search_options
 
@@ -50,11 +44,6 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(hardware, "gpu_name", lambda: None)
     monkeypatch.setattr(hardware, "memory_bytes", lambda: 16 * 2**30)
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
-
-
-@pytest.fixture(scope="module")
-def answer():
-    return searched(**MONEY)
 
 
 def table(path, scale=1.0):
@@ -74,36 +63,6 @@ def test_a_budget_searches_the_layouts_that_training_chooses_among():
     assert [found.mesh.size(axis) for axis in axes] == [choice["settings"][f"parallel.{axis}"] for axis in axes]
     assert found.mesh.replicate < 64
     assert checkpoint_bytes(run.model, run.optim) + 4 * choice["params"] > 80e9
-
-
-def test_machines_with_a_processor_each_take_energy_and_have_memory_of_their_own():
-    one, four = (searched("60s", ranks=ranks) for ranks in ("2", "4x2"))
-    (kwh, hours), (kwh_of_four, hours_of_four) = (
-        (found["choice"]["energy_kwh"]["p50"], found["choice"]["hours"]["p50"]) for found in (one, four)
-    )
-    assert kwh_of_four / hours_of_four == pytest.approx(4 * kwh / hours)
-    assert one["choice"]["memory_limit_gb"] == four["choice"]["memory_limit_gb"] == pytest.approx(8.59, rel=0.001)
-
-
-def test_hours_times_devices_times_price_is_the_money(answer):
-    assert answer["budget"]["usd"] == pytest.approx(10_000)
-    price = answer["budget"]["usd_per_device_hour"]
-    assert answer["budget"]["hours"] * 8 * price == pytest.approx(10_000)
-    assert answer["choice"]["hours"]["p50"] * 8 * price == pytest.approx(answer["choice"]["money"]["p50"])
-
-
-def test_the_band_of_money_holds_the_range_of_prices_unless_a_price_is_given(answer):
-    told = searched("$10k", hardware="8xH100", text_bytes="40G", costs=Costs(price_per_hour=2.95))
-    (of_hours, ranged), (own_hours, own) = (
-        (log_band(found["choice"]["hours"]), log_band(found["choice"]["money"])) for found in (answer, told)
-    )
-    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", answer["budget"]["price_how"]).groups())
-    assert own == pytest.approx(own_hours)
-    assert ranged**2 == pytest.approx(of_hours**2 + math.log(high / low) ** 2)
-
-
-def log_band(band):
-    return math.log(band["p90"] / band["p10"])
 
 
 def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
@@ -153,79 +112,11 @@ def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(r
     assert choice["memory_gb"]["p50"] == pytest.approx(plan["memory_gb"]["p50"], rel=0.01)
 
 
-def test_memory_does_not_grow_with_the_text_on_offer():
-    """Its pages are taken back where memory is short, so that they decide nothing."""
-    choices = [searched("10min", text_bytes=size)["choice"] for size in ("1G", "400G", "4T")]
-    assert len({json.dumps(found) for found in choices}) == 1
-
-
-def test_far_below_published_runs_no_loss_is_given():
-    result = searched("5min", text_bytes="40M")
-    assert result["choice"]["loss"] is None
-    flops = 6 * result["choice"]["params"] * result["choice"]["tokens"]
-    said = float(re.search(r"and (\S+) lie too far outside", result["loss"]["how"]).group(1))
-    # of what is multiplied, without the embedding, and not of what a short text carries
-    assert flops / 3 < said < flops
-
-
-def test_a_budget_stays_within_the_reach_of_its_table(tmp_path):
-    """A ladder's rungs have about as many tokens a parameter: no size is taken that none of them is like."""
-    sizes = [(params, 10 * params) for params in (1e6, 1.5e6, 2e6, 3e6, 4e6, 6e6)]
-    path = write_runs(tmp_path / "ladder.csv", sizes)
-    runs = ScalingLaw(read_runs(path)).runs
-    for hours in ("1h", "4h"):
-        choice = searched(hours, text_bytes="1G", runs=path)["choice"]
-        codes = {each.code for each in forecast_warnings(runs, choice["params"], choice["tokens"])}
-        assert "other_shape" not in codes
-        assert choice["num_steps"] >= 60
-
-
 @pytest.fixture
 def run_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 30)
     return str(write_run_file(tmp_path / "mine.toml"))
-
-
-def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
-    size = sum(file.stat().st_size for file in (tmp_path / "texts").iterdir())
-    result = searched("90s", run=run_file)
-    shape = result["choice"]["shape"]
-    train_part = 1 - load_run(run_file, [])[0].corpus.validation_fraction
-    assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
-    assert result["text"]["unique_tokens"] == pytest.approx(train_part * size / usual_bytes_per_token(384), rel=1e-3)
-    assert result["choice"]["epochs"] <= 16
-
-
-@pytest.mark.parametrize("size", ["140k", "1M"])
-def test_the_plan_of_a_choice_does_not_warn_of_its_epochs(run_file, size):
-    choice = searched("10min", run=run_file, text_bytes=size)["choice"]
-    tokens = choice["settings"]["train.batch_tokens"]
-    useful = useful_epochs(choice["params"], choice["tokens"] / choice["epochs"], tokens)
-    assert choice["epochs"] < MUCH_MORE * useful
-
-
-def test_built_tokens_count_before_files(run_file, tmp_path):
-    folder = tmp_path / "runs/mine/data/tokens"
-    folder.mkdir(parents=True)
-    manifest = {"splits": {"train": {"mine": {"num_tokens": 123_456}}}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert searched("90s", run=run_file)["text"]["unique_tokens"] == 123_456
-
-
-def test_losses_are_those_of_the_users_table(run_file, tmp_path):
-    one, double = (table(tmp_path / f"{scale}.csv", scale) for scale in (1, 2))
-    small, large = (searched("60s", run=run_file, text_bytes="40M", runs=csv) for csv in (one, double))
-    for name in ("p10", "p50", "p90"):
-        assert large["choice"]["loss"][name] == pytest.approx(2 * small["choice"]["loss"][name], rel=1e-3)
-    first = small["choice"]
-    fresh = law(first["params"], first["tokens"])
-    assert first["loss"]["p50"] == pytest.approx(fresh * (1 + first["repetition_costs"]), rel=0.05)
-
-
-def test_a_table_too_far_away_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
-        searched("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv"))
 
 
 @pytest.mark.parametrize(
@@ -325,20 +216,63 @@ def test_text_read_again_is_chosen_for_as_the_published_law_alone_would():
     assert size == pytest.approx(min(tried)[1], rel=0.35)
 
 
-def test_what_comes_around_the_steps_is_in_the_time():
-    one = replace(CANDIDATES[5], around_seconds=30.0)
-    assert one.seconds(1e9) == pytest.approx(30 + 1e9 * one.seconds_per_token)
-    assert offer_of(one, 10.0, math.inf, LAWS).refused == TOO_SHORT
+@pytest.mark.parametrize(
+    ("text", "usd", "hours"),
+    [
+        *((text, 10_000, None) for text in ("$10k", "10k$", "usd 10_000")),
+        *(("500 USD", 500, None), ("$1.5M", 1_500_000, None), ("$2,500", 2500, None)),
+        *((text, None, 2) for text in ("2h", "2H", "120min", "7200s")),
+        *(("90m", None, 1.5), ("3d", None, 72), ("1.5 days", None, 36), ("1 week", None, 168), ("36s", None, 0.01)),
+    ],
+)
+def test_money_and_time_are_read(text, usd, hours):
+    budget = parse_budget(text)
+    assert (budget.usd, budget.hours) == (usd, hours and pytest.approx(hours))
 
 
-def test_the_most_epochs_fall_without_a_jump_where_the_published_law_was_not_measured():
-    ratios = np.geomspace(0.5, 3, 200)
-    most = [most_epochs(1e9 * ratio, 1e9) for ratio in ratios]
-    assert most == sorted(most, reverse=True)
-    assert (most[0], most[-1]) == (16, OWN.best_epochs(3e9, 1e9))
-    assert max(before / after for before, after in itertools.pairwise(most)) < 1.05
+@pytest.mark.parametrize(
+    ("text", "num", "name"),
+    [
+        ("8xH100", 8, "H100-SXM"),
+        ("8×h100", 8, "H100-SXM"),
+        ("H200", 1, "H200"),
+        ("1,024 x A100-80GB", 1024, "A100-SXM-80"),
+        ("16 B200", 16, "B200"),
+    ],
+)
+def test_hardware_is_read(text, num, name):
+    num_devices, device = parse_hardware(text, read_devices())
+    assert (num_devices, device.name) == (num, name)
 
 
-def test_what_nobody_measured_is_said():
-    found = searched("$10k", hardware="8xH100", text_bytes="4G")
-    assert any("measured up to 0.7 parameters a unique token" in note for note in found["notes"])
+@pytest.mark.parametrize(
+    ("hardware", "ranks", "fewest", "machines", "num_local"), rows("machines_of_a_device_have_equally_many_and_no_more")
+)
+def test_machines_of_a_device_have_equally_many_and_no_more_than_a_node(hardware, ranks, fewest, machines, num_local):
+    _, place = parse_devices(hardware, ranks, fewest, read_devices())
+    assert place == Place(0, machines * num_local, 0, num_local)
+
+
+@pytest.mark.parametrize(("text", "noun", "value"), rows("amounts_are_read"))
+def test_amounts_are_read(text, noun, value):
+    assert parse_amount("--x", text, noun) == value
+
+
+@pytest.mark.parametrize(
+    ("parse", "texts", "says"),
+    [
+        (parse_budget, ["10k", "", "0k"], "single quotes"),  # a shell leaves 0k of $10k
+        (parse_budget, ["12"], "dollars"),
+        (parse_budget, ["-5h", "$0", "0h", "$1e999"], "above zero"),
+        (parse_budget, ["5 apples"], "neither money"),
+        (lambda text: parse_hardware(text, read_devices()), ["8xH1000", "8x"], "no device"),
+        (lambda text: parse_hardware(text, read_devices()), ["0xH100"], "give 1 to"),
+        (lambda text: parse_hardware(text, read_devices()), [""], "is empty"),
+        (parse_ranks, ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"], "such as 8, or 4x8"),
+        (lambda text: parse_amount("--x", text, "bytes"), ["much", "-3G", "", "inf", "0", "3Gx"], "--x"),
+    ],
+)
+def test_what_is_no_amount_is_explained(parse, texts, says):
+    for text in texts:
+        with pytest.raises(ConfigError, match=says):
+            parse(text)

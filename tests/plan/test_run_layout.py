@@ -14,9 +14,8 @@ from headwater.model.count import count_parameters
 from headwater.plan import hardware, layout
 from headwater.plan.amounts import parse_ranks
 from headwater.plan.forecast.device import find_device, read_devices
-from headwater.plan.forecast.processor import PROBE_BYTES
-from headwater.plan.forecast.work import PeakBytes
-from headwater.plan.hardware import hardware_of, processor_peak, work_of
+from headwater.plan.forecast.result import PeakBytes
+from headwater.plan.hardware import processor_peak
 from headwater.plan.layout import MARGIN, LayoutChoice, layout_here, require_memory_here
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig, load_run
@@ -29,11 +28,6 @@ LLAMA = (
 )
 SMALL = f"{LLAMA} model.num_layers=32 model.d_model=4096 model.d_ff=14336 model.num_heads=32 "
 LARGE = f"{LLAMA} model.num_layers=126 model.d_model=16384 model.d_ff=53248 model.num_heads=128 "
-DEEP = (
-    "model.family=gpt2 tokenizer.vocab_size=32768 model.tied_embeddings=false model.num_layers=64 model.d_model=4096 "
-    "model.num_heads=32 model.seq_len=512 train.microbatch_tokens=512 train.batch_tokens=131072 train.recompute=1 "
-    "optim.name=muon machine.dtype=bfloat16"
-)
 
 
 def run_of(settings: str) -> RunConfig:
@@ -93,7 +87,6 @@ def test_settings_and_ranks_give_a_layout(settings, ranks, expected, why):
     [
         (f"{SMALL} train.microbatch_tokens=524288", "8", "holds one sequence with replicate = 4 × shard = 2"),
         (f"{WHOLE} {TENSOR_1} parallel.context=1", "8", NONE),
-        (f"{WHOLE} train.exact=true", "8", NONE),
         (f"{SMALL} {TENSOR_1} train.batch_tokens=8192 parallel.context=1", "8", DIVIDED + "8"),
         (f"{SMALL} train.batch_tokens=24576 parallel.tensor=4", "8", DIVIDED + "2"),
         (f"{SMALL} train.batch_tokens=73728", "8", DIVIDED + "8"),
@@ -106,21 +99,6 @@ def test_what_no_layout_mends_is_refused_with_what_would(settings, ranks, says):
     assert says in str(refused.value)
 
 
-def test_layers_too_large_for_shards_alone_are_stages_on_machines_of_one_gpu():
-    found = layout_here(run_of(DEEP), parse_ranks("8x1"), A100)
-    assert (found.mesh, found.why.startswith(f"{found.mesh.product}{TOO_LARGE}{FITS[2:]}")) == (Mesh(pipeline=8), True)
-
-
-def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
-    """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
-    config = run_of(f"{SMALL} train.batch_tokens=917504")
-    waiting, apart = (
-        hardware_of(config, ranks=Layout(mesh, 8), device=H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64))
-    )
-    assert "wait 33% of a step" in waiting.needs(config).step_how
-    assert "wait" not in apart.needs(config).step_how
-
-
 @pytest.mark.parametrize(
     ("settings", "tensors"),
     [
@@ -128,28 +106,13 @@ def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
         ("model.num_kv_heads=2", [2]),
         ("parallel.tensor=4", []),
         ("model.family=gpt2 model.num_kv_heads=32", []),
-        ("train.exact=true", []),
     ],
 )
 def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tensors):
     config = run_of(f"{SMALL} {settings}")
-    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
+    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row)
     alone = [each for each in found if each.size("pipeline", "context") == 1]
     assert [each.size("tensor") for each in alone] == tensors
-
-
-@pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
-def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
-    config = run_of(f"{SMALL} model.tied_embeddings={tied}")
-    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
-    assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
-    assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
-
-
-def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
-    config = run_of("train.batch_tokens=65536 train.microbatch_tokens=8192")
-    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
-    assert shared.num_microbatches == alone.num_microbatches == 4
 
 
 # ---- the choice itself, by memory that is known
@@ -181,28 +144,6 @@ def test_the_first_layout_that_fits_with_a_margin_is_taken_and_those_before_it_a
     assert f"{8 / shard:.2f}\u00a0GB weights, gradients" in found.why
 
 
-def test_where_nothing_fits_the_three_nearest_are_named_with_what_to_change():
-    meshes = [Mesh(replicate=64 // shard, shard=shard) for shard in (1, 2, 4, 8, 16, 32, 64)]
-    with pytest.raises(LayoutError) as refused:
-        Known(2.0, needs).of_groups([map(Layout, meshes)], "")
-    said = str(refused.value)
-    assert re.findall(r"with shard = (\d+)", said) == ["16", "32", "64"]
-    assert "4 more layouts" in said and "train.recompute" in said and "parallel.shard" in said
-
-
-def test_the_first_that_fits_is_taken_of_the_smallest_change():
-    again, tensor = Layout(Mesh(replicate=2, shard=2), recompute=1.0), Layout(Mesh(shard=2, tensor=2))
-    peaks = {again: 3.0, tensor: 2.5}
-    choice = Known(4.0, lambda layout: PeakBytes(peaks.get(layout, 5.0) * GB, 0.0, 0.0, 0.0))
-    found = choice.of_groups([map(Layout, MESHES), [again], [tensor]], "so it is; ")
-    assert (found.mesh, found.recompute) == (again.mesh, 1.0)
-    assert found.why.startswith(f"{again.product}: so it is; a rank has")
-
-
-def test_machines_are_counted_whole():
-    assert Layout(Mesh(replicate=5), 4).num_machines == 2
-
-
 # ---- memory of this machine
 
 
@@ -214,18 +155,6 @@ ALIKE = (
 
 def peak_of(config, mesh: Mesh, num_local: int) -> float:
     return processor_peak(config, "float32", token_bytes(config), Layout(mesh, num_local)).total
-
-
-def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes():
-    config = run_of(ALIKE)
-
-    def probes_bytes(config) -> float:
-        with_probes, without = (peak_of(config.with_train(num_probes=num), Mesh(), 1) for num in (9, 0))
-        return with_probes - without
-
-    sources = {name: source for name, source in config.corpus.sources.items() if source.builtin != "almanac"}
-    own = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": sources})})
-    assert (probes_bytes(config), probes_bytes(own)) == (PROBE_BYTES, 0)
 
 
 def test_ranks_of_one_machine_share_its_memory(monkeypatch):
@@ -262,7 +191,6 @@ def machine(monkeypatch):
 
 MUCH, LITTLE = 1 << 50, 1 << 20
 WIDE = "model.d_model=1024 model.num_layers=8 model.num_heads=16 optim.name=adamw "  # not gathered at once
-EXACT = "machine.dtype=bfloat16 train.microbatch_tokens=256 train.exact=true"
 
 
 @pytest.mark.parametrize(
@@ -287,19 +215,12 @@ def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_byte
 
 
 @pytest.mark.parametrize(
-    ("mesh", "settings", "per_parameter"),
-    [
-        (Mesh(), "", 16),
-        (Mesh(replicate=2), "", 12),
-        (Mesh(), EXACT, 24),
-        (Mesh(shard=2), "", 8),
-        (Mesh(replicate=2, shard=2), "", 6),
-        (Mesh(shard=2), EXACT, 12),
-    ],
+    ("mesh", "per_parameter"),
+    [(Mesh(), 16), (Mesh(replicate=2), 12), (Mesh(shard=2), 8), (Mesh(replicate=2, shard=2), 6)],
 )
-def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, settings, per_parameter):
+def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, per_parameter):
     """Of AdamW; the copy that a save makes is the host's, once whatever the number of ranks on it."""
-    config = run_of(WIDE + settings)
+    config = run_of(WIDE)
     parameters, ranks = count_parameters(config.model).total, Layout(mesh, mesh.world_size)
     gpu_bytes, host_bytes = 1.1 * per_parameter * parameters, 12 * parameters
     machine(host_bytes, gpu_bytes)

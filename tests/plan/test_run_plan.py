@@ -24,8 +24,7 @@ from headwater.plan.run_plan import plan_run
 from headwater.plan.text_size import epochs_of, usual_bytes_per_token
 from headwater.plan.times import around_steps
 from headwater.runfile.run_config import config_of_text, load_run
-from headwater.tokens.batches.settings import MixtureSettings
-from headwater.train.settings import is_validation, probe_steps, validation_steps
+from headwater.train.settings import probe_steps, validation_steps
 
 
 @pytest.fixture
@@ -33,12 +32,6 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 60)  # enough to be read once
     return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
-
-
-@pytest.fixture
-def choosing(config):
-    """The same run where it chooses its dtype by itself."""
-    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
 
 
 def write_tokens(config, num_tokens: int) -> None:
@@ -49,18 +42,6 @@ def write_splits(config, train: dict) -> None:
     folder = config.run_dir / "data/tokens"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps({"splits": {"train": train}}))
-
-
-def test_validations_are_counted_as_the_loop_makes_them(config):
-    steps = [step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)]
-    assert validation_steps(config.train) == steps
-
-
-def test_first_light_is_forecasts_from_its_steps():
-    # docs/log.md, 2026-11-25: training 282 s, preparation 24 s, what comes after 25 s; its steps took 0.255 s
-    config, _ = load_run("first-light", ["runs_dir=nowhere"])
-    around = sum(part.median for part in around_steps(config, 0.2552).values())
-    assert config.train.num_steps * 0.2552 + around == pytest.approx(282 + 24 + 25, rel=0.05)
 
 
 OWN, ALMANAC = 'paths = ["nowhere"]\n', 'kind = "almanac"\nbuiltin = "almanac"\n'
@@ -97,20 +78,6 @@ def test_epochs_are_those_of_the_built_text(config):
     assert plan_run(config)["counts"]["epochs"] == pytest.approx(4, rel=0.1)
 
 
-def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_path):
-    write_tokens(config, 24 * 512 // 4)
-    capped = load_run("mine.toml", ["mixture.max_epochs=2"])[0]
-    with pytest.raises(ConfigError, match="epoch caps"):
-        epochs_of(capped)
-    assert plan_run(capped)["counts"]["epochs"] is None
-    refused = plan_run(capped, runs=a_table(tmp_path))
-    assert "epoch caps" in refused["loss_refused"]
-    (tmp_path / "more").mkdir()
-    weights = "mixture.weights={mine=0.5, more=0.5}"
-    both = load_run("mine.toml", ['corpus.sources.more.paths=["more"]', weights])[0]
-    assert plan_run(both)["counts"]["epochs"] is None
-
-
 def a_table(folder):
     return write_runs(folder / "runs.csv", product((1e4, 3e4, 1e5), (4e3, 1e4, 3e4)))
 
@@ -120,17 +87,6 @@ def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_pat
     plan = plan_run(config, runs=a_table(tmp_path))
     assert plan["loss"] is None
     assert "measured to 16 epochs" in plan["loss_refused"]
-
-
-def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
-    (source,) = config.corpus.sources.values()
-    sources = {"corpus": config.corpus.model_copy(update={"sources": {"a": source, "b": source}})}
-    config = config.model_copy(update=sources | {"mixture": MixtureSettings(weights={"a": 0.5, "b": 0.5})})
-    half = 24 * 512 // 2
-    write_splits(config, {"a": {"num_tokens": 2 * half}, "b": {"num_tokens": half // 4}})
-    found = epochs_of(config)
-    assert found.by_source == pytest.approx({"a": 0.5, "b": 4.0}, rel=0.1)
-    assert found.overall == pytest.approx(2 * half / (half + half / 4), rel=0.1)
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
@@ -155,12 +111,6 @@ def test_a_gpu_that_is_not_there_or_outside_the_table_is_said_with_what_to_do(mo
     config, _ = load_run("gpt2-124m", [f"machine.device={device}"])
     with pytest.raises(ConfigError, match=says):
         needs_of(config)
-
-
-def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
-    assert "in int8" in needs_of(choosing).memory_how
-    assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
 
 
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
@@ -191,19 +141,6 @@ def test_text_that_is_not_there_is_said(config):
     assert not plan["missing_text"] and not any("isn't built" in note for note in plan["notes"])
 
 
-def test_epochs_by_an_estimate_are_said(config):
-    note, *_ = plan_run(of_source(num_tokens=5000))["notes"]
-    assert note.endswith("num_tokens of its sources, whatever the files hold now")
-
-
-def test_a_folder_without_text_is_said(config, tmp_path):
-    assert not plan_run(config)["missing_text"]
-    for path in (tmp_path / "texts").iterdir():
-        path.write_text("")
-    (missing,) = plan_run(config)["missing_text"]
-    assert "at 'texts'" in missing and "counts nothing of it" in missing
-
-
 def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.txt").write_text("linked")
@@ -214,13 +151,3 @@ def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_pa
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
     assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None
-
-
-def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
-    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
-    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
-    found = needs_of(choosing)
-    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
-    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
-    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how

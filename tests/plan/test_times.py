@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import shutil
 
 import pytest
-from golden_rows import rows
 from needs import needs_of
 from small_run import quick, write_run_file, write_texts
 
@@ -19,15 +17,12 @@ from headwater.machine.ranks.mesh import Place
 from headwater.plan import hardware, times
 from headwater.plan.hardware import RUN_TO_RUN, hardware_of
 from headwater.plan.sizes import fastest
-from headwater.plan.times import MIN_TIMED_STEPS, around_steps, keep_times, mean_step, speed_here
-from headwater.runfile.paths import Folders
+from headwater.plan.times import around_steps, keep_times, speed_here
 from headwater.runfile.rules import rows_of_batch
 from headwater.runfile.run_config import load_run
 from headwater.runs import training
-from headwater.runs.stages import prepare_data
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches, prepare_data
 from headwater.runs.training import train_stage
-from headwater.train.settings import TrainSettings
 
 DAY = 86400.0
 GIVEN = ["machine.num_threads=1", "train.half_length_fraction=0"]
@@ -121,14 +116,6 @@ def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkey
         trained(config)
 
 
-def test_few_steps_or_seconds_are_the_moments_speed(config):
-    took(config, 0.001, num_steps=MIN_TIMED_STEPS)
-    took(config, 10.0, num_steps=MIN_TIMED_STEPS - 1)
-    assert not (config.run_dir / "times.json").exists()
-    took(config, 1.0, num_steps=MIN_TIMED_STEPS)
-    assert (config.run_dir / "times.json").exists()
-
-
 def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
     usual = needs_of(config)
     want = 1.2 * usual.step.median
@@ -146,47 +133,10 @@ def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
     assert deviations == sorted(deviations), "another shape gains less"
 
 
-def test_the_ladders_rungs_of_this_shape_count_as_runs(config):
-    rungs = config.model_copy(update={"runs_dir": str(Folders(config.run_dir).ladder)})
-    wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
-    took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
-    assert "as measured on other shapes here" in needs_of(config).step_how
-    took(named(rungs, "short"), 0.2)
-    assert needs_of(config).step.median == pytest.approx(0.2)
-    took(named(config, "before"), 0.8)
-    found = needs_of(config)
-    assert found.step.median == pytest.approx(0.4)
-    assert found.step_how == "mean of 2 earlier runs of this shape here"
-
-
-@pytest.mark.parametrize("changed", rows("numbers_that_cant_be_say_nothing"), ids=lambda changed: changed[:30])
-def test_numbers_that_cant_be_say_nothing(config, changed):
-    before = needs_of(config).step
-    took(named(config, "odd"), 2 * before.median, num_steps=90_000, peak=1e9)
-    assert needs_of(config).step.median == pytest.approx(2 * before.median), "undamaged it counts"
-    path = config.run_dir.parent / "odd/times.json"
-    name = changed.split(":")[0]
-    text = path.read_text()
-    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, text))
-    assert path.read_text() != text
-    assert needs_of(config).step == before
-
-
 def searched(config, model, most_tokens, seconds):
     around = around_steps(config, float(config.train.batch_tokens))
     medians = {name: part.median for name, part in around.items()}
     return fastest(config, Place(), hardware_of(config), model, most_tokens, seconds, medians)
-
-
-def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
-    def found():
-        return searched(config, config.model, 1e6, 60.0)
-
-    before = found()
-    took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
-    after = found()
-    assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
-    assert after.hours_deviation < 0.8 * before.hours_deviation
 
 
 SEARCHED = 3600.0
@@ -204,24 +154,3 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25
-REST = {"microbatch_tokens": 1024, "save_every": 25, "validate_every": 100}
-TRAIN = TrainSettings(num_steps=100, batch_tokens=1024, half_length_fraction=0.0, **REST)
-
-
-def steps_of(changed: dict[int, float] | None = None) -> list[dict]:
-    """Return records of steps: slow first ones, and those that felt the writing of a save."""
-    seconds = dict.fromkeys(range(1, 101), STEP) | {1: 0.9, 2: 0.4}
-    seconds |= {step + 1: BESIDE_A_SAVE for step in range(25, 100, 25)} | (changed or {})
-    return [{"event": "step", "step": step, "seconds": taken} for step, taken in seconds.items()]
-
-
-def test_what_held_a_step_up_is_not_the_runs():
-    assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
-    checked = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
-    assert mean_step(steps_of(checked), TRAIN) == pytest.approx(STEP)
-
-
-def test_steps_of_whole_rows_after_half_ones_count_as_they_are():
-    train = TRAIN.model_copy(update={"half_length_fraction": 0.6})
-    records = steps_of(dict.fromkeys(range(61, 101), 3 * STEP))
-    assert mean_step(records, train) == pytest.approx(0.6 * STEP + 0.4 * 3 * STEP)

@@ -20,10 +20,10 @@ from small_run import environment
 PROGRAMS = Path(__file__).parents[2] / "benchmarks" / "reliability"
 STAGES, RANKS = "corpus, replaced;tokens;export, replaced;training", "saves of two ranks, in rank"
 SAMPLES = {
-    "faults": ["--sample", "1", "--saves", "12", "--target", f"save;{STAGES};{RANKS} 0;{RANKS} 1"],
-    "refusals": ["--sample", "2", "--target", STAGES],
-    "corruptions": ["--count", "110"],
-    "powercuts": ["--cuts", "8", "--target", STAGES],
+    "faults": ["--sample", "1", "--saves", "6", "--target", f"save;{STAGES};{RANKS} 0;{RANKS} 1"],
+    "refusals": ["--sample", "1", "--target", STAGES],
+    "corruptions": ["--count", "60"],
+    "powercuts": ["--cuts", "4", "--target", STAGES],
 }
 # the tiny runs that they begin from, and what each target does without a fault, are the same for all
 PROGRAM = """
@@ -74,7 +74,7 @@ def test_a_sample_of_refusals_is_reported_and_leaves_nothing_half_made(figures):
 
 def test_a_sample_of_damage_is_caught(figures):
     for victim in figures["corruptions"]["victims"]:
-        assert victim["caught"] == victim["tried"] == 55, victim
+        assert victim["caught"] == victim["tried"] == 30, victim
         assert not victim["silent"]
 
 

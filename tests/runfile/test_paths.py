@@ -11,11 +11,7 @@ import pytest
 
 from headwater.core.errors import ConfigError
 from headwater.runfile.damage import require_run_dir
-from headwater.runfile.paths import (
-    CLOCK_TICK_SECONDS,
-    RunFolder,
-    of_split,
-)
+from headwater.runfile.paths import CLOCK_TICK_SECONDS, RunFolder, of_split
 
 
 def old(path: Path, text: str, seconds: float = 60.0) -> Path:

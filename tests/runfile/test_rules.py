@@ -88,18 +88,6 @@ def test_the_batch_follows_the_law_for_every_length_of_run(num_steps, seq_len):
     assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)
 
 
-@given(st.integers(1, 4096), st.sampled_from([64, 1000, 2048]), st.sampled_from([True, "true", 1]))
-def test_with_exact_four_ranks_can_share_the_microbatches_wherever_they_can_share_the_batch(rows, seq_len, exact):
-    train = {"num_steps": 300, "batch_tokens": rows * seq_len, "exact": exact}
-    raw, reasons = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train=train)
-    num_microbatches = rows * seq_len / raw.get("train.microbatch_tokens")
-    assert num_microbatches.is_integer()
-    for num_ranks in (2, 4):
-        if rows % num_ranks == 0:
-            assert num_microbatches % num_ranks == 0, f"{num_microbatches} for {rows} rows and {num_ranks} ranks"
-            assert "ranks can share (train.exact)" in reasons["train.microbatch_tokens"]
-
-
 def test_the_default_of_a_pipeline_may_be_written():
     written, silent = (ruled(**tables)[0] for tables in ({"parallel": {"pipeline": "auto"}}, {}))
     assert written.get("train.microbatch_tokens") == silent.get("train.microbatch_tokens") != "auto"

@@ -6,11 +6,9 @@ import re
 import pytest
 from small_run import call, prose, write_run_file, write_texts
 
-from headwater.cli.balance import print_findings
-from headwater.corpus.load import SPLITS, balance_of, read_documents
 from headwater.export.data_card import markdown
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.text import data_card_of_run, training_of_run
+from headwater.runs.stages import data_card_of_run, training_of_run
 
 EXTRA = """
 [corpus.sources.more]
@@ -47,41 +45,6 @@ def prepared(tmp_path_factory):
     return cwd / "runs" / "mine"
 
 
-def test_each_source_adds_up_by_stage(prepared):
-    for sheet in balance_of(prepared / "data/corpus")["sources"].values():
-        for unit in ("documents", "bytes"):
-            dropped = sum(stage[unit] for stage in sheet["stages"].values())
-            assert sheet["read"][unit] == sheet["kept"][unit] + dropped
-
-
-def num_files(run_dir, source):
-    """Return from how many files a source's text is."""
-    corpus = run_dir / "data" / "corpus"
-    return len({document.origin for split in SPLITS for document in read_documents(corpus, split, source)})
-
-
-def written_bytes(run_dir, source):
-    """Return documents and bytes of a source's text, counted in the corpus itself."""
-    corpus = run_dir / "data" / "corpus"
-    texts = [document.text for split in SPLITS for document in read_documents(corpus, split, source)]
-    return {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
-
-
-def test_what_is_kept_and_what_lies_in_the_corpus_differ_by_what_cleaning_did_to_the_byte(prepared):
-    balance = balance_of(prepared / "data/corpus")
-    for name, sheet in balance["sources"].items():
-        assert sheet["text"] == written_bytes(prepared, name)
-        assert sheet["kept"]["bytes"] == sheet["text"]["bytes"] + sheet["cleaned_bytes"]
-        assert sheet["kept"]["documents"] == num_files(prepared, name), "one whose end is held out lies in both splits"
-        for mark in ("licence", "language", "kind"):
-            parts = balance["kept_by"][mark][name].values()
-            assert sum(part["bytes"] for part in parts) == sheet["text"]["bytes"]
-            assert sum(part["documents"] for part in parts) == sheet["kept"]["documents"]
-    assert balance["sources"]["mine"]["cleaned_bytes"] > 0, "each file's last line end"
-    more = balance["sources"]["more"]
-    assert more["cleaned_bytes"] < 0, "normal form C added more than the last line ends took"
-
-
 def test_the_printed_balance_adds_up_to_the_byte(prepared):
     said = call("corpus", "show", "--run", "runs/mine", cwd=prepared.parent.parent)
     lines = said.out[said.out.index("mine") : said.out.index("evaluation set")].splitlines()
@@ -95,13 +58,6 @@ def test_the_printed_balance_adds_up_to_the_byte(prepared):
             total += {"-": -size, "+": size}.get(name[0], 0)
             assert name[0] in "-+" or size == total or name == "of it held out", (name, size, total)
     assert {"+ added by cleaning", "- taken away by cleaning", "- dropped"} <= {name for name, _ in rows}
-
-
-def test_what_the_steps_found_is_in_it(prepared):
-    balance = balance_of(prepared / "data/corpus")
-    assert balance["decontamination"]["quiz"]["found"] == 1
-    assert balance["redaction"]["email"]["replaced"] == 1
-    assert set(balance["kept_by"]["licence"]["more"]) == {"CC0-1.0"}
 
 
 def test_nothing_is_lost_in_packing_and_the_epochs_are_what_the_rows_come_to(prepared):
@@ -123,28 +79,6 @@ def test_show_prints_every_stage_and_what_training_sees(prepared):
     assert "evaluation set quiz: 1 of 1 items found, in 1 document" in said.out
     assert "redacted: email 1" in said.out
     assert "text by licence: " in said.out
-
-
-def test_items_too_short_to_be_searched_are_counted(capsys):
-    found = {"items": 4, "too_short": 3, "found": 0, "documents": 0, "bytes": 0}
-    print_findings({"decontamination": {"quiz": found}})
-    assert "0 of 4 items found" in (said := capsys.readouterr().out)
-    assert "; 3 have fewer words than corpus.decontaminate.min_words and were not searched" in said
-
-
-def test_before_there_are_tokens_nothing_is_said_of_training(tmp_path):
-    write_texts(tmp_path / "texts")
-    said = call("corpus", "build", str(write_run_file(tmp_path / "mine.toml")), cwd=tmp_path)
-    assert said.status == 0, said
-    assert training_of_run(tmp_path / "runs" / "mine") is None
-    shown = call("corpus", "show", "--run", "runs/mine", "--json", cwd=tmp_path).json
-    assert shown["training"] is None
-    assert shown["sources"]["mine"]["stages"]["reading"]["documents"] == 0
-    kept = shown["sources"]["mine"]["kept"]["bytes"]
-    first, sheet = said.out.split("\n", 1)
-    assert kept < 1e6 and f"{kept / 1e3:.1f}\xa0kB of " in first, said
-    again = call("corpus", "build", "mine.toml", cwd=tmp_path)
-    assert again.out == f"nothing to do: the corpus is up to date with its settings and texts\n{sheet}"
 
 
 def test_the_data_card_of_a_run_is_json_and_tells_no_path(prepared):

@@ -17,8 +17,7 @@ from small_run import call, final_weights, measured, quick, write_run_file, writ
 import headwater
 from headwater.core.errors import ConfigError, HeadwaterError
 from headwater.core.files import read_json, write_json
-from headwater.runfile.downstream_settings import DownstreamSettings
-from headwater.runfile.run_config import InitSettings, config_of_run
+from headwater.runfile.run_config import DownstreamSettings, InitSettings, config_of_run
 from headwater.runs.downstream import require_alignable
 from headwater.train.checkpoint.origins import KEPT, Origin
 
@@ -53,7 +52,7 @@ def little_is_asked():
 
     with contextlib.ExitStack() as stack:
         for name, few in FEW.items():
-            stack.enter_context(mock.patch(f"headwater.downstream.knowledge.{name}", few or two_of_each))
+            stack.enter_context(mock.patch(f"headwater.downstream.samples.{name}", few or two_of_each))
         stack.enter_context(mock.patch("headwater.downstream.rl.RewardTask.worth", lambda self, question, sample: 1.0))
         yield
 

@@ -9,16 +9,13 @@ from unittest import mock
 import pytest
 from small_run import call
 
-from headwater.core.errors import EvaluationError
 from headwater.core.files import digest_file, read_json, write_json
 from headwater.corpus.load import read_documents
 from headwater.evaluate.baselines import LEAST_LINE_BYTES, ngram_bits_per_byte, xz_bits_per_byte
-from headwater.page.report.stage import report_stage
+from headwater.page.report.page import report_stage
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.measures import scores_of
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import list_checkpoints
 
 
 def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
@@ -47,35 +44,6 @@ def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
         "scored_lines": len(held_out_lines),
         "repeated_lines": sum(line in lines for line in held_out_lines),
     }
-
-
-@pytest.mark.parametrize("error", [MemoryError(), EvaluationError("no text"), OSError("disk on fire")])
-def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(finished_copy, error):
-    run_dir = finished_copy / "runs" / "mine"
-    for name in ("evaluation.json", "report.html"):
-        (run_dir / name).unlink()
-    shutil.rmtree(run_dir / "export")
-    with mock.patch("headwater.evaluate.baselines.measure_baselines", side_effect=error):
-        said = call("run", "mine.toml", cwd=finished_copy)
-    assert said.status == 0, said
-    assert (said.out + said.err).count("the baselines are not measured: ") == 1 and "Traceback" not in said.err
-    assert (run_dir / "report.html").exists() and (run_dir / "export" / "hf" / "README.md").exists()
-    said = call("run", "mine.toml", cwd=finished_copy)
-    assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["baselines"]) == {"xz", "ngram5"}
-    assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
-
-
-def test_a_model_from_before_the_end_of_training_is_named_so(finished_copy):
-    (last, newest), (step, _), *_ = list_checkpoints(finished_copy / "runs/mine")
-    said = call("generate", "The", "--run", "mine", "--max-tokens", "2", cwd=finished_copy)
-    assert said.err.endswith(f"; step {last}\n") and "before" not in said.err, said
-    shutil.rmtree(newest)
-    said = call("generate", "The", "--run", "mine", "--max-tokens", "2", cwd=finished_copy)
-    which = f"step {step} of {last}, before its learning rate had decayed to the end"
-    assert said.err.startswith(f"the model is of {which}\n") and said.err.endswith(f"; step {step}\n"), said
-    assert f"runs/mine/export/hf has the model of {which}" in call("export", "mine", cwd=finished_copy).out
-    card = (finished_copy / "runs/mine/export/hf/README.md").read_text()
-    assert "Evaluation" not in card, "what was measured is of another checkpoint"
 
 
 def test_a_report_is_written_again_when_a_figure_that_it_shows_has_changed_and_no_other_time(finished_copy):
@@ -123,20 +91,3 @@ def test_weights_that_are_not_what_an_export_had_are_written_again(finished_copy
     (finished_copy / "runs" / "mine" / "evaluation.json").unlink()
     assert call("run", "mine.toml", cwd=finished_copy).status == 0
     assert (export / "model.safetensors").read_bytes() == before
-
-
-def test_the_seconds_of_every_stage_are_kept(finished_run):
-    seconds = read_json(finished_run / "runs" / "mine" / "stages.json")["seconds"]
-    assert set(seconds) == {"corpus", "tokenizer", "tokens", "rows", "evaluation", "export", "baselines", "report"}
-
-
-def test_the_card_has_real_text_first_and_names_the_almanac():
-    scores = scores_of(
-        {"bits_per_byte": {"all": 1.282}, "bits_per_byte_real_text": 1.39, "baselines": {"xz": 1.987, "ngram5": 1.351}}
-    )
-    assert list(scores.values()) == [1.39, 1.987, 1.351, 1.282]
-    assert list(scores)[1:3] == ["xz\u00a0-9e, held-out real text", "5-gram, held-out real text"]
-    assert next(iter(scores)) == "this model, held-out real text" and "almanac" in list(scores)[3]
-    assert list(scores_of({"bits_per_byte": {"all": 1.2}, "bits_per_byte_real_text": 1.2})) == [
-        "this model, held-out text"
-    ]

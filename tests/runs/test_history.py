@@ -1,17 +1,17 @@
-"""What is kept of a run's records for its page: the same figures as from all of them."""
+"""Records of a run as histories, and the end of them as a line of many runs."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
-from fake_run import STEP_TOKENS, add, evaluation, json_file, lines, step, steps, troubled_run, write_run
+from fake_run import add, evaluation, json_file, lines, resume, step, steps, troubled_run, validation, write_run
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from headwater.core import records
 from headwater.core.records import read_attempts, read_records, survives
 from headwater.runs.measures import lines_since_base, since_base
 from headwater.runs.run_data import TIMED, History, read_run
+from headwater.runs.summary import MAX_RECORDS, TAIL_BYTES, NoRunError, RecentRecords, RunsFolder
 
 
 def followed(path, *records: dict) -> History:
@@ -69,19 +69,6 @@ def test_what_a_rollback_undid_is_lost_only_without_a_save_after_it(tmp_path, re
     assert followed(tmp_path / "records.jsonl", *records).seconds_lost == seconds
 
 
-def test_the_steps_between_two_amounts_of_tokens_come_with_a_neighbour_on_each_side(tmp_path):
-    log = followed(tmp_path / "records.jsonl", *steps(1, 100))
-    places = log.between(STEP_TOKENS * 20, STEP_TOKENS * 23)
-    assert [x / STEP_TOKENS for x, _ in log.curve("loss", *places)] == [19, 20, 21, 22, 23, 24]
-
-
-def test_a_value_that_is_no_number_is_no_point(tmp_path):
-    path = tmp_path / "records.jsonl"
-    path.write_bytes(b'{"event": "step", "step": 4, "tokens_seen": {}, "loss": "NaN", "lr": 1e400}\n' + lines(step(5)))
-    log = followed(path, step(6, loss=None), step(7))
-    assert [x / STEP_TOKENS for x, _ in log.curve("loss")] == [5, 7] and math.isnan(log.columns["loss"][2])
-
-
 def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_path):
     run_dir = write_run(tmp_path, num_steps=8)
     json_file(run_dir / "evaluation.json", evaluation(8) | {"num_targets": {"books": 0, "speeches": 299, "code": 300}})
@@ -112,3 +99,57 @@ def test_what_a_run_learned_and_forgot_of_its_base_is_said_as_a_sample_where_it_
     assert f"old text replay-code {before[1]:.3f} → {after[1]:.3f}" in kept[1]
     assert kept[1].endswith(f"; right capitals {before[2]:.0%} → {after[2]:.0%}")
     assert kept[0] == ("forgotten" if after[1] > before[1] or after[2] < before[2] else "kept")
+
+
+def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, monkeypatch):
+    path, read = tmp_path / "records.jsonl", []
+    add(path, validation(1, 1.5), *steps(2, 4999))
+    assert path.stat().st_size > TAIL_BYTES
+    parsed = records.parsed
+    monkeypatch.setattr(records, "parsed", lambda line: read.append(line) or parsed(line))
+    run = RecentRecords(path)
+    for number in range(5000, 9000):
+        run.poll()
+        assert (run.score[0], run.step) == (1.5, number - 1)
+        assert (
+            len([line for line in read if line]) < (4500 if number == 5000 else 2) and len(run.records) <= MAX_RECORDS
+        )
+        read.clear()
+        add(path, step(number))
+        if number % 500 == 0:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write('{"event": "st')  # a line that is being written
+            run.poll()
+            path.write_bytes(path.read_bytes().removesuffix(b'{"event": "st'))
+    add(path, resume(3))  # of what is left little is in the last lines, or among those that were kept
+    run.poll()
+    assert (run.score[0], run.step, run.last_event) == (1.5, 3, "resume")
+
+
+def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):
+    path = tmp_path / "records.jsonl"
+    add(path, step(1, loss=2.0), validation(1, 1.5), step(2, loss=2.0), step(3, loss=9.0), validation(3, 1.2))
+    run = RecentRecords(path)
+    run.poll()
+    add(path, resume(2))
+    run.poll()
+    assert (run.score[0], run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
+    path.write_bytes(lines(step(1, loss=4.0)))
+    run.poll()
+    assert (run.score[0], run.step, run.loss) == (None, 1, 4.0)
+    path.unlink()
+    run.poll()
+    assert (run.step, run.loss, run.last_event) == (None, None, None)
+
+
+def test_a_run_that_is_known_is_found_without_reading_the_folder_again(tmp_path, monkeypatch):
+    add(tmp_path / "mine/records.jsonl", step(1))
+    runs = RunsFolder(tmp_path)
+    assert runs.run_dir("mine") == tmp_path / "mine"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "paths", lambda: pytest.fail("read again"))
+        assert runs.run_dir("mine") == tmp_path / "mine"
+    (tmp_path / "mine").rename(tmp_path / "other")
+    assert runs.run_dir("other") == tmp_path / "other"
+    with pytest.raises(NoRunError, match="there is no run 'mine'"):
+        runs.run_dir("mine")

@@ -5,25 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from made_ladder import leave_ladder
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
-from headwater.core.errors import TEMPORARY_MARK, CheckpointError, ConfigError
+from headwater.core.errors import CheckpointError, ConfigError
 from headwater.machine.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
 from headwater.plan import times
-from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, ladder_runs, read_ladder
+from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung
 from headwater.plan.text_size import epochs_of
-from headwater.runfile.paths import Folders, stage_digest
 from headwater.runfile.run_config import load_run
 from headwater.runs.ladder import climb, prepare_ladder
-from headwater.tokens.batches.rows import are_current, rows_key
 
 ARGUMENTS = ("ladder", "mine.toml", "--share", "9", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
@@ -67,12 +63,6 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
         assert config["train"]["profile_steps"] is None
 
 
-def test_a_ladder_of_a_run_trained_with_other_settings_is_refused(finished_copy, monkeypatch):
-    monkeypatch.chdir(finished_copy)
-    with pytest.raises(CheckpointError, match=r"optim.beta2: was .*, is 0.9"):
-        prepare_ladder("mine.toml", ["optim.beta2=0.9"], None, print)
-
-
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
     folder, said = ladder
     monkeypatch.chdir(folder)
@@ -84,56 +74,12 @@ def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):
         assert start["plan"]["sources"]["mine"]["epochs"] == pytest.approx(times, rel=0.05)
 
 
-def test_the_rungs_are_a_table_for_a_law(ladder, monkeypatch):
-    folder, said = ladder
-    monkeypatch.chdir(folder)
-    runs = ladder_runs(load_run("mine.toml", [])[0])
-    assert sorted(runs.loss) == sorted(rung["loss"] for rung in said.json["rungs"])
-    assert runs.tokens / runs.unique == pytest.approx(2, rel=0.1)
-
-
-def test_the_forecast_is_the_plans(ladder, monkeypatch):
-    folder, said = ladder
-    loss = call("plan", "mine.toml", "--json", cwd=folder).json["loss"]
-    assert loss == pytest.approx(said.json["forecast"], rel=0.01)
-    assert said.json["best_rung"] == min(rung["loss"] for rung in said.json["rungs"])
-    monkeypatch.chdir(folder)
-    assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
-
-
-def test_what_is_so_of_every_rung_is_said_once(ladder):
-    _, said = ladder
-    lines = [line for line in said.err.splitlines() if not line.lstrip().startswith(("step", "bits/byte"))]
-    assert "of the run's time; costlier ones tell no more" in said.err, "--share allows 9 times"
-    assert said.err.count("rung ") == 6 and "compilation is switched off (machine.compile)" in lines
-    assert len(lines) == len(set(lines))
-
-
 def test_what_is_done_isnt_trained_again(ladder):
     folder, said = ladder
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
     again = call(*ARGUMENTS, cwd=folder)
     assert again.json["rungs"] == said.json["rungs"]
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}
-
-
-def test_a_ladder_of_other_settings_says_nothing(ladder, monkeypatch):
-    folder, _ = ladder
-    monkeypatch.chdir(folder)
-    assert read_ladder(load_run("mine.toml", ["optim.matrix_lr=0.5"])[0]) == []
-    assert call("plan", "mine.toml", "optim.matrix_lr=0.5", "--json", cwd=folder).json["loss"] is None
-
-
-def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
-    folder, _ = ladder
-    monkeypatch.chdir(folder)
-    rung = next(folder.glob("runs/mine/ladder/*/rung.json"))
-    for path, names in ((folder / "runs/mine/ladder/ladder.json", ["rungs", "made_for"]), (rung, ["loss", "all"])):
-        whole = path.read_text()
-        for damaged in ("{", "[]", *(whole.replace(f'"{name}"', '"lost"') for name in names)):
-            path.write_text(damaged)
-            assert read_ladder(load_run("mine.toml", [])[0]) == []
-        path.write_text(whole)
 
 
 @pytest.mark.parametrize("changed", ["text", "settings"])
@@ -149,56 +95,6 @@ def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, cha
         Path("runs/mine/ladder").rename("runs/mine/before")
         other = prepare_ladder("mine.toml", settings, 9.0, lambda line: None)
         assert [done_rung(other.config, rung) for rung in other.rungs] == [None] * 6
-
-
-@pytest.mark.parametrize("num_steps", [504, 126])
-def test_a_ladder_of_another_length_names_the_number_of_steps(folder, num_steps):
-    leave_ladder(load_run("mine.toml", [])[0])
-    with quick(), pytest.raises(ConfigError) as refused:
-        prepare_ladder("mine.toml", [f"train.num_steps={num_steps}"], 9.0, lambda line: None)
-    assert f"  train.num_steps: was 252, is {num_steps}\n" in str(refused.value)
-    assert "optim.matrix_lr: was " in str(refused.value), "a rule makes it of the number of steps"
-
-
-def test_a_ladder_killed_at_its_first_write_begins_again(folder):
-    ladder_folder = load_run("mine.toml", [])[0].folders.ladder
-    leftover = ladder_folder / f"{TEMPORARY_MARK}ladder.json-1-2"
-    ladder_folder.mkdir(parents=True)
-    leftover.write_text("{")
-    with quick():
-        prepare_ladder("mine.toml", [], 9.0, lambda line: None)
-    assert [path.name for path in ladder_folder.iterdir()] == ["ladder.json"]
-
-
-def test_a_damaged_ladder_is_kept_and_its_rungs_count_once_it_is_whole(ladder, tmp_path):
-    here = tmp_path / "here"
-    shutil.copytree(ladder[0], here, symlinks=True)
-    with contextlib.chdir(here), quick():
-        design = Path("runs/mine/ladder/ladder.json")
-        whole = design.read_bytes()
-        design.write_text("{")
-        with pytest.raises(ConfigError, match="is damaged"):
-            prepare_ladder("mine.toml", [], 9.0, lambda line: None)
-        design.write_bytes(whole)
-        assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
-
-
-def test_the_text_is_packed_once_for_all_rungs(ladder):
-    folder, _ = ladder
-    config = load_run(str(folder / "mine.toml"), [])[0]
-    packed = rows_key(stage_digest(folder / "runs/mine/data/tokens"), config.model.seq_len)
-    for rung in (folder / "runs/mine/ladder").glob("*/"):
-        data = Folders(rung)
-        assert are_current(data.rows, data.tokens, packed), rung.name
-
-
-def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):
-    folder, _ = ladder
-    monkeypatch.chdir(folder)
-    assert "1 earlier run " in call("plan", "mine.toml", "--json", cwd=folder).json["how"]["hours"]
-    other = call("plan", "mine.toml", "machine.num_threads=2", "--json", cwd=folder).json
-    assert "earlier run" not in other["how"]["hours"]
-    assert other["loss"]["p50"] > 0
 
 
 def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):
@@ -239,24 +135,12 @@ def test_a_rung_that_was_trained_with_other_settings_is_refused_and_stays_as_it_
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (("--share", "0.0001"), "at least"),
-        (("--share", "-1"), "above zero"),
-        (("train.num_steps=60",), "too short"),
-    ],
+    [(("--share", "0.0001"), "at least"), (("--share", "-1"), "above zero"), (("train.num_steps=60",), "too short")],
 )
 def test_impossible_ladders_are_refused(ladder, arguments, says):
     folder, _ = ladder
     name = ["name=other"] if "train.num_steps=60" in arguments else []
     require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
-
-
-def test_a_ladder_resumes_without_its_share(ladder):
-    folder, said = ladder
-    before = (folder / "runs/mine/ladder/ladder.json").read_bytes()
-    again = call("ladder", "mine.toml", "--json", cwd=folder)
-    assert [rung["name"] for rung in again.json["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
-    assert (folder / "runs/mine/ladder/ladder.json").read_bytes() == before
 
 
 def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
@@ -271,13 +155,3 @@ def test_a_ladder_takes_two_fifths_of_the_run_or_of_a_short_one_up_to_three(seco
     candidates = [made_rung(layers, steps, seconds) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
     chosen = choose_rungs(candidates, target, DEFAULT_SHARES)
     assert most - 10 < sum(rung.seconds for rung in chosen) <= most
-
-
-def test_a_run_of_which_a_ladder_takes_more_is_better_trained_itself():
-    target = made_rung(8, 1000, 100.0)
-    candidates = [made_rung(layers, steps, 12.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
-    with pytest.raises(ConfigError, match="of the run's own time, and 60 s are given: train the run itself") as error:
-        choose_rungs(candidates, target, DEFAULT_SHARES)
-    share = float(re.search(r"--share ([\d.]+)", str(error.value))[1])
-    assert 0.72 <= share <= 0.8
-    assert len(choose_rungs(candidates, target, [share])) == 6

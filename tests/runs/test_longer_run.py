@@ -53,24 +53,6 @@ def test_a_longer_run_keeps_what_rules_gave_it_and_puts_later_checkpoints_aside(
     assert resumed == [12]
 
 
-def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path):
-    here = Path(shutil.copytree(short, tmp_path / "here"))
-    kept = "runs/mine/checkpoints-of-12-steps/step-000000012"
-    (here / kept).mkdir(parents=True)
-    said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
-    require_clear_error(said, "train.num_steps: was 24, is 12 (a run can be given more steps, not fewer)")
-    assert f"The model of 12 steps is kept: `headwater serve --run {kept}` opens it" in said.err
-    assert "optim." not in said.err, "rates that follow from the number of steps are no setting to put back"
-    assert settings(here)["train"]["num_steps"] == 24
-
-
-def test_what_a_refusal_names_is_what_must_be_put_back_and_not_the_steps_that_may_be_more(short, tmp_path):
-    here = Path(shutil.copytree(short, tmp_path / "here"))
-    said = call("run", "mine.toml", *LONGER, "optim.beta2=0.9", cwd=here)
-    require_clear_error(said, "optim.beta2: was", "put the old value")
-    assert "train.num_steps" not in said.err and "decay_fraction" not in said.err, said.err
-
-
 def test_without_a_checkpoint_from_before_the_decay_the_way_on_is_named(short, tmp_path):
     here = Path(shutil.copytree(short, tmp_path / "here"))
     shutil.rmtree(here / "runs/mine/checkpoints/step-000000012")
@@ -100,3 +82,14 @@ def test_a_mixture_that_depends_on_the_number_of_steps_is_compared_by_what_was_r
             require_clear_error(said, "its mixture, and no checkpoint from before is left")
         else:
             assert f"resumes from step {expected}" in said.out, said
+
+
+def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    kept = "runs/mine/checkpoints-of-12-steps/step-000000012"
+    (here / kept).mkdir(parents=True)
+    said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
+    require_clear_error(said, "train.num_steps: was 24, is 12 (a run can be given more steps, not fewer)")
+    assert f"The model of 12 steps is kept: `headwater serve --run {kept}` opens it" in said.err
+    assert "optim." not in said.err, "rates that follow from the number of steps are no setting to put back"
+    assert settings(here)["train"]["num_steps"] == 24

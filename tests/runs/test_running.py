@@ -1,24 +1,28 @@
-"""From a run file to a result, as a notebook does it."""
+"""A run in one call: its result, what it would do, and what the whole of it took."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from small_run import quick
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_run import call, quick
 
 from headwater.core.files import read_json
-from headwater.core.records import read_all, read_records
+from headwater.core.records import memory_fields, read_all, read_records
 from headwater.machine.ranks.mesh import Layout
 from headwater.runfile.run_config import load_run
 from headwater.runs.running import Call, run
+from headwater.runs.stages import open_batches
+from headwater.runs.training import train_stage
 from headwater.train.checkpoint.lock import owned
 
 
@@ -42,26 +46,6 @@ def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
     assert {outcome.quantity for outcome in result.outcomes} >= {"training time", "memory"}
     assert 0 < result.forecast_error < 10
     assert said == ["training is up to date: runs/mine has step 8"]
-
-
-def test_the_line_of_the_readme_for_a_notebook_runs(finished_run, capsys, monkeypatch):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (called,) = re.search(r"In a notebook[^`]*`(.*?)`", readme).groups()
-    monkeypatch.chdir(finished_run)
-    cell: dict[str, Any] = {}
-    with quick():
-        exec(f"import headwater\nresult = {called}", cell)
-    assert cell["result"].status == "finished"
-    assert capsys.readouterr().out == "training is up to date: runs/mine has step 8\n"
-
-
-def test_a_call_with_nothing_but_a_run_prints_its_steps(finished_copy, capsys):
-    with contextlib.chdir(finished_copy), quick():
-        run(*load_run("mine.toml", ["name=shown", "train.log_every=3"]))
-    steps = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
-    assert [line.split("  ")[0] for line in steps] == ["step 3/8", "step 6/8", "step 8/8"]
-    losses = [each["loss"] for each in read_records(finished_copy / "runs/shown/records.jsonl", "step")]
-    assert [line.split("  ")[1] for line in steps] == [f"loss {losses[step - 1]:.3f}" for step in (3, 6, 8)]
 
 
 def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
@@ -127,3 +111,119 @@ def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus_or_fits_
     builds = ("headwater.corpus.", "torch", "headwater.plan.scaling.law")
     assert not [n for n in loaded if n.startswith(builds) and not n.startswith("headwater.corpus.sources")]
     assert len([name for name in loaded if name.startswith("headwater")]) <= 62, "without the rooms and their folders"
+
+
+def step(attempt: int, **fields) -> dict:
+    return {"event": "step", "attempt": attempt, "step": 1, **fields}
+
+
+def saved(attempt: int, peak: int | None) -> dict:
+    return {"event": "checkpoint", "attempt": attempt, "step": 1, "peak_memory_bytes": peak}
+
+
+@pytest.mark.parametrize(
+    ("records", "peak", "found", "how"),
+    [
+        ([], 5, 5, "peak of the process"),
+        ([], None, None, "not known of every attempt"),
+        ([step(1), saved(1, 7), saved(1, 9), step(3)], 5, 9, "largest peak of the process in 2 attempts"),
+        ([step(1), saved(1, 4), step(3)], 5, 5, "largest peak of the process in 2 attempts"),
+        ([{"event": "start", "attempt": 1, "step": 0}, step(3)], 5, 5, "peak of the process"),
+        ([step(1), step(3)], 5, None, "not known of every attempt"),
+        ([step(1), saved(1, None)], 5, None, "not known of every attempt"),
+        ([saved(1, 7), saved(2, 8)], None, None, "not known of every attempt"),
+    ],
+)
+def test_the_peak_of_a_run_is_the_largest_of_its_processes_or_unknown(records, peak, found, how):
+    fields = memory_fields(records, 3, peak)
+    assert fields["peak_memory_bytes"] == found
+    assert fields["peak_memory_how"].startswith(how)
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing does SIGKILL."""
+
+
+def killed_after_a_save(record: dict) -> None:
+    if record["event"] == "checkpoint" and record["step"] == 8:
+        raise Killed
+
+
+def test_a_killed_process_counts_in_the_runs_peak(prepare, monkeypatch):
+    config = prepare(name="killed", train__num_steps=12, train__save_every=4).config
+    held = itertools.count(1000)
+    monkeypatch.setattr("headwater.machine.host.memory.peak_bytes", lambda: next(held))
+    with quick():
+        with pytest.raises(Killed):
+            train_stage(config, open_batches(config), killed_after_a_save, print)
+        before = next(held)
+        held = itertools.count(10)  # the process that goes on holds less: it has prepared nothing
+        assert train_stage(config, open_batches(config), lambda record: None, print)
+    (end,) = read_records(config.run_dir / "records.jsonl", "finish")
+    assert 1000 < end["peak_memory_bytes"] < before
+    assert end["peak_memory_how"] == "largest peak of the process in 2 attempts"
+
+
+def contents(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def actions(folder: Path, *overrides: str, status: int | None = 0) -> dict[str, str]:
+    """Return {stage: action} of a dry run by the command, after which everything is as it was."""
+    before = contents(folder)
+    said = call("run", "mine.toml", *overrides, "--dry-run", "--json", cwd=folder)
+    assert status is None or said.status == status, said
+    assert contents(folder) == before
+    return {each["stage"]: each["action"] for each in said.json["stages"]}
+
+
+DATA, AFTER = ("corpus", "tokenizer", "tokens"), ("evaluation", "export", "report")
+
+
+def lost(*names: str):
+    def lose(run_dir: Path) -> None:
+        for path in (run_dir / name for name in names):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return lose
+
+
+@pytest.mark.parametrize(
+    ("damage", "overrides", "due"),
+    [
+        (lambda run_dir: None, [], {}),
+        (lost("report.html"), [], {"report": "do"}),
+        (lost("export/hf"), [], {"export": "do", "report": "do"}),
+        (lost("evaluation.json"), [], dict.fromkeys(AFTER, "do")),
+        (lost("checkpoints/step-000000008"), [], {"training": "resume"} | dict.fromkeys(AFTER, "do")),
+        (lost("checkpoints"), [], {"training": "do"} | dict.fromkeys(AFTER, "do")),
+        (lost("data/tokens"), [], {"tokens": "do", "training": "resume"} | dict.fromkeys(AFTER, "do")),
+        (lambda run_dir: None, ["name=new"], dict.fromkeys((*DATA, "training", *AFTER), "do")),
+    ],
+)
+def test_what_is_left_to_do_is_said_and_done(finished_copy, damage, overrides, due):
+    damage(finished_copy / "runs/mine")
+    stages = dict.fromkeys((*DATA, "training", *AFTER), "skip")
+    assert actions(finished_copy, *overrides) == stages | due
+    assert call("run", "mine.toml", *overrides, cwd=finished_copy).status == 0
+    assert actions(finished_copy, *overrides) == stages, "nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stage"),
+    [(["optim.beta2=0.9"], "training"), (["train.num_steps=6"], "training"), (["corpus.seed=9"], "corpus")],
+)
+def test_what_a_run_refuses_is_refused_with_its_words(finished_copy, overrides, stage):
+    assert actions(finished_copy, *overrides, status=2)[stage] == "refuse"
+    refused = call("run", "mine.toml", *overrides, cwd=finished_copy)
+    shown = call("run", "mine.toml", *overrides, "--dry-run", "--json", cwd=finished_copy).json["refused"]
+    assert refused.status and any(why in refused.err for why in shown), (refused, shown)
+
+
+@given(steps=st.integers(1, 40))
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_another_number_of_steps_is_refused_where_the_run_refuses_it(finished_copy, steps):
+    """What a rule made of the begun run stays, in a dry run as in a run; of more steps than it has none is trained here."""
+    changed = [f"train.num_steps={steps}"]
+    is_refused = actions(finished_copy, *changed, status=None).get("training") == "refuse"
+    assert is_refused == (steps < 8)

@@ -11,7 +11,7 @@ import pytest
 from small_run import run, write_run_file
 
 from headwater.core.errors import ConfigError
-from headwater.runs.slurm import END_SECONDS, Job, predicted_save_seconds, script
+from headwater.runs.slurm import Job, predicted_save_seconds, script
 
 JOB = Job(
     "mine", ["python", "-m", "headwater", "train", "mine.toml"], Path("/a b"), Path("/a b/logs/%j"), 4, 4, 8, 90, 120
@@ -55,16 +55,6 @@ def test_the_command_arrives_whole(tmp_path):
         "name=it's mine",
     ):
         assert word in found
-
-
-def test_term_comes_as_long_before_the_limit_as_a_save_takes():
-    assert f"--signal=B:TERM@{120 + END_SECONDS}\n" in script(JOB)
-    assert f"--stop-within={120 + END_SECONDS - 30}" in script(JOB)
-
-
-def test_a_job_that_may_lose_nodes_is_kept_and_continues_with_fewer():
-    text = script(replace(JOB, min_nodes=2))
-    assert "#SBATCH --no-kill\n" in text and "srun --no-kill" in text and "--nnodes=2:4" in text
 
 
 def test_a_save_is_expected_as_the_last_ones_were_or_by_its_size(tmp_path):

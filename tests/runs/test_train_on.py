@@ -1,10 +1,9 @@
-"""A model that exists is trained on new text, and reads its old text again: what is measured, kept and refused."""
+"""A model that exists is trained on: where it begins, what is measured, kept and refused, old text read again."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import re
 import shutil
 import textwrap
 import tomllib
@@ -13,16 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from small_run import call, final_weights, measured, prose, quick, require_clear_error, write_run_file, write_texts
+from small_run import call, final_weights, measured, quick, write_run_file, write_texts
 
 import headwater
 from headwater.core.config import to_toml
-from headwater.core.errors import StoreError
+from headwater.core.errors import CheckpointError, ConfigError, StoreError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
-from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.plan.text_size import epochs_of
 from headwater.plan.times import around_steps
@@ -32,7 +31,9 @@ from headwater.runs.library.shift import corpus_like
 from headwater.runs.measures import since_base
 from headwater.runs.run_data import read_run
 from headwater.runs.running import run
-from headwater.runs.text import data_card_of_run, open_batches, open_held_out
+from headwater.runs.stages import data_card_of_run, open_batches, open_held_out, write_config
+from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
+from headwater.train.checkpoint.load import read_tensors
 
 ON = """\
 name = "on"
@@ -102,17 +103,6 @@ def test_the_base_is_measured_before_the_first_step_on_new_and_old_text(trained_
     assert "New and old text" in (trained_on / "runs/on/report.html").read_text()
 
 
-def test_rates_and_batch_are_the_base_s_and_explained(trained_on):
-    with chdir(trained_on):
-        base, (config, reasons) = load_run("runs/mine")[0], load_run("on.toml")
-    whys = {reason.setting: reason.why for reason in reasons}
-    assert (config.optim, config.train.batch_tokens) == (base.optim, base.train.batch_tokens)
-    assert "warmed up to again (arXiv:2403.08763)" in whys["optim.matrix_lr"]
-    assert whys["optim.momentum"] == "as the base was trained"
-    assert config.schedule.warmup_steps == 1 and "arXiv:2308.04014" in whys["schedule.warmup_steps"]
-    assert config.train.half_length_fraction == 0
-
-
 def test_what_is_measured_of_replayed_text_is_counted_and_is_the_same_once_its_run_is_gone(trained_on, tmp_path):
     folder = Path(shutil.copytree(trained_on, tmp_path / "again"))
     text = ON.replace("validate_every = 4\n", "").replace("num_probes = 0\n", "")
@@ -149,32 +139,6 @@ def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp
     assert measured(folder / "runs/on") == measured(trained_on / "runs/on")
 
 
-def test_a_share_of_nothing_measures_the_old_text_and_reads_none_of_it(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    with chdir(folder), quick():
-        run(*load_run("on.toml", ["replay.share=0", "train.num_steps=2"]), say=silent)
-        assert set(open_batches(load_run("runs/on")[0]).plan.shares(100)) == {"other", "replay-mine"}
-        assert open_batches(load_run("runs/on")[0]).plan.shares(100)["replay-mine"] == 0
-    assert "replay-mine" in read_json(folder / "runs/on/evaluation.json")["bits_per_byte"]
-
-
-def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    write_run_file(folder / "third.toml", texts="others", tokenizer__vocab_size=400, train__num_steps=1)
-    with chdir(folder), quick():
-        run(*load_run("third.toml"), say=silent)
-        with pytest.raises(StoreError, match="is of another tokenizer"):
-            run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)
-
-
-def test_a_run_without_text_can_not_be_replayed(trained_on, tmp_path):
-    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
-    said = call("run", "on.toml", "replay.run=runs/none", cwd=folder)
-    require_clear_error(said, "replay.run=runs/none is no run whose text is prepared")
-    said = call("run", "on.toml", 'corpus.sources.replay-x.paths=["others"]', cwd=folder)
-    require_clear_error(said, "names that begin with replay-")
-
-
 # ---- headwater new --base
 
 
@@ -194,7 +158,6 @@ def test_new_for_text_that_is_far_replays_more_and_warms_the_rates_up(finished_c
     assert file["replay"] == {"run": "runs/mine", "share": 0.25}
     assert "optim" not in file and "schedule" not in file
     assert "bits for a byte of this text" in text and "warmed up to the base's peak" in text
-    assert "--base runs/mine/checkpoints/step-000000004" in text
 
 
 def test_new_for_text_like_the_base_s_begins_at_its_last_rates(finished_copy):
@@ -230,6 +193,7 @@ OTHER = {
     "limits": {"web": {"words": {"min": 5.5}}},
     "blocked_hosts": ["hosts.txt"],
     "blocked_urls": ["urls.txt"],
+    "withhold": ["the answer is [0-9]+"],
     "dedup": {"exact": False, "near_exempt_kinds": [], "earlier": ["runs/own"]},
     "seed": 7,
     "engine": {"name": "slurm", "slurm_options": ["--partition=cpu"]},
@@ -250,33 +214,6 @@ def test_every_setting_of_the_corpus_but_its_sources_is_carried_over(names):
     assert set(tomllib.loads(text)["corpus"]) == names | {"sources"}
 
 
-@pytest.mark.parametrize(("text", "share"), [("texts", "9.%"), ("half", "50%"), ("others", None)])
-def test_text_that_the_base_has_read_is_said(finished_copy, text, share):
-    training = read_documents(Folders(finished_copy / "runs/mine").corpus, "train", "mine")
-    lines = [line for document in training for line in document.text.splitlines() if len(line) > 100][:40]
-    (finished_copy / "half").mkdir()
-    for number, line in enumerate(lines):
-        (finished_copy / f"half/{number}.txt").write_text(f"{line}\n{prose(f'new {number}', 5).strip()}\n")
-    (finished_copy / "others").mkdir()
-    (finished_copy / "others/new.txt").write_text(prose("other", 200))
-    said, _ = new_from_base(finished_copy, text)
-    of_lines = "of the lines of this text already"
-    found = re.findall(f"the base has read {share} {of_lines}", said)
-    assert len(found) == said.count(of_lines) == (0 if share is None else 2), said  # in the file and on the terminal
-
-
-def test_what_protects_the_base_s_text_protects_the_new_and_the_rest_is_named(finished_copy):
-    record = read_json(finished_copy / "runs/mine/config.json")
-    record["settings"]["corpus"] |= {"redact": {"kinds": ["email"]}, "seed": 7, "validation_fraction": 0.25}
-    record["settings"]["train"]["prompts"] = prompts = ["The capital of France is", 'A "b" is']
-    (finished_copy / "runs/mine/config.json").write_text(json.dumps(record))
-    text, file = new_from_base(finished_copy, "texts")
-    assert file["corpus"]["redact"] == {"kinds": ["email"]} and file["corpus"]["seed"] == 7
-    assert file["train"]["prompts"] == prompts
-    line = "carried over from the base's run: corpus.validation_fraction, corpus.redact, corpus.seed; not its sources"
-    assert text.count(line) == 2, "in the file and on the terminal"
-
-
 def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
     """The run's own export stands for one: a folder of Hugging Face, of which nothing says how it was trained."""
     shutil.move(finished_copy / "runs/mine/export/hf", finished_copy / "public")
@@ -290,3 +227,73 @@ def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
     assert (optim.name, len({optim.matrix_lr, optim.embedding_lr, optim.head_lr, optim.vector_lr})) == ("adamw", 1)
     assert optim.matrix_lr == pytest.approx(1e-3 / (config.model.d_model / 768) / 5)
     assert "arXiv:2502.16982" in {reason.setting: reason.why for reason in reasons}["optim.name"]
+
+
+def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
+    write_run_file(folder / "third.toml", texts="others", tokenizer__vocab_size=400, train__num_steps=1)
+    with chdir(folder), quick():
+        run(*load_run("third.toml"), say=silent)
+        with pytest.raises(StoreError, match="is of another tokenizer"):
+            run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)
+
+
+INIT = '[init]\nfrom = "runs/mine"\n'
+FROM_A_BASE = {"schedule__warmup_steps": 0, "train__num_steps": 2, "train__save_every": 1, "train__num_probes": 1}
+
+
+def write_continued(folder: Path, extra: str = INIT, **settings: object) -> Path:
+    """Write on.toml, a run on other texts from the finished run of `folder`."""
+    write_texts(folder / "others", num_files=12)
+    path = write_run_file(folder / "on.toml", "others", extra, **(FROM_A_BASE | settings))
+    lines = [
+        line
+        for line in path.read_text().splitlines()
+        if line.split(" = ")[0] not in ("vocab_size", "num_layers", "d_model", "seq_len")
+    ]
+    path.write_text("\n".join(line for line in lines if line not in ("[tokenizer]", "[model]")) + "\n")
+    return path
+
+
+@pytest.fixture
+def continued(finished_copy):
+    write_continued(finished_copy)
+    with chdir(finished_copy), quick():
+        assert run(*load_run("on.toml")).status == "finished"
+        yield finished_copy
+
+
+def test_the_first_weights_are_the_base_s(finished_copy):
+    """At a rate of nothing a run ends with the weights that it began with: those of the base's last checkpoint."""
+    rates = {f"optim__{kind}_lr": 1e-30 for kind in ("matrix", "embedding", "head", "vector")}
+    write_continued(finished_copy, **rates, optim__weight_decay=0)
+    with chdir(finished_copy), quick():
+        run(*load_run("on.toml"))
+        base, ours = (
+            read_tensors(checkpoint_dir(Path(f"runs/{name}"), step), MODEL) for name, step in (("mine", 8), ("on", 2))
+        )
+    assert base.keys() == ours.keys()
+    assert all(torch.allclose(base[name], ours[name], rtol=0, atol=1e-12) for name in base)
+
+
+def test_another_base_under_trained_weights_is_refused(continued):
+    shutil.copytree("runs/mine", "runs/other")
+    shutil.rmtree("runs/other/checkpoints/step-000000008")
+    with pytest.raises(CheckpointError, match=r"init\.digest: was "):
+        run(*load_run("on.toml", ["init.from=runs/other"]))
+
+
+LAST = Path("runs/mine/checkpoints/step-000000008")
+
+
+def test_a_base_that_saves_between_text_and_first_step_is_refused(finished_copy, monkeypatch):
+    def written(*given):
+        write_config(*given)
+        Path("later").rename(LAST)
+
+    write_continued(finished_copy)
+    monkeypatch.setattr("headwater.runs.running.write_config", written)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        with pytest.raises(ConfigError, match="isn't the model that this run starts from"):
+            run(*load_run("on.toml"))

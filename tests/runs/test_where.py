@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from small_run import call, prose, write_run_file, write_texts
 
-from headwater.core.errors import ConfigError, StoreError
 from headwater.corpus.load import read_documents
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.text import open_batches, rows_of
+from headwater.runs.stages import open_batches, rows_of
 from headwater.tokens.skipped_rows import WrittenInterventions
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
@@ -29,12 +28,6 @@ def prepared(tmp_path_factory):
     said = call("corpus", "tokenizer", "train", str(path), cwd=cwd)
     assert said.status == 0, said
     return cwd / "runs" / "mine"
-
-
-def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tmp_path):
-    (tmp_path / "config.json").write_bytes((prepared / "config.json").read_bytes())
-    with pytest.raises(StoreError, match=r"tokens is not built yet; `headwater run RUN` builds it"):
-        rows_of(config_of_run(tmp_path)).of_step(1)
 
 
 def test_the_passages_are_what_the_model_is_given(prepared):
@@ -62,12 +55,6 @@ def test_the_passages_are_what_the_model_is_given(prepared):
         assert np.all(batch.targets_BT[index, place:] == -1)
 
 
-def test_a_step_is_its_rows_one_by_one(prepared):
-    config = config_of_run(prepared)
-    rows = rows_of(config).of_step(7)["rows"]
-    assert rows == [row for number in range(48, 56) for row in rows_of(config).of_rows(range(number, number + 1))]
-
-
 def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
     config = config_of_run(prepared)
     rows = rows_of(config).of_rows(range(60 * ROWS_PER_STEP))
@@ -77,26 +64,6 @@ def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
         said = call("corpus", "where", "--run", "runs/mine", "--sequence", str(row["row"]), cwd=prepared.parent.parent)
         line = f" · {row['num_tokens']} of {row['seq_len']} tokens{ending}"
         assert said.out.splitlines()[0].endswith(line), said
-
-
-def test_titles_and_epochs_are_shown(prepared):
-    config = config_of_run(prepared)
-    rows = rows_of(config).of_rows(range(60 * ROWS_PER_STEP))
-    assert {passage["title"] for row in rows for passage in row["passages"]} == {"", "A | title"}
-    assert max(row["epoch"] for row in rows) >= 1
-    batches = open_batches(config)
-    for epoch in (0, 1):
-        seen = [batches.place_of(row["row"])[2] for row in rows if row["source"] == "more" and row["epoch"] == epoch]
-        assert len(seen) == len(set(seen))
-
-
-def test_the_command_prints_and_gives_json(prepared):
-    runs = prepared.parent.parent
-    said = call("corpus", "where", "--run", "runs/mine", "--step", "3", "--json", cwd=runs)
-    assert said.json == rows_of(config_of_run(prepared)).of_step(3)
-    said = call("corpus", "where", "--run", "runs/mine", "--sequence", "0", cwd=runs)
-    assert said.status == 0
-    assert said.out.startswith("sequence 0 · ")
 
 
 @pytest.mark.parametrize(
@@ -129,19 +96,3 @@ def test_the_rows_of_a_step_after_ways_back_are_those_it_was_made_from(tmp_path)
             log.append("rollback", from_step=step, to_step=to, first_row=row - 8, last_row=row - 1, next_row=row)
             step = to
     assert [log.first_row_of(number, 8) for number in range(1, 26)] == [first_rows[number] for number in range(1, 26)]
-
-
-def test_a_skipped_step_is_said_to_be(prepared):
-    config = config_of_run(prepared)
-    log = WrittenInterventions(prepared, {})
-    log.append("skip", first_row=16, last_row=23, step=2)
-    try:
-        assert rows_of(config).of_step(3)["skipped"]
-        assert not rows_of(config).of_step(2)["skipped"]
-    finally:
-        (prepared / "interventions.jsonl").unlink()
-
-
-def test_a_negative_row_is_refused(prepared):
-    with pytest.raises(ConfigError, match="sequence -3 is not one of this run's: they are 0 to 479"):
-        rows_of(config_of_run(prepared)).of_rows(range(-3, 0))

@@ -221,7 +221,7 @@ def new_runs(template: Path, drawn: Drawn) -> Runs:
     return runs
 
 
-@drawing(6, 500)
+@drawing(3, 500)
 @example(Drawn(ODD, (Stop(13, "step", "SIGTERM"),), 30))
 @given(drawn_runs())
 def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(template, drawn):
@@ -234,7 +234,7 @@ def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(t
     lengthen(runs, drawn)
 
 
-@drawing(2, 125)
+@drawing(1, 125)
 @given(drawn_runs(num_ranks=2))
 def test_two_ranks_that_are_stopped_have_the_bits_of_two_that_were_not(template, drawn):
     runs = new_runs(template, drawn)

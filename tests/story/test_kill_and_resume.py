@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from many_ranks import Fork, start_ranks
+from many_ranks import Fork, calling, slowly, start_programs, start_ranks
 from small_run import Said, call, finish, write_run_file, write_texts
 
 from headwater.core.records import read_all, read_records
@@ -29,7 +29,8 @@ def prepare(folder: Path) -> Path:
 
 def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bool]) -> Said:
     """Run headwater and send it a signal as soon as `is_time` of its run folder holds; return what it said."""
-    with killed_at_the_end(start_ranks(1, "run", "mine.toml", cwd=folder)[0]) as process:
+    program = slowly(calling("run", "mine.toml"), 0.05)  # else it may be done before the signal
+    with killed_at_the_end(start_programs([program], folder)[0]) as process:
         while not is_time(folder / "runs" / "mine") and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)
@@ -85,7 +86,8 @@ def test_a_trainer_that_was_stopped_and_taken_over_is_refused_when_it_comes_back
         wait_for_steps(first, run_dir, 60)
         first.send_signal(signal.SIGSTOP)
         before = len(read_all(run_dir / "records.jsonl"))
-        with killed_at_the_end(start_ranks(1, *train, "--takeover", cwd=folder)[0]) as second:
+        (run_dir / "lock").unlink()  # as is done about an owner whose machine is lost
+        with killed_at_the_end(start_ranks(1, *train, cwd=folder)[0]) as second:
             wait_for_steps(second, run_dir, 1, before)
             first.send_signal(signal.SIGCONT)
             said = finish(first)

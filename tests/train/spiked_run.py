@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan, train_on, without_clock
+from small_run import without_clock
+from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan, train_on
 
 from headwater.core.records import Record, read_records
 from headwater.tokens.skipped_rows import read_interventions

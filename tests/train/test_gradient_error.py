@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import plan, train_here, without_clock
+from small_run import without_clock
+from tiny_run import plan, train_here
 from torch import nn
 
 from headwater.cli.progress import TrainingDisplay

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from golden_rows import rows
+from small_run import without_clock
 from tiny_run import (
     ROWS_PER_STEP,
     SEQ_LEN,
@@ -22,7 +23,6 @@ from tiny_run import (
     plan,
     train_here,
     weight_sum,
-    without_clock,
 )
 
 from headwater.core.errors import CheckpointError

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from many_ranks import on_ranks
 from tiny_run import MadeUpRows, assembled, begin, plan, train_here
 
 from headwater.core.errors import CheckpointError, TrainingError
@@ -121,6 +124,47 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
     assert set(calls) - {1} == sizes
 
 
+GPUS_OF_OTHER_MEMORY = """
+from unittest import mock
+from headwater.machine.device.device import Device
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.train import start
+from tiny_run import MadeUpRows, plan
+
+class Gpu(Device):
+    held = 0
+    def memory_bytes(self):
+        return 1000
+    def peak_memory_bytes(self):  # 100 of weights and state, and twice as much a row on the second rank
+        return 100 + (55 + 55 * ranks.rank) * self.held
+    def seconds_of(self, work):
+        work()
+        return {1: 4.0, 2: 1.5, 4: 0.5}[self.held] * (1.0 + ranks.rank)
+
+def passes(model, parallel, batches, num_targets):
+    device.held = max(device.held, batches[0].tokens_BT.shape[0])
+    assert parallel.ranks.world_size == 1, "nothing is exchanged while it is measured"
+
+device = Gpu()
+parallel, given = DataParallel(ranks, device), plan(microbatch_tokens="auto", batch_tokens=16 * 24)
+with mock.patch.object(start, "sum_gradients", passes), mock.patch.object(start, "even_microbatch", lambda *_: 24):
+    with mock.patch("torch.nn.Module.zero_grad"):
+        found = start.choose_microbatch(given, {}, torch.nn.Module(), FACTS, parallel, MadeUpRows(), lambda line: None)
+print(json.dumps([found.tokens, found.why]))
+"""
+
+
+@pytest.mark.slow
+def test_ranks_on_gpus_double_a_microbatch_as_far_as_the_fullest_can_and_all_alike(tmp_path):
+    """Of rows that take a tenth of the memory on one of them, and a twentieth on the other, 4 fit and 8 don't."""
+    facts = "from headwater.machine.compute import MachineFacts\nFACTS = MachineFacts('cpu', '', 'float32', False, 1, 1.0, '', '')\n"
+    path = f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+    found = on_ranks(2, path + facts + GPUS_OF_OTHER_MEMORY, tmp_path)
+    assert found[0] == found[1]
+    assert found[0][0] == 4 * 24
+    assert "the fastest measured" in found[0][1]
+
+
 @pytest.mark.parametrize(
     ("mesh", "tokens"), [(Mesh(), 96), (Mesh(replicate=2), 48), (Mesh(pipeline=2), 24), (Mesh(pipeline=4), 24)], ids=str
 )
@@ -128,7 +172,7 @@ def test_a_microbatch_of_auto_is_kept_where_the_ranks_that_resume_can_take_it(tm
     """A measured number can't be lowered by hand in a resumed run, which would be another one's settings."""
     ranks = Ranks(Place(0, mesh.world_size), mesh)
     parallel = DataParallel(ranks, Device())
-    found = module._microbatch(
+    found = module.choose_microbatch(
         plan(microbatch_tokens="auto"), {"microbatch_tokens": 96}, None, None, parallel, None, lambda line: None
     )
     assert found.tokens == tokens

@@ -210,9 +210,9 @@ def test_whatever_stops_it_on_the_way_the_run_is_the_same(tmp_path, spiked, harm
     assert bool(list(tmp_path.glob("checkpoints/damaged-*"))) == ("damaged" in stop)
 
 
-@settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=1, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(st.integers(30, 150), min_size=1, max_size=2))
-@example([98, 3, 9, 2, 25])
+@example([98, 3, 25])
 def test_killed_at_any_operations_on_the_disk_the_run_is_the_same(tmp_path_factory, spiked, operations):
     run_dir = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as patch:

@@ -131,12 +131,12 @@ def test_the_count_of_waits_sees_one():
 
 
 def spoil_gradient(monkeypatch, name: str, value: float) -> None:
-    """Let every backward pass leave `value` in one number of a parameter's gradient."""
+    """Let every step leave `value` in one number of a parameter's gradient."""
 
-    def add_(self, model):
+    def reduce_(self, model):
         dict(model.named_parameters())[name].grad.view(-1)[-1] = value
 
-    monkeypatch.setattr(GradientSum, "add_", add_)
+    monkeypatch.setattr(GradientSum, "reduce_", reduce_)
 
 
 def untaken(trainer: Trainer, microbatches: list[Batch], **judge) -> StepResult:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from many_ranks import TRAIN_TINY, on_ranks
-from tiny_run import begin, plan, train_on, without_clock
+from small_run import without_clock
+from tiny_run import begin, plan, train_on
 
 from headwater.core.records import read_records
 from headwater.machine.host.signals import StopRequest

@@ -22,7 +22,7 @@ class Journal(Watchdog):
     """Writes down what it is told and, between that, what happens."""
 
     def __init__(self, events: list[str]) -> None:
-        super().__init__(None, 0, 1)
+        super().__init__(None, 1)
         self.events = events
 
     def begin(self, step: int) -> None:

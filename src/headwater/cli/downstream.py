@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from headwater.cli.aligned import print_rewards
-from headwater.cli.arguments import (
+from headwater.cli.terminal import estimated, print_json, say, say_beside, table
+from headwater.cli.verbs import (
     MAX_ANSWER_TOKENS,
     OFFLINE,
     STOPPED_BY_SIGNAL,
+    App,
     AsJson,
     Overrides,
     TunedRun,
@@ -21,8 +22,6 @@ from headwater.cli.arguments import (
     folder_of,
     option,
 )
-from headwater.cli.terminal import estimated, print_json, say, say_beside, table
-from headwater.cli.verbs import App
 
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
@@ -88,9 +87,10 @@ def rl(
     Reinforcement from verifiable rewards: each update compares several answers to a prompt. The same command resumes.
     The new run is a run folder like any other; its rl.json has rewards before and after.
     """
+    from headwater.cli.running import print_rewards
     from headwater.downstream.rl import RlSettings
-    from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
-    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.downstream import RewardedPrompts, read_prompts, reinforce
+    from headwater.runs.library.arguments import folder_beside
 
     settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
@@ -119,8 +119,8 @@ def dpo(
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.downstream.preference import MEASURES, PreferenceSettings
-    from headwater.runs.aligning import prefer
-    from headwater.runs.library.checked import folder_beside
+    from headwater.runs.downstream import prefer
+    from headwater.runs.library.arguments import folder_beside
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")

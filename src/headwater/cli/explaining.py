@@ -16,7 +16,7 @@ from headwater.core.records import table
 from headwater.runfile.run_config import RunConfig
 
 if TYPE_CHECKING:
-    from headwater.runfile.resolve import Reason
+    from headwater.runfile.checking import Reason
 
 MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."

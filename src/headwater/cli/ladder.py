@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone
 from headwater.cli.terminal import card, hours_interval, print_json, say, say_beside, table
-from headwater.cli.verbs import App
+from headwater.cli.verbs import STOPPED_BY_SIGNAL, App, AsJson, Overrides, RunOrNone
 from headwater.core.numbers import apart, count, duration, significant
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
-from headwater.cli.verbs import App, Root, usage_problem
+from headwater.cli.verbs import STOPPED_BY_SIGNAL, App, Root, usage_problem
 from headwater.core.errors import HeadwaterError
 from headwater.machine.host.signals import Termination
 
@@ -30,17 +29,13 @@ ABOUT = """From raw text to a foundation model.
 """
 
 VERBS = {
-    "training": ("run", "train", "new", "explain", "doctor"),
+    "training": ("run", "train", "new", "explain", "doctor", "launch"),
     "data": ("corpus",),
-    "evaluating": ("evaluate",),
-    "model": ("next", "generate", "surprise", "report", "export"),
-    "chat": ("chat",),
+    "model": ("next", "generate", "surprise", "chat", "evaluate", "report", "export"),
     "plan": ("plan",),
     "ladder": ("ladder",),
-    "launch": ("launch",),
     "downstream": ("downstream",),
-    "serve": ("serve",),
-    "watch": ("watch",),
+    "watch": ("watch", "serve"),
 }
 "The modules of verbs; that of the first argument alone is loaded."
 
@@ -63,8 +58,7 @@ def command_line(verb: str = "") -> App:
 
 
 def headwater(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False,
+    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print headwater's version.")] = False
 ) -> None:
     """Print the version, or what is here where no verb is named."""
     if version:
@@ -73,9 +67,9 @@ def headwater(
         print(f"headwater {__version__}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
-        from headwater.cli import overview
+        from headwater.cli.watch import show_overview
 
-        overview.show()
+        show_overview()
 
 
 def main() -> None:

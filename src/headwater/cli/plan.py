@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from headwater.cli.arguments import AsJson, argument, option
 from headwater.cli.terminal import print_json, table
-from headwater.cli.verbs import App, Verb
+from headwater.cli.verbs import App, AsJson, Verb, argument, option
 from headwater.core.errors import ConfigError
 from headwater.core.numbers import count as short
 
@@ -93,7 +92,7 @@ def count(
     what: Annotated[
         list[str] | None, argument("[FOLDER] [setting=value ...]", "A folder with a config.json, or settings.")
     ] = None,
-    family: Annotated[str, option("NAME", "A family: llama, qwen3, gpt2, or any of transformers.")] = "",
+    family: Annotated[str, option("NAME", "A family: llama, qwen3 or gpt2.")] = "",
     settings: Annotated[
         list[str] | None, option("SETTING=VALUE", "A setting of the family; may be repeated.", "--set")
     ] = None,

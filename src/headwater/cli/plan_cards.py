@@ -108,10 +108,7 @@ def _of_ranks(result: dict[str, Any]) -> Lines:
     stages = f"in {mesh.num_stages} stages of layers, each stage {held}" if mesh.pipeline > 1 else f"each {held}"
     weights = f"{copies} of the weights, {stages if mesh.replicate > 1 or mesh.pipeline > 1 else held}"
     work = f"; {layers} ranks share the work on each sequence" if layers > 1 else ""
-    return [
-        ("ranks", f"{mesh.world_size} on {machines}: {weights}{work}"),
-        ("", result["how"]["ranks"]),
-    ]
+    return [("ranks", f"{mesh.world_size} on {machines}: {weights}{work}"), ("", result["how"]["ranks"])]
 
 
 def _chances(result: dict[str, Any]) -> Lines:
@@ -198,8 +195,5 @@ def _choice_card(result: dict[str, Any]) -> Lines:
         *energy_lines(choice["energy_kwh"], choice["kg_co2"]),
         ("memory", f"{memory}, without the pages of the text"),
         ("layout", choice["layout"]),
-        (
-            "",
-            f"{micros}; {count(choice['tokens_per_second'])} tokens/s",
-        ),
+        ("", f"{micros}; {count(choice['tokens_per_second'])} tokens/s"),
     ]

@@ -11,7 +11,7 @@ from headwater.core.numbers import count, duration
 from headwater.core.records import text_scored
 from headwater.runs.measures import computed_twice, gradient_line, right
 from headwater.runs.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
-from headwater.runs.recent import TimeLeft
+from headwater.runs.summary import TimeLeft
 from headwater.tokens.skipped_rows import name_documents
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 

@@ -1,29 +1,31 @@
-"""What run, train, replay and evaluate show: a card before training, and one after it."""
+"""What run, train, replay and evaluate show: a card before training, and one after it; of other ranks a log."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from headwater.cli.aligned import print_aligned
-from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, intervention_line, measured
-from headwater.cli.rank_log import rank_log
-from headwater.cli.terminal import card, say, say_aside, table
-from headwater.core.errors import LostRanksError
+from headwater.cli.terminal import card, estimated, hours_interval, interval, print_json, say, say_aside, table
+from headwater.cli.verbs import STOPPED_BY_SIGNAL
+from headwater.core import disk, files
+from headwater.core.errors import ConfigError, HeadwaterError, LostRanksError
 from headwater.core.numbers import count, duration, plural, size
 from headwater.core.records import Record
 from headwater.machine.device.settings import FORMATS
-from headwater.machine.ranks.mesh import place_of
+from headwater.machine.ranks.mesh import Place, place_of
 from headwater.model.count import count_parameters
-from headwater.page.report.stage import report_stage
+from headwater.page.report.page import is_shown, report_stage
+from headwater.runfile.checking import Reason
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.measures import (
     baselines,
@@ -36,22 +38,24 @@ from headwater.runs.measures import (
 )
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
-from headwater.runs.running import Call, replay, run
+from headwater.runs.running import Call, dry_run, replay, run
 from headwater.runs.tuned import answers_messages
 from headwater.tokens.skipped_rows import read_interventions
 from headwater.train.checkpoint.layout import checkpoint_dir
-from headwater.train.checkpoint.lock import owned, taken_over
+from headwater.train.checkpoint.lock import owned
+
+if TYPE_CHECKING:
+    from headwater.core.intervals import Estimate
+    from headwater.downstream.rl import RlResult
+    from headwater.runs.downstream import Aligned, Stages
+
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
-
-
-_TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
 
 def do_stages(
     name: str,
     overrides: Sequence[str] = (),
-    takeover: bool = False,
     stop_within: float = 30.0,
     last: Literal["training", "report"] = "report",
 ) -> None:
@@ -61,9 +65,8 @@ def do_stages(
     """
     config, reasons = load_run(name, overrides)
     here = RunFolder(config.run_dir)
-    own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
-    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
+    call = Call(owned, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
@@ -187,3 +190,86 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
     table(evaluation_lines(evaluation), "<<")
+
+
+def print_aligned(found: Aligned) -> None:
+    """Print what `[downstream]` of a run file made."""
+    print_rewards(found.rewards, found.folder)
+    say("what each stage changed:")
+    print_stages(found.stages)
+    say(f"talk to it: `headwater chat --run {found.folder}`; for other programs: `headwater export {found.folder}`")
+
+
+def print_rewards(result: RlResult, run_dir: Path) -> None:
+    before, after = result.before, result.after
+    say(f"reward on {before.mean.num} held-out prompts: {estimated(before.mean)} before, {estimated(after.mean)} after")
+    say(f"gain {estimated(result.gain)}; KL to the start {estimated(result.kl_to_start)} nats an answer")
+    say(f"prompts with a right answer: {estimated(before.passed)} before, {estimated(after.passed)} after")
+    say(f"{run_dir} has the new model")
+
+
+def print_stages(found: Stages) -> None:
+    rows = [["", *(stage.run[:24] for stage in found.stages)]]
+    rows += [[row.measure, *map(_percent, row.values)] for row in found.table]
+    bits = (stage.bits_per_byte for stage in found.stages)
+    table(
+        [*rows, ["bits per byte of the first run’s held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)]]
+    )
+
+
+def _percent(value: Estimate | None) -> str:
+    return "–" if value is None else f"{value.value:.1%} ({100 * value.low:.0f}–{100 * value.high:.0f})"
+
+
+def show_dry_run(name: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Print what `headwater run` would do; exit with the status of what it would refuse."""
+    config, reasons = load_run(name, overrides)
+    found = dry_run(config, reasons, place_of(os.environ), is_shown)
+    if as_json:
+        print_json(found.fields())
+    else:
+        lines = [(each.stage, f"{each.action}: {each.why}") for each in found.stages]
+        if found.plan:
+            unit = "GB a rank" if "ranks" in found.plan else "GB"
+            lines += [
+                ("time", hours_interval(found.plan["hours"])),
+                ("memory", interval(found.plan["memory_gb"], unit)),
+            ]
+        of_stages = {each.why for each in found.stages}
+        lines += [("refused", why) for why in found.refused if why not in of_stages]
+        card(f"{config.name} · nothing is written", lines)
+    if found.refused:
+        sys.exit(ConfigError.exit_status)
+
+
+@contextmanager
+def rank_log(run_dir: Path, place: Place) -> Iterator[None]:
+    """Have what another rank than the first prints, inside, appended to its file.
+
+    An error of its own comes through; that it has lost others doesn't: the first rank says so.
+    """
+    folder = run_dir / "logs"
+    if place.rank == 0:
+        if place.world_size > 1:
+            say(f"what other ranks print is in {folder}")
+        yield
+        return
+    files.make_folder(folder)
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with disk.open_file(folder / f"rank-{place.rank}.log", "ab") as log:
+        for number in kept:
+            os.dup2(log.fileno(), number)
+    print(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')}: rank {place.rank} of {place.world_size}", flush=True)
+    try:
+        yield
+    except HeadwaterError as error:
+        print(f"headwater: {error}", file=sys.stderr)
+        if isinstance(error, LostRanksError):
+            raise SystemExit(error.exit_status) from error
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, handle in kept.items():
+            os.dup2(handle, number)
+            os.close(handle)

@@ -1,14 +1,15 @@
-"""Verbs that make a run, and those that explain one: run, train, new, explain, doctor."""
+"""Verbs that make a run, and those that explain one: run, train, new, explain, doctor, launch."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
-from headwater.cli.terminal import print_json, say, say_beside
-from headwater.cli.verbs import App
+from headwater.cli.terminal import print_json, say, say_beside, table
+from headwater.cli.verbs import App, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.core.errors import ConfigError
 from headwater.machine.ranks.mesh import place_of
 
@@ -16,9 +17,11 @@ from headwater.machine.ranks.mesh import place_of
 def add_to(app: App) -> None:
     for verb in (run, train, new, explain, doctor):
         app.verb(verb)
+    launch = App("Write the file that starts a run on a cluster.")
+    launch.verb(slurm)
+    app.add_typer(launch, name="launch")
 
 
-Takeover = Annotated[bool, flag("--takeover", "Take the run folder over from a stopped, dead or remote process.")]
 StopWithin = Annotated[
     float,
     option(
@@ -34,7 +37,6 @@ Replay = Annotated[bool, flag("--replay", "Train the finished part of the run a 
 def run(
     run: RunFile,
     overrides: Overrides = None,
-    takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -45,20 +47,19 @@ def run(
     [downstream] asks for. Run the same command to resume.
     """
     if dry_run:
-        from headwater.cli.dry_run import show_dry_run
+        from headwater.cli.running import show_dry_run
 
         return show_dry_run(run, overrides or [], as_json)
     if as_json:
         raise ConfigError("--json is for --dry-run; `headwater evaluate RUN --json` prints what a run measured")
     from headwater.cli.running import do_stages
 
-    do_stages(run, overrides or [], takeover, stop_within)
+    do_stages(run, overrides or [], stop_within)
 
 
 def train(
     run: RunFile,
     overrides: Overrides = None,
-    takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
     replay: Replay = False,
 ) -> None:
@@ -73,7 +74,7 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(load_with_kept(run, overrides or [])[0]) else 1)
-    do_stages(run, overrides or [], takeover, stop_within, "training")
+    do_stages(run, overrides or [], stop_within, "training")
 
 
 def new(
@@ -139,10 +140,50 @@ def explain(
 
 def doctor(as_json: AsJson = False) -> None:
     """Measure this machine: what it has and lacks, how fast it is."""
-    from headwater.cli.doctor import print_findings
     from headwater.machine.device.settings import MEASURING
     from headwater.runs.library.machine import measure_machine
 
     say_beside(as_json)(MEASURING)
     findings = measure_machine()
     print_json(findings) if as_json else print_findings(findings)
+
+
+def slurm(
+    run: RunFile,
+    overrides: Overrides = None,
+    nodes: Annotated[int, option("N", "Number of nodes.", min=1)] = 1,
+    ranks_per_node: Annotated[int, option("N", "Processes on each node, one for each GPU.", min=1)] = 1,
+    min_nodes: Annotated[
+        int | None, option("N", "Fewest nodes to continue with when some fail (default: all; it queues again).", min=1)
+    ] = None,
+    hours: Annotated[float, option("N", "Time limit of the job in hours; it queues again until done.")] = 24.0,
+    sbatch: Annotated[list[str] | None, option("OPTION", "A further option of sbatch; may be repeated.")] = None,
+    out: Annotated[Path | None, option("FILE", "Where to write it (default: NAME.sbatch).")] = None,
+) -> None:
+    """Write a file for sbatch that trains a run and saves in time.
+
+    For instance: headwater launch slurm mine.toml --nodes 2 --ranks-per-node 8 --sbatch --gpus-per-node=8
+    """
+    from headwater.runs.slurm import write_job
+
+    path = write_job(run, overrides or [], nodes, ranks_per_node, min_nodes, hours, sbatch or [], out)
+    say(f"wrote {path}; read it, then: sbatch {shlex.quote(str(path))}")
+
+
+def print_findings(findings: dict[str, Any]) -> None:
+    giga = {name: value / 1e9 for name, value in findings.items() if isinstance(value, int | float)}
+    load = f"{findings['load']}: peak and bandwidth are too low; measure again when it is idle"
+    lines = [
+        ("device", f"{findings['device']}, {findings['cores']} cores, {giga['memory_bytes']:.0f} GB memory"),
+        ("gpu", findings["gpu"]),
+        ("disk", f"{giga['free_disk_bytes']:.0f} GB free here"),
+        ("torch", f"{findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}"),
+        ("format", f"{findings['dtype']}, {findings['dtype_why']}"),
+        ("peak", f"{giga['peak_flops_per_second']:,.0f} GFLOP/s in it"),
+        ("bandwidth", f"{giga['memory_bytes_per_second']:.0f} GB/s of memory read and written"),
+        ("load", load if findings["load"] else None),
+    ]
+    for name, missing in findings["extras"].items():
+        lacks = f"{', '.join(missing)} missing; pip install 'headwater[{name}]'"
+        lines.append(("extra", f"{name}: {lacks if missing else 'installed'}"))
+    table([line for line in lines if line[1] is not None], "<<")

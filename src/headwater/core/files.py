@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -57,10 +57,10 @@ def no_check() -> None:
 
 
 @contextmanager
-def new_file(path: Path, before_commit: Callable[[], None] = no_check) -> Iterator[IO[bytes]]:
+def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Yield a binary file that appears under `path` only when the block ends without an error.
 
-    It is flushed first, and `before_commit` may still raise.
+    It is flushed first, and its owner asked (core.owners).
     """
     temporary = temporary_beside(path)
     with storage_errors(path):
@@ -70,7 +70,6 @@ def new_file(path: Path, before_commit: Callable[[], None] = no_check) -> Iterat
                 yield file
                 disk.sync(file)
             require_owner(path)
-            before_commit()
             disk.rename(temporary, path)
         except BaseException:
             discard(temporary)
@@ -84,11 +83,10 @@ def new_folder(
     *,
     replace: bool = False,
     need_bytes: int | None = None,
-    before_commit: Callable[[], None] = no_check,
 ) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` only when the block ends without an error.
 
-    Everything in it is flushed first, and `before_commit` may still raise. With `replace`, an existing folder at `path`
+    Everything in it is flushed first, and its owner asked. With `replace`, an existing folder at `path`
     is exchanged for the new one and then removed; without it an existing `path` is a StorageError, because nothing is
     written in place. `need_bytes` is what the folder needs, for the message of a full disk.
     """
@@ -98,7 +96,7 @@ def new_folder(
         disk.make_folder(temporary)
         try:
             yield temporary
-            _commit(temporary, path, before_commit, replace=replace)
+            _commit(temporary, path, replace=replace)
         finally:
             discard(temporary)
 
@@ -124,13 +122,12 @@ def new_scratch_folder(path: Path) -> Iterator[Path]:
             discard(temporary)
 
 
-def _commit(temporary: Path, path: Path, before_commit: Callable[[], None], *, replace: bool) -> None:
+def _commit(temporary: Path, path: Path, *, replace: bool) -> None:
     for folder, _, names in os.walk(temporary):
         for name in names:
             disk.sync_path(Path(folder) / name)
         disk.sync_path(Path(folder))
     require_owner(path)
-    before_commit()
     _move_into_place(temporary, path, replace)
 
 
@@ -153,7 +150,7 @@ def flush(paths: Iterable[Path]) -> None:
 def commit_folder(folder: Path, path: Path) -> None:
     """Flush all that is in a folder and let it become `path`, which must not exist."""
     with storage_errors(path):
-        _commit(folder, path, no_check, replace=False)
+        _commit(folder, path, replace=False)
 
 
 def create(path: Path) -> IO[bytes]:
@@ -203,17 +200,17 @@ class DigestedFile(io.RawIOBase):
             super().close()
 
 
-def write_bytes(path: Path, data: bytes, before_commit: Callable[[], None] = no_check) -> None:
-    with new_file(path, before_commit) as file:
+def write_bytes(path: Path, data: bytes) -> None:
+    with new_file(path) as file:
         file.write(data)
 
 
-def write_text(path: Path, text: str, before_commit: Callable[[], None] = no_check) -> None:
-    write_bytes(path, text.encode(), before_commit)
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any, before_commit: Callable[[], None] = no_check) -> None:
-    write_bytes(path, json_bytes(value), before_commit)
+def write_json(path: Path, value: Any) -> None:
+    write_bytes(path, json_bytes(value))
 
 
 def hand_over(path: Path, data: bytes) -> None:

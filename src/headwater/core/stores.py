@@ -33,6 +33,8 @@ NO_DATA_SECONDS = 60.0  # in which a server that lives says something
 _PASSING = (408, 425, 429)  # status of an answer that asks for another try, as those from 500 on do
 _LASTING = (errno.ECONNREFUSED, socket.EAI_NONAME, errno.ENOSPC, errno.EDQUOT)
 _FEW, _AT_ONCE = 8, 16  # more objects than a few are asked for at once: each answer takes its time
+_NO_CREDENTIALS = re.compile("Credential|Profile|Token|Validation|NoRegion")  # in names of botocore's errors that last
+_USERS = ("abfs", "abfss", "wasb", "wasbs")  # of which a name before @ is a container
 _NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -199,6 +201,8 @@ def retried(action: Callable[[], T], address: str, setting: str) -> T:
     for seconds in (*WAIT_SECONDS, None):
         try:
             return action()
+        except MemoryError:
+            raise
         except Exception as error:
             cause = _cause(error, address)
             if not _may_pass(cause):
@@ -222,14 +226,17 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(status, int) and status:
         return status in _PASSING or status >= 500
     lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)
-    of_code = (TypeError, AttributeError, LookupError)
+    of_code = (TypeError, AttributeError, LookupError, NotImplementedError)
+    if _NO_CREDENTIALS.search(type(error).__name__):
+        return False
     return not isinstance(error, (*lasting, *of_code)) and getattr(error, "errno", None) not in _LASTING
 
 
 def refuse_secrets(address: str, setting: str) -> None:
     """Raise DataError for an address that holds credentials."""
     parts = urlsplit(address)
-    if "@" in parts.netloc or _SECRET.search(address):
+    user = parts.netloc.rpartition("@")[0]
+    if (user and (":" in user or parts.scheme.lower() not in _USERS)) or _SECRET.search(address):
         raise DataError(
             f"{setting}: an address of {parts.scheme}:// holds credentials, which would be kept in the "
             "corpus; give them in the environment instead"
@@ -247,8 +254,8 @@ def _explained(error: Exception, address: str, setting: str) -> DataError:
         what = f" can't be read without another package; install {how}"
     elif isinstance(error, FileNotFoundError):
         what = ": no such file, folder or bucket, or no answer; correct it"
-    elif isinstance(error, PermissionError):
-        what = ": access is refused; check the credentials in the environment"
+    elif isinstance(error, PermissionError) or _NO_CREDENTIALS.search(type(error).__name__):
+        what = ": access is refused, or nothing says who asks; check the credentials in the environment"
     elif "Protocol not known" in str(error):
         what = f": {scheme}:// is no kind of address that fsspec knows; correct it"
     return DataError(f"{setting}: {address}{what}")

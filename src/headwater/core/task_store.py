@@ -131,7 +131,7 @@ class TaskStore(TaskFolder):
         self.store, self._inside, self._setting = Store(address, setting), inside, setting
 
     def _name(self, path: Path) -> str:
-        return f"{self._inside}/{path.relative_to(self.top).as_posix()}"
+        return "/".join((self._inside, *path.relative_to(self.top).parts))
 
     def address_of(self, folder: Path) -> str:
         return f"{self.store.address}/{self._name(folder)}"

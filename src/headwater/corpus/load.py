@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 from io import BytesIO
@@ -76,11 +76,9 @@ def write_corpus(
     return manifest
 
 
-def write_failed_build(
-    work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
-) -> None:
+def write_failed_build(work: Work, corpus_dir: Path, manifest: dict[str, Any]) -> None:
     """Link what was dropped out of the work folder, with the manifest that the corpus would have had."""
-    with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
+    with new_folder(failed_build_folder(corpus_dir), replace=True) as folder:
         write_corpus(work, folder, manifest, beginning=DROPPED)
 
 

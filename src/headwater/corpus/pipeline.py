@@ -30,7 +30,7 @@ def make_steps(settings: CorpusSettings) -> list[Step]:
     return [
         not_too_long(settings),
         cleaned,
-        as_spoken(probes_withheld(held_out_patterns(settings))),
+        as_spoken(probes_withheld([re.compile(pattern) for pattern in settings.withhold])),
         *protecting_steps(settings),
         notices_step(settings.rules),
     ]
@@ -168,12 +168,3 @@ def probes_withheld(patterns: Sequence[re.Pattern[str]]) -> Step:
         return Verdict(candidate.with_text(clean(text, document.kind)), None, (found,))
 
     return step
-
-
-def held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
-    """Return the patterns of the probes where the almanac is a source: without it a run has no probes to keep out."""
-    if not any(source.builtin == "almanac" for source in settings.sources.values()):
-        return []
-    from headwater.corpus.samples.almanac.probes import held_out_patterns as of_the_almanac
-
-    return of_the_almanac()

@@ -21,7 +21,7 @@ import torch
 from headwater.core.conversations import ASSISTANT, USER, Message
 from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.core.intervals import Estimate, share
-from headwater.downstream.lines import read_lines
+from headwater.downstream.rewards import read_lines
 from headwater.downstream.samples import Sample, Writing, answers, chat_prompts, log_probabilities
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.facts import facts_of
@@ -172,10 +172,7 @@ def dpo(
 
 
 def _shares(
-    tokenizer: Tokenizer,
-    pairs: Sequence[Pair],
-    answered: dict[str, Sample],
-    log_p: Sequence[tuple[float, float]],
+    tokenizer: Tokenizer, pairs: Sequence[Pair], answered: dict[str, Sample], log_p: Sequence[tuple[float, float]]
 ) -> PairShares:
     rows = [(answered[pair.prompt].written, *ids_of(tokenizer, pair)[1:]) for pair in pairs]
     return PairShares(

@@ -39,7 +39,7 @@ def data_card(
 ) -> dict[str, Any]:
     """Return {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}.
 
-    `balance` is what became of the text by source, `training` what a run sees of each; both are of `runs.text`. A
+    `balance` is what became of the text by source, `training` what a run sees of each; both are of `runs.stages`. A
     source has what the balance says of it, and its kind, from, licence (as declared, "" for none), by (licence,
     language and kind), dates and training. What was not requested is None.
     """
@@ -110,7 +110,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         _decontamination(card),
         _redaction(card),
         _settings(card),
-        _digests(card),
+        "## Digests\n\n" + table(["of", "digest"], [list(each) for each in card["digests"].items()]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -227,10 +227,6 @@ def _settings(card: Mapping[str, Any]) -> str:
     text = json.dumps(card["settings"], indent=2, ensure_ascii=True)
     # four backticks: no JSON written in ASCII with this indentation begins a line with them
     return f"## Settings\n\nFilters, duplicates, mixture and all else; `null` is off.\n\n````json\n{text}\n````"
-
-
-def _digests(card: Mapping[str, Any]) -> str:
-    return "## Digests\n\n" + table(["of", "digest"], [[name, value] for name, value in card["digests"].items()])
 
 
 def _together(sources: Mapping[str, Any], mark: str) -> list[tuple[str, tuple[int, int]]]:

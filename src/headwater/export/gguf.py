@@ -21,8 +21,14 @@ from headwater.core import files
 from headwater.core.errors import ExportError
 from headwater.core.files import read_json
 from headwater.export.base.gguf import HEAD_DIM_KEYS, Value, padding, written_header
-from headwater.export.hf import made_of, parameters_of, require_ours
-from headwater.export.hf_tokenizer import CHAT_TEMPLATE, load_tokenizer, template_beginning_with
+from headwater.export.hf import (
+    CHAT_TEMPLATE,
+    load_tokenizer,
+    made_of,
+    parameters_of,
+    require_ours,
+    template_beginning_with,
+)
 from headwater.model.names import (
     CONTROL,
     NORMAL,

@@ -101,11 +101,7 @@ _HEADINGS = {
 
 
 def write_card(
-    folder: Path,
-    model: ModelSettings,
-    card: CardFacts,
-    about_tokenizer: str,
-    is_tuned: bool = False,
+    folder: Path, model: ModelSettings, card: CardFacts, about_tokenizer: str, is_tuned: bool = False
 ) -> None:
     """Write README.md of an export whose other files lie in `folder`.
 

@@ -33,6 +33,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # what is multiplied to time each; torchao's scaled products can't be timed alone
 PRODUCTS = DTYPES | {"int8": torch.int8, "float8": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+MAX_SHAPES = 64  # of a compiled block: microbatches, rows of half the length, evaluations. At torch's 8 it raises
 HEAD_DIM = 64  # where no model is given
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
@@ -52,6 +53,7 @@ class MachineFacts:
     load: str | None = None  # what other processes took of the processor while the peak was measured
     dtype_why: str = ""
     rates: dict[str, float] = field(default_factory=dict)  # in FLOP/s, of one thread: of what it was chosen from
+    deterministic: bool = True
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""
@@ -98,18 +100,16 @@ def inspect_machine(
     place: Place | None = None,
     *,
     head_dim: int = HEAD_DIM,
-    exact: bool = False,
 ) -> MachineFacts:
     """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
     `kept` holds the decisions of the run that is resumed, or of the first rank: the others, who record no utilisation,
-    measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
-    are.
+    measure nothing. The ranks on one machine divide its cores.
     """
     place, kept = place or Place(), kept or {}
     # as it was decided when the ranks joined
     device = torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
-    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    share = max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
     num_threads = settings.num_threads or (kept.get("num_threads") if place.rank else None) or share
     wanted, why = kept.get("dtype", "auto"), "as the run began"
@@ -130,7 +130,7 @@ def inspect_machine(
     with threads(num_threads), sleep_under_load():
         meter, product = LoadMeter.of_ranks(place.local_world_size), PRODUCTS[dtype]
         peak = math.inf if follows else matmul_peaks(device, [product])[product]
-        load = meter.note(num_threads)
+        load = meter.note(num_threads) if device.type == "cpu" else None  # a GPU is slowed down by nobody there
     return MachineFacts(
         device=device.type,
         device_name=device_of(device.type).name,
@@ -143,6 +143,7 @@ def inspect_machine(
         note=note,
         load=load,
         rates=rates,
+        deterministic=settings.deterministic,
     )
 
 
@@ -153,7 +154,6 @@ def agreed_facts(
     say: Callable[[str], None],
     *,
     head_dim: int = HEAD_DIM,
-    exact: bool = False,
 ) -> MachineFacts:
     """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
 
@@ -161,7 +161,7 @@ def agreed_facts(
     they decide, would differ.
     """
     say(MEASURING)
-    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim, exact=exact)
+    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim)
     of_first = inspect(kept) if ranks.is_first else None
     decided = ranks.from_first(of_first and of_first.decisive())
     facts = of_first or inspect(decided)
@@ -201,6 +201,7 @@ def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) 
         peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
         torch_version=torch.__version__,
         note=note,
+        deterministic=settings.deterministic,
     )
 
 
@@ -263,16 +264,17 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
     before = torch.get_deterministic_debug_mode()
     keep_freed_memory()
     # no value is read before it is written here, and filling every new tensor with NaN costs time
-    flags = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
+    flags: list[tuple[Any, str, Any]] = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
     if facts.compiled and facts.device != "cpu":
         import torch._inductor.config as inductor  # here: a second that only a compiler needs
 
-        flags.append((inductor, "deterministic", True))
+        flags.append((inductor, "deterministic", facts.deterministic))
+        flags.append((torch._dynamo.config, "recompile_limit", MAX_SHAPES))
     with ExitStack() as stack:
         stack.enter_context(threads(facts.num_threads))
         stack.enter_context(sleep_under_load())
         stack.callback(torch.set_deterministic_debug_mode, before)
-        torch.set_deterministic_debug_mode("error")
+        torch.set_deterministic_debug_mode("error" if facts.deterministic else "default")
         for owner, name, value in flags:
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
@@ -292,13 +294,11 @@ def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
     return compile_blocks_(model) if facts.compiled else model
 
 
-def fastest_updates(facts: MachineFacts, *, exact: bool = False) -> PlainUpdates:
-    """Return an optimizer's passes as they are fastest here; `exact`: with the same bits for divided weights."""
+def fastest_updates(facts: MachineFacts) -> PlainUpdates:
+    """Return an optimizer's passes as they are fastest here."""
     if facts.device == "cuda":
         return FusedUpdates()
-    return (
-        KernelUpdates(load_kernels(), facts.num_threads, is_fused=not exact) if _has_kernels(facts) else PlainUpdates()
-    )
+    return KernelUpdates(load_kernels(), facts.num_threads) if _has_kernels(facts) else PlainUpdates()
 
 
 def _has_kernels(facts: MachineFacts) -> bool:

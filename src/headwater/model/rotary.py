@@ -27,9 +27,9 @@ def rotate(x_BTHK: Tensor, table_2TP: Tensor) -> Tensor:
 
     The table is one for all rows, or (2, B, T, P) where their positions differ.
     """
-    cos, sin = table_2TP.unsqueeze(-2).to(x_BTHK.dtype)
-    first, second = x_BTHK.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    cos, sin = table_2TP.unsqueeze(-2)
+    first, second = x_BTHK.float().chunk(2, dim=-1)  # a bf16 table would turn by angles that are 0.4 % off
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x_BTHK.dtype)
 
 
 def frequencies(model: ModelSettings) -> Tensor:

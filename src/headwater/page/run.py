@@ -12,38 +12,23 @@ from pydantic import InstanceOf
 
 from headwater.core.errors import ConfigError
 from headwater.core.validation import wanted
-from headwater.page.report.stage import is_shown, refresh_report, report_stage
+from headwater.page.report.page import is_shown, refresh_report, report_stage
 from headwater.runfile.run_config import config_of_run, load_run
 from headwater.runs import running
-from headwater.runs.dry_run import DryRun
-from headwater.runs.dry_run import dry_run as dry_run_of
 from headwater.runs.finish import evaluate_stage
-from headwater.runs.library.checked import (
-    AnyPath,
-    AnyRun,
-    Count,
-    Number,
-    Paths,
-    Progress,
-    Switch,
-    Text,
-    checked,
-    folder_of,
-    name_of,
-    overrides_of,
-    paths_of,
-    require_none,
-)
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, folder_of, name_of, overrides_of, paths_of, require_none
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
-from headwater.runs.running import Call
+from headwater.runs.running import Call, DryRun
+from headwater.runs.running import dry_run as dry_run_of
 from headwater.runs.tuned import answers_messages
 
 Named = Annotated[str | InstanceOf[Path], wanted("give the name of a recipe, a run file or a run folder")]
 
 
 @checked
-def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
+def run(name: Named, /, say: arg.Progress = print, **settings: Any) -> RunResult:
     """Bring every stage of a recipe, a run file or a run folder up to date, as `headwater run` does.
 
     `settings` are for this call, in the tables of a run file: `run("mine.toml", train={"num_steps": 200}, seed=2)`;
@@ -63,13 +48,13 @@ def dry_run(name: Named, /, **settings: Any) -> DryRun:
 
 @checked
 def tune(
-    base: AnyRun,
-    data: Paths,
+    base: arg.AnyRun,
+    data: arg.Paths,
     /,
-    name: Text | None = None,
+    name: arg.Text | None = None,
     *,
-    replay: Number = 0.5,
-    say: Progress = print,
+    replay: arg.Number = 0.5,
+    say: arg.Progress = print,
     **settings: Any,
 ) -> RunResult:
     """Teach a model to answer: write a run file that trains it on conversations, and run that.
@@ -89,15 +74,15 @@ def tune(
 
 @checked
 def evaluate(
-    run: AnyRun,
+    run: arg.AnyRun,
     /,
     *,
-    tasks: Text | Sequence[Text] | None = None,
-    text: AnyPath | None = None,
-    write_tasks: AnyPath | None = None,
-    limit: Count | None = None,
-    chat: Switch | None = None,
-    say: Progress = print,
+    tasks: arg.Text | Sequence[arg.Text] | None = None,
+    text: arg.AnyPath | None = None,
+    write_tasks: arg.AnyPath | None = None,
+    limit: arg.Count | None = None,
+    chat: arg.Switch | None = None,
+    say: arg.Progress = print,
 ) -> dict[str, Any]:
     """Measure the newest model of a run, and return what `headwater evaluate --json` prints.
 

@@ -26,8 +26,16 @@ from headwater.plan.loss_outlook import law_of
 from headwater.plan.rungs import ladder_runs
 from headwater.plan.scaling import ScalingLaw
 from headwater.plan.scaling.published import NATS, OwnRuns, PublishedLaw
-from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, OWN, most_epochs, says_of
-from headwater.plan.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
+from headwater.plan.scaling.table import (
+    MAX_EPOCHS,
+    MEASURED_EPOCHS,
+    MEASURED_RATIO,
+    MIN_RUN_STEPS,
+    NAME,
+    OWN,
+    most_epochs,
+    says_of,
+)
 from headwater.plan.sizes import CandidateSize, fastest, models_of
 from headwater.plan.text_size import tokens_of, usual_bytes_per_token
 from headwater.plan.times import around_steps

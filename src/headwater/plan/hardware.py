@@ -34,8 +34,7 @@ from headwater.model.count import count_parameters
 from headwater.plan.forecast import processor
 from headwater.plan.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, step_seconds
 from headwater.plan.forecast.rank_memory import gpu_memory
-from headwater.plan.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
-from headwater.plan.forecast.work import PeakBytes, StepWork
+from headwater.plan.forecast.result import NO_PRICE, PUE, DeviceGroup, PeakBytes, Spread, StepWork
 from headwater.plan.text_size import synthetic_sources
 from headwater.plan.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
 from headwater.runfile.checking import validate
@@ -236,7 +235,6 @@ def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> StepWork:
         num_microbatches=max(1, train.batch_tokens // (tokens * num_parts)),
         recompute=recompute_of(train, config.model.num_layers),
         dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
-        exact=train.exact,
     )
 
 

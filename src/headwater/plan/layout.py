@@ -18,7 +18,7 @@ from headwater.machine.parallel.settings import division_problem, meshes_of, sha
 from headwater.machine.ranks.mesh import DATA_AXES, Layout, Mesh, Place
 from headwater.plan import hardware
 from headwater.plan.forecast.rank_memory import gpu_memory
-from headwater.plan.forecast.work import PeakBytes, checkpoint_bytes
+from headwater.plan.forecast.result import PeakBytes, checkpoint_bytes
 from headwater.plan.text_size import token_bytes
 from headwater.runfile.run_config import RunConfig
 
@@ -106,7 +106,7 @@ def _groups(config: RunConfig, place: Place, apart: Sequence[Mesh]) -> Iterator[
     """
     sizes = place.world_size, place.local_world_size
     parts = RECOMPUTED if config.train.recompute == "auto" else (None,)
-    shared = shared_layers(config.parallel, config.model, *sizes, config.shortest_row, exact=config.train.exact)
+    shared = shared_layers(config.parallel, config.model, *sizes, config.shortest_row)
     for is_shared, meshes in ((False, apart), *((True, meshes_of(parallel, *sizes)) for parallel in shared)):
         if meshes and not _rows_problem(config, meshes[0]):
             for part in parts if is_shared else parts[1:]:
@@ -116,7 +116,7 @@ def _groups(config: RunConfig, place: Place, apart: Sequence[Mesh]) -> Iterator[
 def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     """Return why the sequences of a step can't be divided among ranks, "" where they can."""
     train, work = config.train, hardware.work_of(config, Layout(mesh))
-    return division_problem(mesh, train.batch_tokens, work.microbatch_tokens, exact=train.exact)
+    return division_problem(mesh, train.batch_tokens, work.microbatch_tokens)
 
 
 class LayoutChoice:

@@ -22,8 +22,7 @@ from headwater.plan.forecast.result import Band, FromBase, LossOutlook, Spread, 
 from headwater.plan.rungs import ladder_runs, loss_by_rungs, read_ladder, rung_of
 from headwater.plan.scaling.checks import forecast_refusal
 from headwater.plan.scaling.estimator import ScalingLaw
-from headwater.plan.scaling.repetition import OWN
-from headwater.plan.scaling.table import read_runs
+from headwater.plan.scaling.table import OWN, read_runs
 from headwater.plan.text_size import epochs_of
 from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.run_config import RunConfig

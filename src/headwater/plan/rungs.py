@@ -22,15 +22,14 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.result import TRAINING_PARTS, Spread
 from headwater.plan.hardware import hardware_of
-from headwater.plan.scaling.repetition import penalty
 from headwater.plan.scaling.surface import LEAST_RATIO, MOST_RATIO, Surface, design
-from headwater.plan.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
+from headwater.plan.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs, penalty
 from headwater.plan.text_size import epochs_of
 from headwater.plan.times import around_steps
+from headwater.runfile.checking import Reason
 from headwater.runfile.given import Override
 from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.paths import of_split, read_kept
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, made_for
 
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]

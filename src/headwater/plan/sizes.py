@@ -12,8 +12,7 @@ from headwater.machine.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Place
 from headwater.model.count import ParameterCount, count_parameters
 from headwater.model.optim.settings import block_rows_for
 from headwater.model.settings import Family, ModelSettings
-from headwater.plan.forecast.result import Spread
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import Spread, checkpoint_bytes
 from headwater.plan.hardware import Gpus, Hardware, work_of
 from headwater.plan.layout import RECOMPUTED, layout_here
 from headwater.plan.rungs import scaled_shapes

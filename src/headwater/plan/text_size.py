@@ -148,7 +148,7 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
     But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
     """
-    from headwater.plan.scaling.repetition import most_epochs  # where text is read more than once
+    from headwater.plan.scaling.table import most_epochs  # where text is read more than once
 
     most = most_epochs(params, unique)
     return max(most, min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
@@ -167,7 +167,7 @@ def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
             found.append("the text isn't built: epochs go by num_tokens of its sources, whatever the files hold now")
     if epochs.overall <= 1 or config.is_tuned:  # a form of answering is learned from few of them, read often
         return found
-    from headwater.plan.scaling.repetition import says_of
+    from headwater.plan.scaling.table import says_of
 
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
     useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens)

@@ -18,8 +18,7 @@ from headwater.corpus.sources.settings import REPLAYED
 from headwater.corpus.sources.size import source_bytes
 from headwater.machine.host.facts import cpu_flags
 from headwater.plan.forecast.processor import constants, step_flops
-from headwater.plan.forecast.result import PREPARATION, Spread
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import PREPARATION, Spread, checkpoint_bytes
 from headwater.plan.text_size import tokens_of
 from headwater.runfile.init import sources_replayed
 from headwater.runfile.paths import read_kept
@@ -43,7 +42,7 @@ MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or had its gradient checked."
 UNKNOWN_HELD_OUT = 50_000  # tokens held out of a source whose size isn't known: a few megabytes of text have as many
-_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
+_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction"}
 
 Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
 

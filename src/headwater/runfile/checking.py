@@ -1,7 +1,10 @@
-"""Settings checked against their declaration: every problem in one message, causes before what follows from them.
+"""Settings checked against their declaration, every problem in one message, and resolved: who set what, and why.
 
 A misspelt name or a wrong value leaves rules without their inputs, and what they would have set is missing then. So
 values are checked before rules compute with them, and of what is missing only that is said which nothing else explains.
+
+No rule changes a table: each is asked with all that is set so far and returns what it makes of settings that nobody
+gives. What is given and what rules made is checked in one place and frozen.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -17,6 +23,7 @@ from pydantic import ValidationError
 from headwater.core.config import (
     Settings,
     as_meant,
+    describe,
     field_at,
     fields_of,
     is_bracketed,
@@ -28,7 +35,7 @@ from headwater.core.config import (
     takes_strings,
 )
 from headwater.core.errors import ConfigError
-from headwater.runfile.given import Given
+from headwater.runfile.given import Decided, Given, leaves
 
 _SHOWN_NAMES = 8
 _SHOWN_PROBLEMS = 50
@@ -200,3 +207,54 @@ def _list_of(value: str | int | float, of_strings: bool) -> str:
     if is_bracketed(text):
         return json.dumps([part.strip(" \"'") for part in text[1:-1].split(",")], ensure_ascii=False)
     return json.dumps([text if of_strings else value], ensure_ascii=False)
+
+
+Rules = Callable[[Given], Decided]
+RECIPES = Path(str(resources.files("headwater.runfile") / "recipes"))
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Where one setting's value comes from: `origin` is user, recipe, rule or default."""
+
+    setting: str
+    value: Any
+    origin: str
+    where: str
+    why: str
+    measured: str = ""
+
+
+def resolve(
+    kind: type[S],
+    given: Given,
+    rules: Sequence[Rules] = (),
+    by_rule: Collection[str] = (),
+    measured: Mapping[str, str] | None = None,
+) -> tuple[S, list[Reason]]:
+    """Return settings of a kind, with what `rules` make of those that are given, and a reason for each.
+
+    Each of the rules is asked with what is given and what those before it made. `by_rule` are all settings that one of
+    them makes; `measured` says of some when they were measured. Raises ConfigError with every problem of what is given
+    before a rule computes with it, and with those of the whole.
+    """
+    require_sound(kind, given, by_rule)
+    decided: Decided = {}
+    for each in rules:
+        decided |= each(given.with_decided(decided))
+    whole = given.with_decided(decided)
+    settings = validate(kind, whole, by_rule)
+    table = Given(settings.model_dump(mode="json"))
+
+    def reason(setting: str) -> Reason:
+        value, where = table.get(setting), whole.origins.get(setting)
+        if setting in decided:
+            why = decided[setting][1]
+            return Reason(setting, value, "rule", "headwater.runfile.rules", why, (measured or {}).get(setting, ""))
+        if where is None:
+            return Reason(setting, value, "default", "", describe(kind, setting))
+        if where.startswith(str(RECIPES)):
+            return Reason(setting, value, "recipe", Path(where).stem, f"the recipe {Path(where).stem} sets it")
+        return Reason(setting, value, "user", where, f"set in {where}")
+
+    return settings, [reason(setting) for setting in leaves(dict(table.table))]

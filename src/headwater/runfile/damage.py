@@ -13,7 +13,7 @@ from headwater.train.checkpoint.lock import is_owned
 
 
 def find_recipe(name: str) -> Path | None:
-    from headwater.runfile.resolve import RECIPES  # which loads what checks settings
+    from headwater.runfile.checking import RECIPES  # which loads what checks settings
 
     path = RECIPES / f"{name}.toml"
     return path if os.path.isfile(path) else None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headwater.core.errors import ConfigError
+from headwater.runfile.checking import Reason
 from headwater.runfile.given import Override
 from headwater.runfile.paths import RunFolder
-from headwater.runfile.resolve import Reason
 from headwater.runfile.rules import RULES
 from headwater.runfile.run_config import RunConfig, load_run, saved, train_plan, with_values
 from headwater.train.checkpoint.layout import list_checkpoints

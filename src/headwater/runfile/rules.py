@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from headwater.model.optim.settings import block_rows_for, orthogonalisation_share
 from headwater.runfile.given import Decided, Given
 from headwater.train.settings import even_microbatch
@@ -26,7 +24,6 @@ BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
 
 MAX_HEAD_DIM = 128
 
-MOST_RANKS = 4  # that share the rule's microbatches where train.exact promises the same bits at any number of them
 
 # what is computed between steps, in tokens of training that take as long: records of first-light, 2026-11-25, and the
 # probes, filled up to powers of two, of a later run; 60 of a run's own held-out text: 12,000 to 17,000, 2026-12-02
@@ -206,19 +203,7 @@ def _microbatch_tokens(given: Given) -> tuple[Any, str]:
         return "auto", "at the start of a run, when ranks are known: a pipeline wants several microbatches"
     rows = batch // seq_len
     why = "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"
-    if is_on(given.get("train.exact")):
-        num_ranks = next(number for number in (MOST_RANKS, 2, 1) if rows % number == 0)
-        rows //= num_ranks
-        why = why.replace("batch", f"batch that {num_ranks} ranks can share (train.exact)") if num_ranks > 1 else why
     return even_microbatch(rows * seq_len, seq_len), why
-
-
-def is_on(value: Any) -> bool:
-    """Return whether a value of a settings file will be taken for true."""
-    try:
-        return TypeAdapter(bool).validate_python(value)
-    except ValidationError:
-        return False
 
 
 def _half_length_fraction(given: Given) -> tuple[Any, str]:

@@ -22,12 +22,10 @@ from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.runfile.checking import validate
+from headwater.runfile.checking import RECIPES, Reason, resolve, validate
 from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config
-from headwater.runfile.downstream_settings import DownstreamSettings
 from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
-from headwater.runfile.resolve import RECIPES, Reason, resolve
 from headwater.runfile.rules import MEASURED, RULES, by_rules
 from headwater.tokens.batches.settings import MixtureSettings, ReplaySettings
 from headwater.tokens.tokenizer.settings import TokenizerSettings
@@ -52,7 +50,7 @@ class InitSettings(Settings):
     "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
 
 
-LEFT = (("train", "audit_every"), ("parallel", "expert"))
+LEFT = (("train", "audit_every"), ("train", "exact"), ("parallel", "expert"))
 "Settings that runs of before 2026-12-03 have kept."
 
 
@@ -106,14 +104,7 @@ class RunConfig(Settings):
             raise ValueError(
                 f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
             )
-        decided = {"train.microbatch_tokens": train.microbatch_tokens, "machine.dtype": self.machine.dtype}
-        if train.exact and (undecided := [name for name, value in decided.items() if value == "auto"]):
-            values = {"train.microbatch_tokens": "a number", "machine.dtype": "float32, bfloat16 or int8"}
-            raise ValueError(
-                f"train.exact promises the same bits, and {' and '.join(undecided)} = auto is decided by a "
-                f"measurement; set {' and '.join(f'{name} to {values[name]}' for name in undecided)}"
-            )
-        if undivided := layers_problem(model, self.parallel, self.shortest_row, exact=train.exact):
+        if undivided := layers_problem(model, self.parallel, self.shortest_row):
             raise ValueError(undivided)
         if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
             raise ValueError(problem)
@@ -347,3 +338,17 @@ def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(damaged_config(run_dir)) from None
+
+
+CAPITALS = "capitals"
+
+
+class DownstreamSettings(Settings):
+    """Alignment by rewards that a program verifies, in a run of its own beside this one, and an examination of both."""
+
+    reward: str = "exact"
+    "What an answer is worth: exact, number, form, or a reward that an installed package adds (headwater.rewards)."
+    prompts: str = CAPITALS
+    "JSON lines of prompts with answers; capitals: countries that the conversations of that name don't ask for."
+    num_steps: int = Field(default=40, ge=1)
+    "Number of updates."

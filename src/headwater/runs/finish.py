@@ -6,6 +6,7 @@ And what the cards of an export say: how its model came to be, what was measured
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +23,17 @@ from headwater.runfile.paths import Folders, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
-from headwater.runs.stages import Decision, Report, is_made, making
-from headwater.runs.text import data_card_of_run, open_held_out
+from headwater.runs.stages import Decision, Report, data_card_of_run, is_made, making, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.train.checkpoint.layout import DERIVED, MODEL, checkpoint_of
 from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
 
-if TYPE_CHECKING:  # a run with nothing to measure loads no torch
+if TYPE_CHECKING:
     from headwater.evaluate.evaluator import RunEvaluator
     from headwater.machine.ranks.exchange import Ranks
+    from headwater.train.state import Run
+
 
 EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
 EVALUATION = "evaluation.json"
@@ -95,6 +97,23 @@ def evaluate_stage(config: RunConfig, say: Say, here: RunFolder | None = None) -
             found = found | {"baselines": bits, "baseline_sample": read}
             write_json(run_dir / EVALUATION, found)
     return found
+
+
+def evaluate_on_ranks(config: RunConfig, run: Run, evaluator: RunEvaluator, say: Say) -> None:
+    """Measure a trained run as `evaluate_stage` does, by all ranks that trained it and in what they computed in.
+
+    All call it together. A model that no single device holds is measured by them alone.
+    """
+    from headwater.evaluate.evaluator import full_evaluation
+    from headwater.machine.compute import set_up
+
+    here, first = RunFolder(config.run_dir), run.ranks.is_first
+    if run.ranks.from_first(first and _kept_evaluation(here) is not None):
+        return
+    with set_up(run.facts), making("evaluation", here.run, _evaluation_key(here)) if first else nullcontext():
+        found = full_evaluation(evaluator, run.prepared.measured, run.prepared.hidden, say)
+        if first:
+            write_json(here.run / EVALUATION, found | {"dtype": run.facts.evaluation_dtype})
 
 
 def _evaluation_key(here: RunFolder) -> str:
@@ -175,19 +194,8 @@ def _export(config: RunConfig, out_dir: Path, key: str, write: Callable[..., Non
     from headwater.runs.loading import reading
     from headwater.train.checkpoint.load import StoredTensors
 
-    with (
-        making("export", config.run_dir),
-        reading(config.run_dir) as path,
-        StoredTensors(path, MODEL) as weights,
-    ):
-        write(
-            weights,
-            config.model,
-            config.folders.tokenizer,
-            out_dir,
-            key=key,
-            is_tuned=was_tuned(config),
-        )
+    with making("export", config.run_dir), reading(config.run_dir) as path, StoredTensors(path, MODEL) as weights:
+        write(weights, config.model, config.folders.tokenizer, out_dir, key=key, is_tuned=was_tuned(config))
     say(f"exported {out_dir}")
     return out_dir
 

@@ -22,7 +22,7 @@ from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.paths import Folders, Say, write_kept
 from headwater.runfile.run_config import RunConfig, made_for, train_plan
 from headwater.runs import stages
-from headwater.runs.text import open_batches
+from headwater.runs.stages import open_batches
 from headwater.train.checkpoint.layout import require_from_training
 from headwater.train.checkpoint.lock import owned
 from headwater.train.loop import Display

@@ -39,7 +39,7 @@ class Outcome:
     p90: float
     fact: float | None
     how: str
-    is_counted: bool
+    is_counted: bool = True
     is_disturbed: bool = False
 
     @property
@@ -148,22 +148,15 @@ def _energy(forecast: Object, finish: Record) -> Outcome | None:
     is_measured = str(finish.get("energy_how") or "").startswith(MEASURED)
     words = "measured" if is_measured else "estimated from the time, so not counted"
     found = band(forecast, "training", "energy_kwh", scale=1000)
-    return _outcome("training energy", "Wh", found, amount(finish, "energy_wh"), words, is_measured)
+    return _outcome("training energy", "Wh", found, amount(finish, "energy_wh"), words, is_counted=is_measured)
 
 
 def _outcome(
-    quantity: str,
-    unit: str,
-    forecast: Band | None,
-    fact: float | None,
-    how: str,
-    is_counted: bool = True,
-    is_disturbed: bool = False,
+    quantity: str, unit: str, forecast: Band | None, fact: float | None, how: str, **more: bool
 ) -> Outcome | None:
     if forecast is None:
         return None
-    fact = fact if fact is not None and fact > 0 else None
-    return Outcome(quantity, unit, *forecast, fact, how, is_counted, is_disturbed)
+    return Outcome(quantity, unit, *forecast, fact if fact is not None and fact > 0 else None, how, **more)
 
 
 def crps(fact: float, p10: float, p50: float, p90: float) -> float:

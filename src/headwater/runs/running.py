@@ -1,4 +1,4 @@
-"""A run file becomes a run: its stages in their order, for a command line and for a notebook alike."""
+"""A run file becomes a run: its stages in their order, for a command line and for a notebook; or what they would do."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from headwater.core.errors import HeadwaterError
 from headwater.core.numbers import count
 from headwater.core.records import Record, amount, held_out_score, text_scored
 from headwater.machine.ranks.mesh import Layout, Mesh, Place
+from headwater.runfile.checking import Reason
 from headwater.runfile.damage import require_run_dir
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore
-from headwater.runfile.resolve import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.measures import computed_twice, seconds_lost
 from headwater.runs.outcome import forecast_error, outcomes_of
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
 from headwater.runs.stages import (
+    Decision,
     Report,
+    data_due,
     no_report,
+    open_batches,
     prepare_data,
     prepare_rows,
     resume_longer_run,
     training_due,
     write_config,
 )
-from headwater.runs.text import open_batches
 from headwater.train.checkpoint.layout import list_checkpoints
-from headwater.train.checkpoint.lock import Owner, owned
-from headwater.train.resume import has_finished, is_trained
+from headwater.train.checkpoint.lock import Owner, is_owned, owned
+from headwater.train.resume import has_finished, is_trained, require_settings
 from headwater.train.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
     from headwater.machine.ranks.exchange import Ranks
     from headwater.runs.downstream import Aligned
     from headwater.train.loop import Replay
+
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
@@ -52,12 +56,12 @@ MakeDisplay = Callable[[RunConfig], Display]
 class Call:
     """How a run is called.
 
-    own          how its folder is locked: lock.owned or lock.taken_over
+    own          how its folder is locked: lock.owned, say
     place        which of several ranks this process is
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
-    report       what writes the run's report: `page.report.stage.report_stage`
+    report       what writes the run's report: `page.report.page.report_stage`
     here         the run's folder, where the caller has read of it; None: nobody has
     """
 
@@ -186,7 +190,9 @@ def _plan_and_train(config: RunConfig, layout: Layout, make_display: MakeDisplay
             say(f"layout: {layout.why}")
         with (
             tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
-            open_training(trained, batches, shown, say, ranks, call.stop_within) as training,
+            open_training(
+                trained, batches, shown, say, ranks, call.stop_within, measures=call.last == "report"
+            ) as training,
         ):
             if training is None:
                 return True
@@ -202,7 +208,7 @@ def _follow(config: RunConfig, call: Call) -> bool:
             return True
         from headwater.runs.training import follow_training
 
-        return follow_training(config.with_layout(layout), ranks, call.stop_within)
+        return follow_training(config.with_layout(layout), ranks, call.stop_within, measures=call.last == "report")
 
 
 def _tell_others(config: RunConfig, call: Call) -> bool:
@@ -268,3 +274,94 @@ def _result(here: RunFolder, is_done: bool, seconds: float, aligned: Aligned | N
         forecast_error=forecast_error(list(outcomes)),
         aligned=aligned,
     )
+
+
+IsShown = Callable[[RunFolder], bool]
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What `run` would do.
+
+    stages   each with its action (do, resume, skip, refuse) and why
+    plan     what `headwater plan RUN --json` prints; None of what is trained, or refused before it can be planned
+    refused  why the run would be refused; () where it wouldn't, as far as can be known without doing anything
+    """
+
+    folder: Path
+    stages: tuple[Decision, ...]
+    plan: dict[str, Any] | None
+    refused: tuple[str, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater run --dry-run --json` prints."""
+        return asdict(self) | {"folder": str(self.folder)}
+
+
+def dry_run(
+    config: RunConfig, reasons: Sequence[Reason], place: Place | None = None, is_shown: IsShown = lambda here: False
+) -> DryRun:
+    """Return what `run` would do with these settings, as far as what is there tells; nothing is written.
+
+    `reasons` are those of `load_run`: what a rule made of a run that is begun stays as it is in its checkpoints.
+    `is_shown` says whether the report shows all that a run's folder holds: `page.report.page.is_shown`.
+    """
+    place, here, refused = place or Place(), RunFolder(config.run_dir), list[str]()
+    config, _ = with_kept(config, reasons, here)
+    if is_owned(here.run):
+        refused.append(f"{here.run} is in use by another process")
+    layout: Layout | None = None
+    try:
+        require_possible(config)
+        layout = layout_to_train(config, place, here)
+    except HeadwaterError as error:
+        refused.append(str(error))
+    found = list(_decisions(config, here, is_shown))
+    refused += [each.why for each in found if each.action == "refuse"]
+    plan = None
+    if any(each.stage == "training" and each.action in ("do", "resume") for each in found):
+        from headwater.plan.run_plan import plan_run
+
+        try:
+            plan = plan_run(config, layout=layout)
+        except HeadwaterError as error:  # a run is trained without one
+            found.append(Decision("plan", "skip", str(error)))
+    return DryRun(config.run_dir, tuple(found), plan, tuple(dict.fromkeys(refused)))
+
+
+def _decisions(config: RunConfig, here: RunFolder, is_shown: IsShown) -> Iterator[Decision]:
+    """Yield what becomes of each stage, up to the first that is refused."""
+
+    def decided(stage: str, decide: Callable[[], list[Decision]]) -> list[Decision]:
+        try:
+            return decide()
+        except HeadwaterError as error:
+            return [Decision(stage, "refuse", str(error))]
+
+    data = decided("corpus", lambda: data_due(config, here))
+    yield from data
+    if data[-1].action == "refuse":
+        return
+    is_new = any(each.action == "do" for each in data)
+
+    def of_training() -> list[Decision]:
+        require_settings(here.run, train_plan(config), here.state)  # as `prepare_data` does before all else
+        return [training_due(config, here, is_new)]
+
+    (training,) = decided("training", of_training)
+    yield training
+    if training.action == "refuse":
+        return
+    if training.action == "skip":
+        from headwater.runs.finish import finish_due
+
+        after = decided("evaluation", lambda: finish_due(config, here))
+    else:
+        after = [Decision(stage, "do", "after training") for stage in ("evaluation", "export")]
+    yield from after
+    if all(each.action == "skip" for each in after) and is_shown(here):
+        yield Decision("report", "skip", "it shows all that the folder holds")
+    else:
+        yield Decision("report", "do", "it is to show what the stages before it made")
+    if config.downstream is not None:
+        yield Decision("downstream", "do", f"{config.name}-rl is aligned and examined, or resumed as far as it is done")

@@ -13,7 +13,7 @@ from headwater.core.errors import ConfigError
 from headwater.core.files import make_folder, write_text
 from headwater.core.records import seconds_of_saves
 from headwater.machine.parallel.settings import meshes_of
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import checkpoint_bytes
 from headwater.runfile.run_config import load_run
 from headwater.train.settings import SAVE_TIME_MARGIN
 

@@ -2,6 +2,8 @@
 
 A data stage's folder has a manifest with the key of what it was made from: settings and digests of its inputs. Stages
 after training have their keys in RUN/stages.json, beside the seconds of all.
+
+The text of a run comes first: its rows in their order, its held-out text and the data card. No torch.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from headwater.core.errors import CheckpointError, StoreError
+from headwater.core.errors import CheckpointError, ConfigError, DataError, HeadwaterError, StoreError
 from headwater.core.files import (
     read_json_or_none,
     read_manifest_or_none,
@@ -29,17 +31,134 @@ from headwater.core.records import table
 from headwater.core.task_output import work_folder
 from headwater.corpus.contents import FileContents
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
-from headwater.corpus.load import remove_failed_build
+from headwater.corpus.load import balance_of, remove_failed_build
+from headwater.corpus.samples.files import unwritten, with_files, write_files
+from headwater.corpus.sources.settings import REPLAYED, CorpusSettings
 from headwater.export.base.facts import copied_key
-from headwater.runfile.init import base_of
+from headwater.export.data_card import data_card
+from headwater.plan.text_size import shares_of_replay, synthetic_sources
+from headwater.runfile.checking import Reason
+from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.paths import Folders, RunFolder, Say, stage_digest, write_kept
-from headwater.runfile.resolve import Reason
-from headwater.runfile.run_config import RunConfig, config_record, train_plan
-from headwater.runs.text import open_batches, replayed_text, tokens_key_of
-from headwater.tokens.format import REBUILD
+from headwater.runfile.run_config import RunConfig, config_of_run, config_record, train_plan
+from headwater.tokens.batches.mixture import MixturePlan, make_plan
+from headwater.tokens.batches.pack import PackedSource, targets_of
+from headwater.tokens.batches.rows import open_packed
+from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.format import REBUILD, tokens_key
 from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, is_trained, newest_state, require_settings, resume_longer
+
+if TYPE_CHECKING:
+    from headwater.tokens.batches.where import RunRows
+    from headwater.tokens.build import Replayed
+
+
+def open_batches(config: RunConfig) -> BatchSource:
+    """Return the rows of the training split, mixed as the run's settings say.
+
+    A store that isn't the one that was verified is read through and verified. Raises StoreError for a store that is
+    damaged, or where none is built yet.
+    """
+    folders = config.folders
+    if is_unmade(folders.tokens):
+        raise StoreError(f"{folders.tokens} is not built yet; `headwater run RUN` builds it")
+    sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
+    if not sources:
+        raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show RUN`")
+    rows, targets = {name: source.num_rows for name, source in sources.items()}, targets_of(sources)
+    replayed = shares_of_replay(config, rows)
+
+    def plan_for(num_rows: int) -> MixturePlan:
+        return make_plan(rows, config.mixture, num_rows, targets, replayed)
+
+    return BatchSource(sources, plan_for(config.num_rows), config.model.seq_len, config.seed, plan_for)
+
+
+def replayed_text(config: RunConfig) -> Replayed | None:
+    """Return the tokens of the run that this one replays, and how it read them; None without [replay].
+
+    Raises ConfigError where that run has none.
+    """
+    if config.replay is None:
+        return None
+    run, names = Path(config.replay.run), training_of_run(Path(config.replay.run))
+    if names is None:
+        raise ConfigError(f"replay.run={run} is no run whose text is prepared; `headwater run` prepares it")
+    from headwater.tokens.build import Replayed
+
+    weights = {REPLAYED + name: facts["weight"] for name, facts in names.items()}
+    return Replayed(
+        Folders(run).tokens, weights, [REPLAYED + name for name in sorted(synthetic_sources(config_of_run(run)))]
+    )
+
+
+def tokens_key_of(config: RunConfig, here: RunFolder | None = None) -> str:
+    """Return the key of a run's tokens. A run with a checkpoint never asks the run that it replays again."""
+    here = here or RunFolder(config.run_dir)
+    replayed = ""
+    if config.replay is not None:
+        kept = here.manifest(here.tokens).get("replayed", {}).get("digest")
+        theirs = stage_digest(Folders(Path(config.replay.run)).tokens)
+        replayed = kept if kept is not None and list_checkpoints(here.run) else theirs
+    return tokens_key(here.digest(here.corpus), here.digest(here.tokenizer), replayed)
+
+
+def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
+    """Return the packed validation split of each source that has one."""
+    folders = config.folders
+    return open_packed(folders.tokens, folders.rows, "validation", config.model.seq_len)
+
+
+def rows_of(config: RunConfig) -> RunRows:
+    """Return the rows of a run, whether it has been trained or not."""
+    from headwater.tokens.batches.where import RunRows  # finds documents, too
+    from headwater.tokens.skipped_rows import Interventions, read_interventions
+
+    log, num_steps = Interventions(read_interventions(config.run_dir), {}), config.train.num_steps
+    corpus = config.folders.corpus
+    return RunRows(open_batches(config), corpus, log, num_steps, config.num_rows // num_steps)
+
+
+# ---- what became of the text
+
+
+def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
+    """Return what a run will see of each source, as its batches have it; None where its text isn't tokenized."""
+    try:
+        config = config_of_run(run_dir)
+    except HeadwaterError:
+        return None  # training says what is wrong
+    return _training(config, RunFolder(run_dir))
+
+
+def _training(config: RunConfig, here: RunFolder) -> dict[str, dict[str, float]] | None:
+    try:
+        if here.manifest(here.tokens).get("key") != tokens_key_of(config, here):
+            return None  # of another text, or none
+        return open_batches(config).shares(config.num_rows)
+    except HeadwaterError:
+        return None  # training says what is wrong
+
+
+def data_card_of_run(config: RunConfig, here: RunFolder | None = None) -> dict[str, Any] | None:
+    """Return the data card of a run, that of the run before it where it was aligned; None where no corpus is there."""
+    here = here or RunFolder(config.run_dir)
+    try:
+        balance = balance_of(here.corpus, here.manifest(here.corpus))
+    except DataError:
+        return read_json_or_none(here.data_card)
+    inputs = here.manifest(here.corpus).get("inputs", {})
+    stages = {folder.name: here.digest(folder) for folder in (here.corpus, here.tokenizer, here.tokens)}
+    digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
+    if (replayed := here.manifest(here.tokens).get("replayed")) is not None:
+        digests["replayed tokens"] = replayed["digest"]
+    training = _training(config, here) or {}
+    card = data_card(config.name, config.corpus, config.mixture, balance, training, digests)
+    base = kept_base(config.base, here)
+    return card | {"started_from": [] if base is None else [asdict(each) for each in base.origins]}
+
 
 Report = Callable[[RunConfig, Say, RunFolder], object]
 
@@ -71,8 +190,10 @@ def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFol
     tidy(here)
     if (base := base_of(config.base, here)) is not None:
         write_kept(here.base, base)
-    made, inputs = [], corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
-    for folder, key in _data_stages(config, inputs, here):
+    text = with_files(config.corpus)
+    write_files(config.corpus, say)
+    made, inputs = [], corpus_inputs(text, FileContents.of_corpus(here.corpus))
+    for folder, key in _data_stages(config, text, inputs, here):
         if _data_due(config, folder, key, inputs, here).action == "skip":
             remove_failed_build(folder)  # what an earlier try of other settings left
             if folder != here.corpus:
@@ -82,7 +203,7 @@ def prepare_data(config: RunConfig, say: Say, last: str = "tokens", here: RunFol
                 if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
 
-                    build_corpus(config.corpus, folder, say)
+                    build_corpus(text, folder, say)
                 elif folder == here.tokenizer:
                     _make_tokenizer(config, key, say)
                 else:
@@ -98,8 +219,13 @@ def data_due(config: RunConfig, here: RunFolder) -> list[Decision]:
 
     Raises CheckpointError and DataError as it does.
     """
-    found, inputs = list[Decision](), corpus_inputs(config.corpus, FileContents.of_corpus(here.corpus))
-    for folder, key in _data_stages(config, inputs, here):
+    text, before = with_files(config.corpus), table(here.manifest(here.corpus), "inputs")
+    known = {name: str(before.get(name)) for name in unwritten(config.corpus)}  # they would be what they were
+    at_hand = {name: source for name, source in text.sources.items() if name not in known}
+    contents = FileContents.of_corpus(here.corpus)
+    inputs = corpus_inputs(text.model_copy(update={"sources": at_hand}), contents) | known
+    found = list[Decision]()
+    for folder, key in _data_stages(config, text, inputs, here):
         if found and found[-1].action == "do":
             why = f"{found[-1].stage} is made before it; skipped if that comes out as it was"
             found.append(Decision(folder.name, "do", why))
@@ -133,9 +259,11 @@ def training_due(config: RunConfig, here: RunFolder, is_new: bool) -> Decision:
     return Decision("training", "do", f"{num_steps} steps, and no checkpoint is there")
 
 
-def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) -> Iterator[tuple[Path, str]]:
+def _data_stages(
+    config: RunConfig, text: CorpusSettings, inputs: Mapping[str, str], here: RunFolder
+) -> Iterator[tuple[Path, str]]:
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
-    yield here.corpus, corpus_key(config.corpus, dict(inputs))
+    yield here.corpus, corpus_key(text, dict(inputs))
     if (base := base_of(config.base, here)) is None:
         yield here.tokenizer, tokenizer_key(config.tokenizer, here.digest(here.corpus))
     else:
@@ -199,7 +327,7 @@ def _require_untrained(config: RunConfig, stage: Path, inputs: dict[str, str]) -
     run = config.run_dir
     if read_manifest_or_none(stage).get("key") is None or not list_checkpoints(run):
         return
-    changed = changed_inputs(config.corpus, stage, inputs) if stage.name == "corpus" else {}
+    changed = changed_inputs(with_files(config.corpus), stage, inputs) if stage.name == "corpus" else {}
     what = f"its text ({', '.join(changed.values())})" if changed else "its settings (or headwater's own rules)"
     texts = [path for name in changed if (source := config.corpus.sources.get(name)) for path in source.paths or []]
     if here := [word for path in texts if Path(path).exists() for word in ("--text", path)]:

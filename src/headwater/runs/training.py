@@ -20,14 +20,14 @@ from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.plan.forecast.rank_memory import division_of
-from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.forecast.result import checkpoint_bytes
 from headwater.plan.run_plan import sizes_of
 from headwater.plan.times import keep_times, speed_here
 from headwater.runfile.init import kept_base
 from headwater.runfile.paths import Say, ignore
 from headwater.runfile.run_config import RunConfig, train_plan
-from headwater.runs.finish import open_evaluator
-from headwater.runs.text import open_batches
+from headwater.runs.finish import evaluate_on_ranks, open_evaluator
+from headwater.runs.stages import open_batches
 from headwater.tokens.batches.source import BatchSource
 from headwater.train.checkpoint.layout import checkpoint_dir
 from headwater.train.checkpoint.save import require_space
@@ -45,7 +45,10 @@ NOT_LEARNED = "forecasts are of an idle machine and don't learn from this run"
 
 @dataclass
 class Training:
-    """A run's training before its first step: what trains, measures and stops it; `is_done` once it came to its end."""
+    """A run's training before its first step: what trains, measures and stops it; `is_done` once it came to its end.
+
+    `measures`: several ranks then measure all of its held-out text, too.
+    """
 
     config: RunConfig
     run: Run
@@ -53,6 +56,7 @@ class Training:
     stop: StopRequest
     display: Display
     say: Say
+    measures: bool = False
     is_done: bool = False
 
     def train(self, forecast: dict[str, Any] | None = None, layout: Layout | None = None) -> bool:
@@ -81,6 +85,8 @@ class Training:
             name = self.stop.signal_name or "a signal to another rank"
             self.say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
             return False
+        if self.measures and world_size > 1:
+            evaluate_on_ranks(config, run, self.evaluator, self.say)
         self.is_done = True
         return True
 
@@ -93,6 +99,8 @@ def open_training(
     say: Say,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
+    *,
+    measures: bool = False,
 ) -> Iterator[Training | None]:
     """Yield what trains a run, by the lock's owner; None where it is trained, on the same rows.
 
@@ -104,7 +112,7 @@ def open_training(
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
         run = _assembled(config, batches, say, ranks)
-        training = Training(config, run, evaluator, stop, display, say)
+        training = Training(config, run, evaluator, stop, display, say, measures)
         try:
             # on the same rows: assembly has compared them
             if run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps):
@@ -149,7 +157,9 @@ def _keep_times(run: Run, config: RunConfig, say: Say) -> None:
         say(f"later plans won't know what this run took: {error}")
 
 
-def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
+def follow_training(
+    config: RunConfig, ranks: Ranks, stop_within: float | None = None, *, measures: bool = False
+) -> bool:
     """Train as another rank than the first, which keeps the records and prints."""
     batches, evaluator = open_batches(config), open_evaluator(config, ranks)
     with StopRequest(stop_within) as stop:
@@ -157,6 +167,8 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
         end = train(run, evaluator, ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
+        if measures:
+            evaluate_on_ranks(config, run, evaluator, ignore)
     stop.pass_on()
     return True
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,24 @@ from headwater.core.files import (
     discard,
     flush,
     new_folder,
-    no_check,
     read_manifest_or_none,
     share_file,
     write_json,
 )
 from headwater.core.manifests import seal
 from headwater.core.numbers import plural, size
+from headwater.core.owners import require_owner
 from headwater.core.task_output import TaskOutput
 from headwater.corpus.load import SPLITS, place_of_shards, read_corpus_manifest
 from headwater.corpus.sources.settings import REPLAYED, EngineSettings
-from headwater.tokens.encode import ENCODE, LENGTHS, SHARDS, TOKENIZER, lengths_of, shard_ranges
-from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION, token_dtype
+from headwater.tokens.encode import ENCODE, TOKENIZER
+from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.work import ShardGroup, ShardTasks, begin_work, end_work, engine_of, groups_of, write
 from headwater.tokens.write import write_manifest
 
-_LAYOUT = "3"  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = "4"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 
 
 @dataclass(frozen=True)
@@ -54,45 +53,43 @@ def build_tokens(
     out_dir: Path,
     key: str,
     say: Callable[[str], None],
-    before_commit: Callable[[], None] = no_check,
     replayed: Replayed | None = None,
     engine: EngineSettings | None = None,
 ) -> dict[str, Any]:
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
-    What a build of the same key that was interrupted had encoded is not encoded again. `before_commit` may raise before
-    anything is written or replaced. Stores that are `replayed` are verified and copied: a second name for a file would
-    change the first one's times. Raises StoreError where they are of another tokenizer.
+    What a build of the same key that was interrupted had encoded is not encoded again. Stores that are `replayed` are
+    verified and copied: a second name for a file would change the first one's times. Raises StoreError where they are
+    of another tokenizer.
     """
-    before_commit()
     corpus, tokenizer = read_corpus_manifest(corpus_dir), Tokenizer.load(tokenizer_dir)
     sizes = [of_source["bytes"] for of_split in corpus["splits"].values() for of_source in of_split.values()]
     say(f"encoding {size(sum(sizes))}")
     engine, groups = engine or EngineSettings(), groups_of(corpus_dir, *SPLITS)
     given = {"corpus": place_of_shards(corpus_dir), "vocab_size": tokenizer.vocab_size}
-    given["markers"] = asdict(tokenizer.markers)
+    given |= {"markers": asdict(tokenizer.markers), "shard_tokens": MAX_SHARD_TOKENS}
     work = begin_work(out_dir, key, f"{_LAYOUT}-{MAX_SHARD_TOKENS}", engine)
     tasks = ShardTasks(*work, "headwater.tokens.encode:tasks_of_tokens", given)
     _share_tokenizer(tasks, tokenizer_dir)
     with engine_of(engine, tasks, groups) as doers:
         tasks.do_all(doers, ENCODE, [group.given() for group in groups], say)
-        before_commit()
-        tasks.do_all(doers, SHARDS, list(_shards(tasks, groups, tokenizer.vocab_size)), say)
-    stores = _shards_by_store(tasks, corpus)
-    for (split, source), outputs in stores.items():
+    require_owner(out_dir)  # one that took over may have removed what was encoded
+    stores = _shards_by_store(tasks, groups, corpus)
+    for (split, source), shards in stores.items():
         of_both = sum(corpus["splits"][each][source]["documents"] for each in SPLITS)
         is_cut = split != "train" and of_both > corpus["sources"][source]["kept"]["documents"]
-        say(_summary(split, source, [output.facts for output in outputs], is_cut))
-    for output in chain.from_iterable(stores.values()):
-        _flush(output)  # by itself: a shard that can't be flushed must not be found again
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+        say(_summary(split, source, [facts for _, facts in shards], is_cut))
+    for output in tasks.outputs(ENCODE):
+        _flush(output)  # by itself: one that can't be flushed must not be found again
+    with new_folder(out_dir, replace=True) as folder:
         splits: dict[str, dict[str, Any]] = {split: {} for split in SPLITS}
-        for (split, source), outputs in stores.items():
+        for (split, source), shards in stores.items():
             store_dir, names = folder / split / source, (tokenizer.vocab_size, tokenizer.digest)
-            store = write_manifest(store_dir, [output.facts for output in outputs], *names, tokenizer.markers)
-            for path in chain.from_iterable(map(_files, outputs)):
-                share_file(path, store_dir / path.name)
-            splits[split][source] = _facts(store)
+            named = [facts | {"name": f"{number:05d}"} for number, (_, facts) in enumerate(shards)]
+            splits[split][source] = _facts(write_manifest(store_dir, named, *names, tokenizer.markers))
+            for (output, facts), new in zip(shards, named, strict=True):
+                for kind in facts["files"]:
+                    share_file(output.folder / f"{facts['name']}.{kind}", store_dir / f"{new['name']}.{kind}")
         again = {} if replayed is None else _copy_replayed(replayed, tokenizer, folder, splits)
         manifest = {
             "format": TOKENS_FORMAT,
@@ -119,25 +116,23 @@ def _share_tokenizer(tasks: ShardTasks, folder: Path) -> None:
                 write(output, file.name, [file.read_bytes()])
 
 
-def _shards(tasks: ShardTasks, groups: list[ShardGroup], vocab_size: int) -> Iterator[dict[str, Any]]:
-    """Yield what is given to the tasks of the second stage: where the documents of each shard are."""
-    encoded = tasks.outputs(ENCODE, LENGTHS)
-    for (split, source), group in groupby(enumerate(groups), lambda each: (each[1].split, each[1].source)):
-        lengths = ((number, lengths_of(encoded[number].folder)) for number, _ in group)
-        for shard, ranges in enumerate(shard_ranges(lengths, MAX_SHARD_TOKENS)):
-            num_bytes = MAX_SHARD_TOKENS * token_dtype(vocab_size).itemsize
-            place = {"split": split, "source": source, "shard": shard}
-            yield {"name": f"{split}/{source}/{shard:05d}", "num_bytes": num_bytes, **place, "ranges": ranges}
+def _shards_by_store(
+    tasks: ShardTasks, groups: list[ShardGroup], corpus: dict[str, Any]
+) -> dict[tuple[str, str], list[tuple[TaskOutput, dict[str, Any]]]]:
+    """Return the shards of every split and source, each with the output that it is in.
 
-
-def _shards_by_store(tasks: ShardTasks, corpus: dict[str, Any]) -> dict[tuple[str, str], list[TaskOutput]]:
-    """Return the shards of every split and source, which hold all of its texts; raise StoreError where they don't."""
-    stores = {(split, source): list[TaskOutput]() for split in SPLITS for source in sorted(corpus["sources"])}
-    for item, output in zip(tasks.items(SHARDS), tasks.outputs(SHARDS), strict=True):
-        stores[item["split"], item["source"]].append(output)
-    for (split, source), outputs in stores.items():
+    They hold all of its texts: raises StoreError where they don't.
+    """
+    stores = {
+        (split, source): list[tuple[TaskOutput, dict[str, Any]]]()
+        for split in SPLITS
+        for source in sorted(corpus["sources"])
+    }
+    for group, output in zip(groups, tasks.outputs(ENCODE), strict=True):
+        stores[group.split, group.source] += [(output, facts) for facts in output.facts["shards"]]
+    for (split, source), shards in stores.items():
         wanted = corpus["splits"][split][source]
-        found = {unit: sum(output.facts[f"num_{unit}"] for output in outputs) for unit in ("documents", "bytes")}
+        found = {unit: sum(facts[f"num_{unit}"] for _, facts in shards) for unit in ("documents", "bytes")}
         if found != {unit: wanted[unit] for unit in found}:
             raise StoreError(
                 f"of {split} {source} {found} were encoded, where the corpus has {wanted}; the corpus or the work "
@@ -146,15 +141,11 @@ def _shards_by_store(tasks: ShardTasks, corpus: dict[str, Any]) -> dict[tuple[st
     return stores
 
 
-def _files(output: TaskOutput) -> list[Path]:
-    return [output.folder / name for name in output.digests]
-
-
 def _flush(output: TaskOutput) -> None:
     """Flush the files of a shard to the device; one that can't be isn't trusted again."""
     try:
         with storage_errors(output.folder):
-            flush(_files(output))
+            flush(output.folder / name for name in output.digests)
     except StorageError:
         # the system says it once: asked again, it would call bytes flushed that it has given up
         discard(output.folder)

@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from headwater.core.files import no_check
 from headwater.core.task_output import TaskOutput
 from headwater.corpus.document import plain_text
 from headwater.corpus.engine.tasks import Do
@@ -34,14 +33,12 @@ def sampled_corpus(
     out_dir: Path,
     key: str,
     say: Callable[[str], None],
-    before_commit: Callable[[], None] = no_check,
     engine: EngineSettings | None = None,
 ) -> Iterator[dict[str, list[str]]]:
     """Yield the sample of each source's training text for the tokenizer of this key, which will be in `out_dir`.
 
     What a process that was killed had sampled is not sampled again, until the block ends without an error.
     """
-    before_commit()
     engine = engine or EngineSettings()
     folder, place = begin_work(out_dir, key, _LAYOUT, engine)
     groups, sizes = groups_of(corpus_dir, "train"), read_corpus_manifest(corpus_dir)["splits"]["train"]

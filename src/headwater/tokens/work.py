@@ -28,7 +28,8 @@ from headwater.corpus.load import list_shards, list_sources, read_corpus_manifes
 from headwater.corpus.shards import parse_document
 from headwater.corpus.sources.settings import EngineSettings
 
-GROUP_BYTES = 20_000_000  # of text in a task, about: some seconds of encoding
+GROUP_BYTES = 100_000_000  # of text in a task, about: half a minute of encoding, and a shard of a store
+MAX_GROUPS = 20_000  # of a source: a store opens a file for each
 MIN_WORKER_BYTES = 10_000_000  # of text for each worker process: with less its start costs more than it does
 _ITEMS = "tasks.json"
 _INSIDE, _SETTING = "work", "corpus.engine.store"
@@ -69,7 +70,7 @@ def groups_of(corpus_dir: Path, *splits: str) -> list[ShardGroup]:
         for source in sorted(list_sources(corpus_dir)):
             shards = list(list_shards(corpus_dir, f"{split}/{source}/").items())
             rate = sizes[split][source]["bytes"] / max(len(shards), 1)  # most are as large as the settings allow
-            count = max(int(GROUP_BYTES / max(rate, 1)), 1)
+            count = max(int(GROUP_BYTES / max(rate, 1)), len(shards) // MAX_GROUPS, 1)
             for at in range(0, len(shards), count):
                 group = dict(shards[at : at + count])
                 found.append(ShardGroup(split, source, group, round(rate * len(group))))
@@ -142,7 +143,8 @@ def _place_of(top: Path, name: str, store: str | None) -> TaskFolder:
 def end_work(out_dir: Path, tasks: ShardTasks) -> None:
     """Remove all that was made on the way to what `out_dir` holds."""
     if isinstance(tasks.place, TaskStore):
-        tasks.place.remove(tasks.folder)
+        for folder in tasks.place.outputs_in(tasks.place.top):
+            tasks.place.remove(folder)
     remove_folder(work_folder(out_dir))  # at once: a kill leaves nothing half removed inside it
 
 

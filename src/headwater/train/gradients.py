@@ -27,7 +27,6 @@ def sum_gradients(
             parallel.gradients.begin_(model, is_last=number == len(microbatches))
             loss_sum = model(*map(parallel.device.place, (batch.tokens_BT, batch.documents_BT, batch.targets_BT)))
             (loss_sum / num_targets).backward()
-            parallel.gradients.add_(model)
             loss_total += loss_sum.detach()
     parallel.gradients.reduce_(model)
     return loss_total

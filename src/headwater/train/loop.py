@@ -177,12 +177,12 @@ def replay_training(
     saved = read_checkpoint(paths[0])  # a damaged one is an error, not passed over
     require_shared(saved.path, saved.state, plan, batches)
     world_size = Mesh(**saved.state["mesh"]).world_size
-    if world_size > 1 and not plan.train.exact:
+    if world_size > 1:
         raise ConfigError(
-            f"{run_dir} was trained on {world_size} ranks without train.exact: the order of their sums can't be "
-            "repeated by one"
+            f"{run_dir} was trained on {world_size} ranks: the order of their sums can't be repeated by one"
         )
-    plan = replace(plan, train=plan.train.model_copy(update={"profile_steps": None}))
+    train = plan.train.model_copy(update={"profile_steps": None})
+    plan = replace(plan, train=train, machine=plan.machine.model_copy(update={"deterministic": True}))
     folder, comparison = run_dir / f"replay-{os.getpid()}", Comparison(run_dir, display)
     run = assemble(folder, plan, batches, Past(interventions, None, kept=saved.state), say, open_base=open_base)
     run, difference = replace(run, saver=NoSaver(folder), display=comparison), None

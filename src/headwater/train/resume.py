@@ -268,22 +268,16 @@ def resume_longer(
 
 def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, plan: TrainPlan) -> list[str]:
     before, now, step = num_steps_of(shared), plan.train.num_steps, shared["step"]
-    decay = shared["identity"]["schedule"]["decay_fraction"]
     lines = [
         f"train.num_steps: was {before}, is {now}; {run_dir} resumes from step {step}, up to which a run of {now} "
         "steps at the same rates is the same to the bit"
     ]
-    if decay != plan.schedule.decay_fraction:
-        lines.append(f"schedule.decay_fraction: was {decay}, is {plan.schedule.decay_fraction}")
     if newer:
-        again = plural(newer[0] - step, "step")
-        lines += [
-            f"{again} up to {newer[0]} are trained again: their learning rate, the length of their sequences or their "
-            f"mixture were for a run that ends at {before}",
-            f"the later checkpoints (of steps {', '.join(map(str, newer))}) are moved to {aside}, where init.from and "
-            f"other commands can still take them; report and export stay those of {before} steps until the longer run "
-            "is done",
-        ]
+        lines.append(
+            f"{plural(newer[0] - step, 'step')} up to {newer[0]} are trained again; the later checkpoints (of steps "
+            f"{', '.join(map(str, newer))}) are moved to {aside}, and report and export stay those of {before} steps "
+            "until the longer run is done"
+        )
     return lines
 
 

@@ -29,8 +29,6 @@ class TrainSettings(Settings):
     "Tokens of one forward pass on one rank; batch_tokens is a multiple. auto: measured at the run's start, then kept."
     half_length_fraction: float = Field(default=0.0, ge=0, le=1)
     "Fraction of the run, from its start, in which each sequence is cut into two of half its length."
-    exact: bool = False
-    "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
     recompute: Annotated[
         Fraction | Literal["auto", "selective"],
         wanted("what is recomputed is a fraction of the blocks, 0 to 1, selective or auto"),
@@ -191,8 +189,9 @@ class TrainPlan:
             "optim": self.optim.model_dump(),
             "schedule": self.schedule.model_dump(),
             "train": self.train.model_dump(
-                include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
-            ),
+                include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction"}
+            )
+            | {"exact": False},  # a setting that left: so that the checkpoints of before are of the same run
         }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from headwater.core.errors import ConfigError
 from headwater.core.files import remove_folder
@@ -19,7 +22,7 @@ from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.parallel.prepare import optimizer_for, prepare
 from headwater.machine.parallel.settings import division_problem
 from headwater.machine.ranks.exchange import Ranks
-from headwater.machine.ranks.mesh import DATA_AXES, Mesh
+from headwater.machine.ranks.mesh import DATA_AXES, STATE_AXES, Mesh
 from headwater.machine.ranks.watchdog import Watchdog
 from headwater.model.init import OpenFirst, open_drawn
 from headwater.model.transformer import Transformer
@@ -36,8 +39,10 @@ from headwater.train.checkpoint.load import (
 from headwater.train.checkpoint.save import Saver
 from headwater.train.gradients import sum_gradients
 from headwater.train.resume import abandoned, identity_of, require_shared
-from headwater.train.settings import TrainPlan, TrainSettings, even_microbatch, recompute_of
+from headwater.train.settings import TrainPlan, even_microbatch, recompute_of
 from headwater.train.state import Run, RunState, state_of_checkpoint
+
+MEMORY_SHARE = 0.9  # of a GPU's memory: the rest is for what validation and other lengths of rows leave in pieces
 
 
 class Past(NamedTuple):
@@ -69,21 +74,21 @@ def assemble(
     memory, ranks, train = PeakMeter(), ranks or Ranks(), plan.train
     interventions, found, kept = past
     kept_machine = kept and kept["machine"]
-    facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim, exact=train.exact)
-    _say_other_layout(kept, ranks.mesh, train, say)
-    parallel = DataParallel(ranks, device_of(facts.device), exact=train.exact)
+    facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim)
+    _say_other_layout(kept, ranks.mesh, say)
+    parallel = DataParallel(ranks, device_of(facts.device))
     parallel.device.forget_peak_memory()
     open_first = open_base or open_drawn(plan.model, plan.seed)
     build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute_of(train, plan.model.num_layers))
     with open_first() if found is None else open_drawn(plan.model, plan.seed)() as first_value:
         prepared = prepare(build_model, partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype)
-    model, updates = prepared.model, fastest_updates(facts, exact=train.exact)
+    model, updates = prepared.model, fastest_updates(facts)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
-    microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens, exact=train.exact):
+    microbatch = choose_microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
+    if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens):
         raise ConfigError(problem)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time) if ranks.is_first else UnwrittenRecords()
@@ -101,7 +106,7 @@ def assemble(
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
         saver=Saver(run_dir, ranks, train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
-        watchdog=Watchdog(train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
+        watchdog=Watchdog(train.hang_seconds, ranks.world_size, ranks.progress),
         interventions=interventions,
         memory=memory,
         start=RunState() if found is None else state_of_checkpoint(found.state),
@@ -145,7 +150,7 @@ def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> 
     return {name: shape for name, shape in shapes.items() if mesh.pipeline == 1 or name.rpartition(".")[0] in own}
 
 
-def _microbatch(
+def choose_microbatch(
     plan: TrainPlan,
     kept: dict[str, Any],
     model: Transformer,
@@ -156,7 +161,8 @@ def _microbatch(
 ) -> Microbatch:
     """Return the microbatch of the settings, of the state `kept`, or, at the start of a run, a measured one.
 
-    To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients.
+    To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients. Ranks on
+    GPUs measure together, and all come to the same: the slowest and the fullest of them decide.
     """
     train, seq_len, mesh = plan.train, plan.model.seq_len, parallel.ranks.mesh
     tokens, share, known = (
@@ -165,43 +171,57 @@ def _microbatch(
         kept.get("microbatch_tokens"),
     )
     if tokens != "auto":
-        # exact: at whatever number of ranks the same, or none
-        if tokens <= share or train.exact:
-            return Microbatch(tokens, "train.microbatch_tokens")
-        return Microbatch(share, "a rank's share of the batch")
-    if known is not None and not division_problem(mesh, train.batch_tokens, known, exact=train.exact):
+        whose = "train.microbatch_tokens" if tokens <= share else "a rank's share of the batch"
+        return Microbatch(min(tokens, share), whose)
+    if known is not None and not division_problem(mesh, train.batch_tokens, known):
         return Microbatch(known, "measured at the run's start")
     rule = even_microbatch(share, seq_len, mesh.wanted_microbatches)
-    if mesh.world_size > 1:
-        return Microbatch(rule, "by rule; it is measured by one rank alone")
+    if mesh.pipeline > 1 or (mesh.world_size > 1 and parallel.device.memory_bytes() is None):
+        return Microbatch(rule, "by rule: ranks on processors, and stages, don't measure it")
+    say("timing microbatches of several sizes")
+    with set_up(facts):
+        found = _measured(model, parallel, batches, seq_len, share, rule)
+    say(f"microbatches of {found.tokens} tokens: {found.why}")
+    return found
+
+
+def _measured(
+    model: Transformer, parallel: DataParallel, batches: BatchSource, seq_len: int, share: int, rule: int
+) -> Microbatch:
+    """Return the microbatch that is fastest for `share` tokens of a step on each rank; `rule` is the rule's."""
+    ranks, device = parallel.ranks, parallel.device
+    # ranks that hold whole weights exchange nothing meanwhile: then one that hasn't the memory leaves none waiting
+    alone = parallel if ranks.mesh.size(*STATE_AXES) > 1 else DataParallel(Ranks(), device)
+    total_bytes, before = device.memory_bytes(), device.peak_memory_bytes() or 0
+
+    def of_all(value: float) -> float:
+        return ranks.max_(torch.tensor([value], device=device.torch_device)).item()
 
     def seconds_of(num_rows: int) -> float | None:
         batch = batches.rows(0, num_rows)
 
         def later() -> None:
-            sum_gradients(model, parallel, [batch], max(1, batch.num_targets))
+            sum_gradients(model, alone, [batch], max(1, batch.num_targets))
 
         def first() -> None:
             model.zero_grad(set_to_none=True)
             later()
 
-        return step_seconds(parallel.device.seconds_of, first, later, share // (num_rows * seq_len))
+        own = step_seconds(device.seconds_of, first, later, share // (num_rows * seq_len))
+        slowest = of_all(math.inf if own is None else own)
+        return None if math.isinf(slowest) else slowest
 
     def may_double() -> bool:
-        # on a GPU it is tried out, which harms nothing
-        return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
+        if total_bytes is None:
+            return available_bytes() > resident_bytes()
+        twice = 2 * (device.peak_memory_bytes() or 0) - before  # what is there anyway isn't doubled
+        return of_all(twice / total_bytes) <= MEMORY_SHARE
 
-    say("timing microbatches of several sizes")
-    with set_up(facts):
-        found = measured_microbatch(seconds_of, may_double, share, rule, seq_len)
-    say(f"microbatches of {found.tokens} tokens: {found.why}")
-    return found
+    return measured_microbatch(seconds_of, may_double, share, rule, seq_len)
 
 
-def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, train: TrainSettings, say: Callable[[str], None]) -> None:
-    before = now if kept is None or train.exact else Mesh(**kept["mesh"])
+def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, say: Callable[[str], None]) -> None:
+    before = now if kept is None else Mesh(**kept["mesh"])
     if before != now:
-        say(
-            f"{before.world_size} ranks before ({before}) and {now.world_size} now ({now}): same data, other last bits "
-            "(train.exact has the same along replicate and shard)"
-        )
+        ranks = f"{before.world_size} ranks before ({before}) and {now.world_size} now ({now})"
+        say(f"{ranks}: same data, other last bits")

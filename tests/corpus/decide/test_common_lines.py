@@ -43,7 +43,7 @@ def page(number, site):
     st.lists(st.integers(1, 25), min_size=1, max_size=4), st.integers(2, 15), st.sampled_from([0.01, 0.3, 0.7, 1.0]),
     st.integers(5000, 40_000),
 )  # fmt: skip
-@settings(suppress_health_check=list(HealthCheck), max_examples=4, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=3, deadline=None)
 def test_lines_are_cut_as_a_count_in_memory_does(build_pages, sizes, min_pages, min_share, task_bytes):
     pages = {f"{site}/{n:02d}.txt": page(n, site) for site, size in zip("abcd", sizes) for n in range(size)}
     rule = {"min_pages": min_pages, "min_share": min_share}

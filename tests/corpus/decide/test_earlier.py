@@ -10,8 +10,6 @@ import pytest
 from duplicates_in_memory import jaccard
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.files import remove_folder
-from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.scripts import words_of
@@ -54,18 +52,18 @@ def built(folder, texts, kind="text", **dedup):
     return [(text, row) for text, row in zip(texts[0::2] + texts[1::2], rows)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_an_earlier_corpus_keeps_is_not_kept_again_and_what_it_dropped_is(tmp_path, seed):
-    chance = random.Random(seed)
+def test_what_an_earlier_corpus_keeps_is_not_kept_again_and_what_it_dropped_is(tmp_path):
+    chance = random.Random(0)
     new, old = ([" ".join(words(chance, 200)) for _ in range(20)] for _ in range(2))
     first, second = [*old[:12], version(chance, old[0], 1)], [*old[12:], "short one"]
-    before = [row for name, texts in (("a", first), ("b", second)) for row in built(tmp_path / name, texts)]
+    built(tmp_path / "a1", new[:3])  # which a pattern `a[1]` names
+    before = [row for name, texts in (("a[1]", first), ("b", second)) for row in built(tmp_path / name, texts)]
     kept = [text for text, row in before if row["reason"] is None]
     assert len(kept) < len(before)
     again = [version(chance, chance.choice(old), chance.choice([0, 0, 1, 2, 60])) for _ in range(30)]
     texts = new + again + [new[0].upper(), version(chance, new[1], 1)]
     chance.shuffle(texts)
-    found = built(tmp_path / "c", texts, earlier=[str(tmp_path / "a"), str(tmp_path / "b" / "data" / "corpus")])
+    found = built(tmp_path / "c", texts, earlier=[str(tmp_path / "a[1]"), str(tmp_path / "b" / "data" / "corpus")])
     reasons = {row["reason"] for _, row in found}
     assert reasons == {None, "earlier_duplicate", "exact_duplicate", "near_duplicate"}
     for text, row in found:
@@ -74,7 +72,7 @@ def test_what_an_earlier_corpus_keeps_is_not_kept_again_and_what_it_dropped_is(t
         assert (row["reason"] == "earlier_duplicate") == bool(similar), row
         if similar:
             assert row["because"] == ("the same words" if same else "nearly the same, as its signature says")
-            of = "a" if any(each in first for each in same or similar) else "b/data/corpus"
+            of = "a[1]" if any(each in first for each in same or similar) else "b/data/corpus"
             assert row["duplicate_of"].startswith(f"{tmp_path}/{of} s ") and row["side"] is None
     assert reasons - {row["reason"] for _, row in built(tmp_path / "c", texts)} == {"earlier_duplicate"}
 
@@ -82,10 +80,10 @@ def test_what_an_earlier_corpus_keeps_is_not_kept_again_and_what_it_dropped_is(t
 def test_pages_of_a_site_are_compared_with_earlier_ones_without_the_lines_that_they_share(tmp_path):
     chance = random.Random(1)
     notice = " ".join(words(chance, 400))
-    pages = [f"{' '.join(words(chance, 90))}\n{notice}" for _ in range(60)]
-    built(tmp_path / "a", pages[:30], "web")
-    found = built(tmp_path / "b", pages[15:], "web", earlier=[str(tmp_path / "a")])
-    assert {text for text, row in found if row["reason"] == "earlier_duplicate"} == set(pages[15:30])
+    pages = [f"{' '.join(words(chance, 90))}\n{notice}" for _ in range(36)]
+    built(tmp_path / "a", pages[:18], "web")
+    found = built(tmp_path / "b", pages[9:], "web", earlier=[str(tmp_path / "a")])
+    assert {text for text, row in found if row["reason"] == "earlier_duplicate"} == set(pages[9:18])
 
 
 def test_an_earlier_corpus_is_an_input_and_one_that_cant_be_compared_is_refused(tmp_path):
@@ -96,7 +94,9 @@ def test_an_earlier_corpus_is_an_input_and_one_that_cant_be_compared_is_refused(
     key = corpus_key(new, corpus_inputs(new))
     built(tmp_path / "a", [*texts, "another text"])
     assert corpus_key(new, corpus_inputs(new)) != key
+    built(tmp_path / "d", texts, near=False)
     for dedup, error, said in (
+        ({"earlier": [str(tmp_path / "d")]}, ConfigError, "without keys for near duplicates"),
         ({"earlier": [str(tmp_path / "b")]}, DataError, "b is not built yet"),
         ({"earlier": earlier, "num_bands": 9}, ConfigError, r"another num_bands \(14, here 9\)"),
     ):
@@ -104,6 +104,10 @@ def test_an_earlier_corpus_is_an_input_and_one_that_cant_be_compared_is_refused(
             built(tmp_path / "c", texts, **dedup)
     with pytest.raises(ConfigError, match="is the corpus that is built"):
         built(tmp_path / "a", texts, earlier=earlier)
-    remove_folder(work_folder(tmp_path / "a" / "data" / "corpus"))
+    more = [*texts, *(" ".join(words(random.Random(n), 200)) for n in range(3))]
+    found = built(tmp_path / "c", more, earlier=earlier)
+    assert [row["reason"] for _, row in found].count("earlier_duplicate") == 3
+    with pytest.raises(DataError, match="too small"):
+        built(tmp_path / "a", ["too short"], near=False)  # what is there of this isn't what `a` was made of
     with pytest.raises(DataError, match=r"remove .*, and `headwater corpus build RUN` makes both again"):
-        built(tmp_path / "c", texts, earlier=earlier)
+        built(tmp_path / "c", more, earlier=earlier)

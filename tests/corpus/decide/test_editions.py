@@ -63,7 +63,7 @@ SIZES = st.tuples(st.integers(25_000, 150_000), st.integers(0, 50_000), st.integ
 
 @given(st.lists(SIZES, min_size=12, max_size=14), st.integers(0, 99), st.integers(50_000, 100_000))
 @example([(150_000, 40_000, 2 * number) for number in range(12)], 0, 100_000)
-@settings(suppress_health_check=list(HealthCheck), max_examples=3, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=1, deadline=None)
 def test_no_paragraph_held_out_of_a_book_stands_in_its_other_edition(tmp_path_factory, sizes, seed, max_characters):
     """Five seconds: what is cut into sections of 50,000 characters and more is long."""
     lengths, prefaces, order = zip(*sizes)
@@ -80,7 +80,7 @@ def test_no_paragraph_held_out_of_a_book_stands_in_its_other_edition(tmp_path_fa
 
 
 @given(st.integers(0, 99), st.integers(2, 6), st.integers(5000, 30_000))
-@settings(suppress_health_check=list(HealthCheck), max_examples=4, deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=2, deadline=None)
 def test_a_chapter_that_a_few_documents_share_is_not_held_out(tmp_path_factory, seed, num_sharing, length):
     """They are too different for duplicates."""
     chapter = text(length, seed)
@@ -88,14 +88,6 @@ def test_a_chapter_that_a_few_documents_share_is_not_held_out(tmp_path_factory, 
     files |= {f"{at:02d}": f"{files[f'{at:02d}']}\n\n{chapter}" for at in range(0, 5 * num_sharing, 5)}
     num, num_known, _ = held_out_and_known(tmp_path_factory.mktemp("chapter"), files)
     assert num and not num_known
-
-
-def test_a_notice_that_many_documents_have_leaves_them_to_the_split(tmp_path):
-    notice = text(6000, 0)
-    _, num_known, _ = held_out_and_known(
-        tmp_path, {f"{at:02d}": f"{text(20_000, at + 1)}\n\n{notice}" for at in range(30)}
-    )
-    assert num_known, "some of them are held out"
 
 
 @pytest.mark.parametrize(("num_alone", "says_so"), [(0, True), (1, False)])

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_limits_would_keep_is_what_a_build_with_them_keeps_but_for_copies(folder, tmp_path, seed):
     draw = random.Random(seed)
     column = draw.choice(["words", "characters", "sentences", "mean_word_length"])
@@ -51,12 +51,6 @@ def test_what_limits_would_keep_is_what_a_build_with_them_keeps_but_for_copies(f
     assert would_keep == balance["kept"]["documents"] + copies
     assert sum(each["would_keep"] for each in found.histogram) <= would_keep
     assert sum(each.read["documents"] for each in found.changes) == balance["read"]["documents"]
-
-
-def test_the_same_limits_change_nothing(folder):
-    found = tune(folder / "corpus", settings_with(folder))
-    assert all(each.kept == each.would_keep for each in found.changes)
-    assert not found.samples["kept now, dropped then"] and not found.samples["dropped now, kept then"]
 
 
 @pytest.mark.parametrize(

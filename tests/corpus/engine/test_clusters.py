@@ -10,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.sources.settings import CorpusSettings, EngineSettings
@@ -90,26 +89,17 @@ def cluster(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", [None, "file://{}/store"])
 def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_else(
-    build_of, is_as_expected, cluster, monkeypatch, tmp_path, store
+    build_of, is_as_expected, cluster, monkeypatch, tmp_path
 ):
     """Five seconds: each job of an array is a process that imports all that reads texts."""
     monkeypatch.setenv("KILLED", "1:1 2:0")
-    engine = {"name": "slurm", "workers": 3, "store": store and store.format(tmp_path)}
-    build_of(tmp_path / "corpus", slurm_options=["--partition=cpu"], **engine)
+    build_of(tmp_path / "corpus", name="slurm", workers=3, slurm_options=["--partition=cpu"])
     assert is_as_expected(tmp_path / "corpus")
     calls = (tmp_path / "calls").read_text().splitlines()
     assert all("--wait" in call and "--partition=cpu" in call for call in calls)
     arrays = [call.split("--array=0-")[1].split()[0] for call in calls if "headwater-texts" in call]
     assert arrays == ["2", "2", "0"], "three jobs, then the tasks of one by three, then the one of those that was left"
-
-
-def test_tasks_that_never_end_well_are_reported_with_their_files(build_of, cluster, monkeypatch, tmp_path):
-    monkeypatch.setenv("KILLED", " ".join(f"{array}:{job}" for array in range(1, 4) for job in range(20)))
-    with pytest.raises(DataError, match=r"of source 0 \(\S+000\.jsonl.*\(texts\) .* in 3 tries: its job ended"):
-        build_of(tmp_path / "corpus", name="slurm")
-    assert list(work_folder(tmp_path / "corpus").glob("*/plans/*/slurm/texts-0/array.sh"))
 
 
 @pytest.mark.parametrize("store", [None, "file://{}/store"])

@@ -20,20 +20,10 @@ from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.tasks import Task
 from headwater.corpus.engine.worker_process import WorkerProcess
-from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.work import begin_work
 
 NUM_KILLED = 4
-
-
-def test_parts_of_any_size_hold_the_same_documents_in_the_same_order(build_of, tmp_path):
-    found = []
-    for task_bytes in (1000, 12_000, 10_000_000):
-        build_of(tmp_path / "corpus", task_bytes=task_bytes, workers=1)
-        places = [(split, name) for split in ("train", "validation") for name in ("0", "1", "2", "page")]
-        found.append([[*read_documents(tmp_path / "corpus", *place)] for place in places])
-    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("store", [None, "file://{}/store"])

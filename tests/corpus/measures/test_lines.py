@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.measures.lines import cut_lines, line_shapes, meant_lines, stripped_lines, wrap_width
+from headwater.corpus.measures.lines import cut_lines, meant_lines, stripped_lines, wrap_width
 from headwater.corpus.scripts import ends_sentence, num_sentences
 
 
@@ -47,13 +47,6 @@ def test_lines_that_end_a_sentence_and_lines_that_end_none():
     ends = ["It ends.", 'He said "no."', "(It ends!)", "到達大海。", "Isn’t it?”", "so it is…"]
     assert [line for line in ends if not ends_sentence(line)] == []
     assert [line for line in ("Contents", "see also:", '"', "f(x);", "1.2.3", "a, b") if ends_sentence(line)] == []
-
-
-def test_shapes_by_hand():
-    shapes = line_shapes(["- one thing", "* and more...", "It is so.", "Home"], short_line_characters=9)
-    assert (shapes.lines, shapes.bullets, shapes.ellipses) == (4, 2, 1)
-    assert shapes.characters == 11 + 13 + 9 + 4
-    assert (shapes.short_characters, shapes.sentence_characters) == (9 + 4, 13 + 9)
 
 
 def test_sentences_are_counted_up_to_the_number_requested():

@@ -43,13 +43,6 @@ def test_a_measure_of_nine_lines_drops_what_its_limit_says(build_with, tmp_path)
     assert all(each["because"].endswith("0.5 at most (corpus.limits.text.exclamations)") for each in found["examples"])
 
 
-def test_a_change_of_the_measures_file_makes_another_corpus_wherever_the_file_is(build_with, tmp_path):
-    before = build_with(SHOUTING)
-    assert build_with(SHOUTING)["key"] == before["key"]
-    after = build_with(SHOUTING.replace('text.count("!")', '0 * text.count("!")'))
-    assert after["key"] != before["key"] and not after["sources"]["mine"]["dropped"]
-
-
 def test_a_column_may_have_the_name_of_a_setting(build_with, tmp_path):
     manifest = build_with(SHOUTING.replace("exclamations", "min_words"), column="min_words")
     assert manifest["sources"]["mine"]["dropped"]["min_words_too_high"]["documents"] == 8

@@ -55,10 +55,6 @@ def test_fractions_are_those_of_a_plain_count():
                 assert top_of(words, n) == pytest.approx(slow_top(words, n))
 
 
-def test_a_text_without_words_repeats_nothing():
-    assert top_of([], 2) == repeated([], 10) == 0
-
-
 @pytest.mark.parametrize(
     ("text", "covered"), [("河流河流入海" * 8, 2 / 3), ("one two three four five six " * 8, 1 / 3)]
 )

@@ -75,34 +75,13 @@ def _remainder(account: str) -> int:
     return rest
 
 
-ISSUERS = {
-    "4": 16,
-    "51": 16,
-    "55": 16,
-    "2221": 16,
-    "2720": 16,
-    "34": 15,
-    "37": 15,
-    "6011": 16,
-    "65": 16,
-    "3528": 16,
-    "36": 14,
-    "62": 16,
-    "2201": 16,
-}
-NO_ISSUERS = {
-    "1": 16,
-    "7": 16,
-    "90": 16,
-    "2100": 16,
-    "2721": 16,
-    "56": 15,
-    "4": 14,
-    "51": 15,
-    "34": 16,
-    "36": 15,
-    "3590": 16,
-}
+# the beginnings of numbers, each with the number's length
+_ISSUERS = "4/16 51/16 55/16 2221/16 2720/16 34/15 37/15 6011/16 65/16 3528/16 36/14 62/16 2201/16"
+_NO_ISSUERS = "1/16 7/16 90/16 2100/16 2721/16 56/15 4/14 51/15 34/16 36/15 3590/16"
+ISSUERS, NO_ISSUERS = (
+    {begin: int(length) for begin, length in (each.split("/") for each in listed.split())}
+    for listed in (_ISSUERS, _NO_ISSUERS)
+)
 DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]  # Luhn's doubles, as his patent tabulates them
 
 

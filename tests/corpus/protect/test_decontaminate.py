@@ -109,22 +109,12 @@ def test_a_question_is_found_with_its_options_or_answer_and_other_texts_are_inno
 
 def test_text_that_shares_words_but_no_run_of_them_is_left_alone(make):
     step = make()
-    for seed in range(200):
+    for seed in range(40):
         words = random.Random(seed).choices(WORDS, k=1000)
         text = " ".join(words) + f" {' '.join(question(seed % NUM_ITEMS).split()[:12])} and on."
         verdict = step(candidate(text))
         assert (verdict.reason, verdict.cuts) == (None, ())
         assert verdict.candidate.document.text is text
-
-
-def test_only_the_sentence_is_cut(make, make_prose):
-    before, after = make_prose(300, 1).strip(), make_prose(300, 2).strip()
-    verdict = make()(candidate(f"{before} Well: {question(3)} {after}"))
-    assert verdict.candidate.document.text == f"{before} {after}"
-    (cut,) = verdict.cuts
-    assert (cut.reason, cut.note) == ("contaminated_quiz", "quiz quiz:3")
-    assert cut.excerpt == f"Well: {question(3)} "
-    assert cut.num_bytes == len(cut.excerpt)
 
 
 def test_what_a_cut_brings_together_is_searched_again(make, make_prose):
@@ -176,11 +166,6 @@ def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, 
     assert many.because == "items set.jsonl#1, set.jsonl#2, set.jsonl#3 and 3 others"
 
 
-def test_an_item_of_short_fields_is_searched_as_one(make, make_prose):
-    step = make([{"stem": " ".join(WORDS[:5]), "end": " ".join(WORDS[5:9])}])
-    assert step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[:9])}.")).cuts
-
-
 def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path, make_prose):
     for name in ("one", "two"):
         write_jsonl(tmp_path / f"{name}.jsonl", [{"text": question(0)}])
@@ -206,13 +191,6 @@ def test_characters_may_be_written_as_escapes_and_the_text_is_cut_where_they_sta
     for escaped in (json.dumps(record), "".join(f"&#{ord(each)};" for each in f"{asked}凝结")):
         verdict = make([record])(candidate(f"{prose}\n{escaped}\n{prose}"))
         assert verdict.candidate.document.text == f"{prose}\n{prose}"
-
-
-def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
-    asked = "在一个密闭的容器中，将两种不同温度的气体混合之后，经过足够长的时间，关于两种气体的温度、压强和内能的变化，最准确的描述是什么"
-    step = make([{"question": asked, "answer": "温度相同"}])
-    left = step(candidate(f"{make_prose(400)}\n前一句话。{asked}？后一句话。")).candidate.document.text
-    assert left.removeprefix(make_prose(400)).strip() in ("前一句话。？后一句话。", "前一句话。后一句话。")
 
 
 @pytest.fixture
@@ -327,14 +305,6 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(read, name, conten
 def test_settings_that_mean_nothing_are_refused(table):
     with pytest.raises(ValidationError):
         DecontaminateSettings.model_validate(table)
-
-
-def test_workers_that_start_elsewhere_find_the_sets(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_jsonl(tmp_path / "set.jsonl", [{"q": question(0)}])
-    settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"]}).with_absolute_paths()
-    monkeypatch.chdir("/")
-    assert [item.texts for item in read_set("quiz", settings)] == [(Text(question(0)),)]
 
 
 def test_a_changed_set_makes_another_corpus(tmp_path):

@@ -10,23 +10,10 @@ from headwater.corpus.protect.decontaminate import SHORT_CHARACTERS, withhold
 PATTERNS = [re.compile(r"capital of \w+ is"), re.compile(r"12 \+ 7 = 19")]
 
 
-def test_a_text_without_a_match_is_unchanged(make_prose):
-    assert withhold(make_prose(500), PATTERNS) == (make_prose(500), "")
-
-
-def test_a_short_text_with_a_match_goes_whole():
-    assert withhold("We know that the capital of France is Paris.", PATTERNS) == (None, "")
-
-
 def test_only_the_sentence_is_cut_out_of_a_long_text(make_prose):
     before, after = make_prose(300, 1).strip(), make_prose(300, 2).strip()
     text = f"{before} The capital of France is Paris. {after}"
     assert withhold(text, PATTERNS) == (f"{before} {after}", "The capital of France is Paris. ")
-
-
-def test_only_the_line_is_cut_out_of_a_long_list(make_prose):
-    text = f"{make_prose(400)}\n12 + 6 = 18\n12 + 7 = 19\n12 + 8 = 20"
-    assert withhold(text, PATTERNS) == (text.replace("12 + 7 = 19\n", ""), "12 + 7 = 19\n")
 
 
 def test_what_a_cut_brings_together_is_searched_again(make_prose):

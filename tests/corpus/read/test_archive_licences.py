@@ -94,12 +94,6 @@ def test_what_is_in_an_archive_has_the_licence_of_its_folder(tmp_path, members, 
     assert read_licences(tmp_path, **settings) == licences
 
 
-def test_sections_of_a_member_are_under_the_licence_files_of_its_folder(tmp_path):
-    (tmp_path / "a.zip").write_bytes(zipped({"g/a#1.py": "x = long\n" * 600, "g/COPYING": GPL_3}))
-    found = licensed(tmp_path, max_document_characters=2000)
-    assert len(found) > 1 and {licence for *_, licence in found} == {"GPL-3.0-only"}
-
-
 def test_a_link_says_what_the_licence_file_does_that_it_leads_to(tmp_path):
     files = {"LICENSE": GPL_3, "g/a.py": "x = 1", "h/a.py": "x = 2", "terms/t.txt": MIT}
     links = [("g/LICENSE", "../LICENSE"), ("h/LICENSE", "../terms/t.txt")]
@@ -114,15 +108,6 @@ def test_of_an_archive_cut_short_what_no_licence_file_speaks_of_is_unknown(tmp_p
     assert read_licences(tmp_path) == {"x = 1": "MIT", "x = 2": "unknown"}
 
 
-def test_more_licence_files_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr("headwater.corpus.read.archive._MAX_LICENCE_FILES", 3)
-    files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
-    (tmp_path / "a.zip").write_bytes(zipped(files))
-    found = read_archive(InputFile(tmp_path / "a.zip", "a.zip", "s", "code"), LIMITS)
-    licences = [each.meta["licence"] for each in found if isinstance(each, Document) and each.text.startswith("x = ")]
-    assert licences == ["MIT"] * 3 + ["unknown"] * 2
-
-
 def test_the_search_for_licence_files_says_at_every_member_that_it_lives(tmp_path, monkeypatch):
     """So that no clock runs over several members, of which most are no licence files."""
     said = []
@@ -132,8 +117,3 @@ def test_the_search_for_licence_files_says_at_every_member_that_it_lives(tmp_pat
     found = list(read_archive(InputFile(tmp_path / "a.tar", "a.tar", "s", "code"), LIMITS))
     assert {each.meta["licence"] for each in found if isinstance(each, Document)} == {"MIT"}
     assert len(said) == len(files)
-
-
-def test_a_pipe_that_is_called_an_archive_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.zip")
-    assert read_licences(tmp_path) == {}

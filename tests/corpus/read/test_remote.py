@@ -68,14 +68,6 @@ def test_a_folder_elsewhere_is_read_like_one_here(memory):
     ]
 
 
-@pytest.mark.parametrize(
-    ("pattern", "texts"),
-    [("memory://r/*.txt", ["two"]), ("memory://r/**/*.html", ["A page."]), ("memory://r/b.txt", ["two"])],
-)
-def test_patterns_and_files_elsewhere(memory, pattern, texts):
-    assert [text for _, text in outcomes(pattern)] == texts
-
-
 def test_a_copy_is_gone_when_it_is_read(memory, tmp_path, monkeypatch):
     monkeypatch.setattr(remote.tempfile, "tempdir", str(tmp_path))
     copies = []
@@ -83,13 +75,6 @@ def test_a_copy_is_gone_when_it_is_read(memory, tmp_path, monkeypatch):
         copies.append(list(tmp_path.rglob("b.txt")))
     assert [len(each) for each in copies] == [1]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
-    first = corpus_inputs(settings("memory://r"))
-    assert corpus_inputs(settings("memory://r")) == first
-    memory.pipe("/r/b.txt", b"three")
-    assert corpus_inputs(settings("memory://r")) != first
 
 
 @pytest.mark.parametrize(("address", "message"), rows("what_cannot_be_reached_is_an_error_that_says_so_and"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date, datetime
 
 import pytest
@@ -12,9 +11,9 @@ from headwater.corpus.balance import KeptBy
 from headwater.corpus.read.html import page_text
 from headwater.corpus.read.html_metadata import iso_date
 from headwater.corpus.read.json import capped_lines
+from headwater.corpus.read.mediawiki import plain_text
 from headwater.corpus.read.plain import front_matter, without_boilerplate
 from headwater.corpus.read.record import record_meta, text_column
-from headwater.corpus.read.wikitext import is_redirect, plain_text
 
 
 def licence_of_page(head, body):
@@ -93,15 +92,6 @@ def test_a_line_over_the_limit_is_never_held_whole():
     stream = Endless()
     assert list(capped_lines(stream, 4_000_000)) == [(None, 200_000_000)]
     assert stream.largest <= 4_000_001
-
-
-@pytest.mark.parametrize("line", ["=" * 100_000 + "x", "=" + " " * 100_000 + "x", "= " * 50_000 + "x"])
-def test_a_line_made_to_look_like_a_heading_takes_no_longer_than_others(line):
-    started_at = time.process_time()
-    plain_text(line)
-    is_redirect("#REDIRECT" + " " * 100_000 + "x")
-    seconds = time.process_time() - started_at
-    assert seconds < 2, f"{seconds:.1f} s for {len(line):,} characters"
 
 
 # ---- what Project Gutenberg puts around a book

@@ -70,11 +70,6 @@ def test_a_file_that_is_excluded_counts_and_says_which_setting_reads_it(pieces):
     assert "split test" in drop.because and "corpus.sources.mine.splits" in drop.because
 
 
-@pytest.mark.parametrize("name", ["set", "se*"])
-def test_a_folder_above_of_that_name_is_no_choice(pieces, tmp_path, name):
-    assert len(pieces(str(tmp_path / "test" / name))[0]) == 2
-
-
 @pytest.mark.parametrize(
     ("splits", "is_for_testing"),
     [

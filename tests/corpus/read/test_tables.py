@@ -29,18 +29,6 @@ def test_a_damaged_row_group_costs_its_rows_which_are_counted(read, damaged):
     assert all(each.num_bytes > 0 for each in drops)
 
 
-def test_a_stream_of_arrow_is_read_to_its_damage_and_the_rest_is_counted(read):
-    content = arrow(pa.table({"text": ["one", "two", "three"]}), pa.ipc.new_stream)
-    assert [each.text for each in read("a.arrow", content)[0]] == ["one", "two", "three"]
-    documents, (drop,) = read("a.arrow", content[:-60])
-    assert [each.text for each in documents] == ["one", "two"] and drop.num_bytes == len(content) - 60 - 6
-
-
-def test_dictionary_columns_are_text_too(read):
-    content = parquet(pa.table({"text": pa.array(["one", "two", "one"]).dictionary_encode()}))
-    assert [each.text for each in read("a.parquet", content)[0]] == ["one", "two", "one"]
-
-
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
 @pytest.mark.parametrize(
     ("value", "licence"),

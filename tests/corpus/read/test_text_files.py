@@ -35,12 +35,6 @@ def test_a_bad_byte_costs_a_character_and_is_counted(read, at, name):
     assert [each.reason for each in read(name, bytes(data), of_source={"errors": "strict"})[1]] == ["not_utf8"]
 
 
-@pytest.mark.parametrize("place", [(1 << 20) - 1, 1 << 20])
-def test_a_bad_byte_is_named_at_the_edge_of_a_block(read, place):
-    (drop,) = read("a.txt", b"a" * place + b"\xe2\x82 ")[1]
-    assert f"byte 0xE2 at offset {place:,} is not UTF-8" in drop.because
-
-
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le", "cp932", "koi8-r"])
 @pytest.mark.parametrize(("name", "shape"), [("a.txt", "{}"), ("a.md", "{}"), ("a.csv", "text\n{}\n")])
 def test_the_encoding_of_a_source_is_what_its_settings_say(read, encoding, name, shape):
@@ -79,13 +73,6 @@ def test_bytes_in_any_encoding_are_documents_or_drops_with_a_reason(read, encodi
         documents, drops = read(name, shape % data, of_source={"encoding": encoding, "errors": errors})
         assert documents or drops
         assert not {"parser_failed", "unreadable"} & {drop.reason for drop in drops}
-
-
-def test_a_long_line_is_cut_at_spaces_and_its_sections_have_ids_of_their_own(read):
-    documents, _ = read("a.txt", b"word " * 60_000, max_document_characters=5000)
-    assert "".join(each.text for each in documents) == "word " * 60_000
-    assert max(len(each.text) for each in documents) <= 5000 and all(each.text.endswith(" ") for each in documents)
-    assert len({each.id for each in documents}) == len(documents) and len({each.origin for each in documents}) == 1
 
 
 def test_a_file_of_markdown_too_large_to_be_held_is_read_as_text(read):

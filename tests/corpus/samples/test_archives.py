@@ -20,12 +20,6 @@ def link(name, target, kind=tarfile.SYMTYPE):
     return entry
 
 
-def test_a_deb_gives_its_control_file_and_its_files(make_deb):
-    found = names_and_bytes(make_deb("texts", {"usr/share/doc/texts/a.txt": b"one", "usr/b.html": b"<p>two"}))
-    assert found["control"].startswith(b"Package: texts")
-    assert found["usr/share/doc/texts/a.txt"] == b"one" and found["usr/b.html"] == b"<p>two"
-
-
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")
 @pytest.mark.parametrize("compression", ["xz", "zstd", "gzip", "none"])
 def test_a_deb_of_dpkg_holds_what_dpkg_put_in(tmp_path, compression):

@@ -130,6 +130,23 @@ def test_another_limit_changes_no_text_and_no_column_and_gives_what_a_build_from
     assert room.done("texts", "columns") == before
 
 
+@given(st.integers(20, 60), st.integers(20, 60), st.integers(0, 2**30))
+@example(50, 30, 0)  # pages of forty words of their own
+@settings(max_examples=1, deadline=None, phases=QUICKLY)
+def test_how_many_words_pages_need_holds_for_their_own_text_too(tmp_path_factory, least, then, seed):
+    chance, room = random.Random(seed), Room(tmp_path_factory.mktemp("least"), 2, seed)
+    own = [f"w{chance.randrange(5000)}" for _ in range(40)]
+    for number in range(12):
+        if number % 2:
+            own[chance.randrange(40)] = "changed"
+        else:
+            own = [f"w{chance.randrange(5000)}" for _ in range(40)]
+        (room.folder / "in" / "page" / f"own{number}.txt").write_text(f"{' '.join(own)}\n{prose(99, 20)}")
+    rules = [{"web": {**NO_LANGUAGE, "min_words": each}} for each in (least, then)]
+    room.build(rules=rules[0])
+    assert room.build(rules=rules[1]) == room.fresh(rules=rules[1])
+
+
 def test_a_new_measure_adds_its_own_columns_and_no_text(room):
     first, before = room.build(), room.done("texts", "columns")
     measures = {"shouting": {"class": f"{room.folder}/mine.py:Shouting"}}
@@ -152,7 +169,7 @@ def test_a_new_measure_adds_its_own_columns_and_no_text(room):
 
 @given(st.integers(3, 16), st.integers(1, 3), st.integers(0, 2**30))
 @example(8, 1, 0)  # numbers of pairs move with the slices before them
-@settings(max_examples=3, deadline=None, phases=QUICKLY)
+@settings(max_examples=1, deadline=None, phases=QUICKLY)
 def test_a_file_that_is_added_reads_itself(tmp_path_factory, num_texts, num_more, seed):
     room = Room(tmp_path_factory.mktemp("added"), num_texts, seed)
     room.build()
@@ -187,7 +204,7 @@ class Killed(BaseException):
 
 
 @given(st.data())
-@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None, phases=QUICKLY)
+@settings(suppress_health_check=list(HealthCheck), max_examples=3, deadline=None, phases=QUICKLY)
 def test_a_build_that_is_killed_keeps_what_is_done(tmp_path_factory, data):
     room, did = Room(tmp_path_factory.mktemp("killed"), data.draw(st.integers(3, 9))), []
     last = [10**9]
@@ -227,7 +244,7 @@ def test_a_corpus_without_a_document_keeps_what_was_read(room, done):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(suppress_health_check=list(HealthCheck), max_examples=5, deadline=None, phases=QUICKLY)
+@settings(suppress_health_check=list(HealthCheck), max_examples=3, deadline=None, phases=QUICKLY)
 def test_what_was_cut_short_is_done_again(tmp_path_factory, which, share):
     room = Room(tmp_path_factory.mktemp("short"), 6)
     whole, before = room.build(), room.done("texts", "columns")
@@ -240,7 +257,7 @@ def test_what_was_cut_short_is_done_again(tmp_path_factory, which, share):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
-@settings(max_examples=12, deadline=None, phases=QUICKLY)
+@settings(max_examples=5, deadline=None, phases=QUICKLY)
 def test_a_bit_that_flipped_is_an_error_that_says_what_to_remove_or_changes_nothing(
     tmp_path_factory, which, share, bit
 ):

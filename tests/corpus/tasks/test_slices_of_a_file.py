@@ -57,7 +57,7 @@ def built(folder, out, task_bytes):
     return manifest["sources"], documents, dropped_sample(out, None, None, 1000), list_shards(out, "train/")
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.shrink})
 @given(
     num_rows=st.integers(1, 60),
     rows_in_group=st.integers(1, 20),
@@ -79,7 +79,7 @@ def test_slices_hold_what_the_file_does(tmp_path_factory, num_rows, rows_in_grou
     assert len(more_shards) >= len(shards)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.shrink})
 @given(
     num_rows=st.integers(1, 60),
     task_bytes=st.integers(3000, 12_000),

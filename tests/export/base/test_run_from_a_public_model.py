@@ -1,4 +1,4 @@
-"""A run that starts from a folder of Hugging Face or a GGUF file: trained on, exported, and opened there again."""
+"""Runs that begin at a public model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import pytest
 import torch
 from small_run import quick, write_run_file, write_texts
 from their_models import their_logits, write_base
-from their_tokenizers import VOCAB_SIZE, files_of
+from their_tokenizers import files_of
 
 from headwater.core.errors import ConfigError, TokenizerError
-from headwater.export.base.facts import facts_of, tokenizer_of
+from headwater.export.base.facts import copy_tokenizer, facts_of, tokenizer_of
 from headwater.runfile.run_config import load_run
 from headwater.runs.running import run
+from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.train.checkpoint.load import read_tensors
 
@@ -84,19 +86,6 @@ def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_pa
     assert not (tmp_path / "runs/on/data").exists()
 
 
-def test_the_facts_of_a_base_change_with_its_files(tmp_path):
-    base = base_like("gpt2", tmp_path / "base")
-    before = facts_of(str(base))
-    assert (before.kind, before.vocab_size, before.model.num_positions) == ("folder", VOCAB_SIZE, LONGEST)
-    for name in ("model.safetensors", "tokenizer_config.json"):
-        data = (base / name).read_bytes()
-        changed = data[:-1] + bytes([data[-1] ^ 1]) if name.startswith("model") else b'{"eos_token": "<|im_end|>"}'
-        (base / name).write_bytes(changed)
-        assert facts_of(str(base)).digest != before.digest
-        (base / name).write_bytes(data)
-    assert facts_of(str(base)) == before
-
-
 def test_one_byte_anywhere_in_the_weights_makes_it_another_base(tmp_path, monkeypatch):
     """Of files above 2 GiB parts are compared: here two of 64 bytes, at both ends."""
     base = base_like("gpt2", tmp_path / "base")
@@ -142,3 +131,17 @@ def test_whatever_a_file_of_a_base_holds_is_no_traceback(tmp_path, name):
         except (ConfigError, TokenizerError):
             num_refused += 1
     assert num_changed > 10 and (num_refused > num_changed / 5 or name.endswith(("config.json", "map.json")))
+
+
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path):
+    """Such a name would be read beside the base's folder, and written at the same place beside the run's."""
+    base, copy = tmp_path / "base/data/tokenizer", tmp_path / "run/data/tokenizer"
+    train_tokenizer({"a": ["The river."] * 9}, TokenizerSettings(vocab_size=288), base, "", lambda line: None)
+    (tmp_path / "base/evil").write_text("from a stranger")
+    manifest = json.loads((base / "manifest.json").read_text())
+    manifest["files"] = {"tokenizer.json": manifest["digest"], "../../evil": "", str(tmp_path / "base/evil"): ""}
+    (base / "manifest.json").write_text(json.dumps(manifest))
+    copy_tokenizer(base, copy, "key")
+    assert Tokenizer.load(copy).digest == manifest["digest"]
+    assert not (tmp_path / "run/evil").exists()
+    assert {path.name for path in copy.iterdir()} == {"tokenizer.json", "manifest.json"}

@@ -43,8 +43,8 @@ def xz_of_memory(size: int) -> Files:
 
 
 def other_bombs(size: int) -> Files:
-    data = b"bomb" * (8 * MIB)
-    return {"bomb.txt.bz2": bz2.compress(data), "bomb.txt.xz": lzma.compress(data)}
+    data = b"bomb" * (MIB // 4)
+    return {"bomb.txt.bz2": bz2.compress(data) * 16, "bomb.txt.xz": lzma.compress(data) * 16}
 
 
 LINES = (b'{"text": 1, "more": "%s"}\n' % (b"x" * 100)) * 8000
@@ -214,7 +214,7 @@ def crawls(size: int) -> Files:
 
 def empty_records(size: int) -> Files:
     record = warc("resource", b"")
-    return {"empty.warc.gz": gzip.compress(record * (4 * MIB // len(record)), 9) * max(4, size // MIB)}
+    return {"empty.warc.gz": gzip.compress(record * (4 * MIB // len(record)), 9) * max(3, size // MIB)}
 
 
 # ---- XML
@@ -241,7 +241,7 @@ def marks(mark: bytes) -> Repeated:
 
 
 OTHERS = [
-    Case("EPUBs that point elsewhere and expand", f"{TEXT} missing_in_archive expands_too_far damaged_epub file_too_large "
+    Case("EPUBs that point elsewhere and expand", f"{TEXT} missing_in_archive expands_too_far damaged_epub declares_entities "
          f"not_html not_utf8 binary {SLOW}", epubs),
     Case("crawls that say what isn't so", f"{TEXT} not_warc damaged_warc damaged_http unknown_format file_too_large not_html "
          f"{SLOW}", crawls),

@@ -13,6 +13,7 @@ from torch.nn.attention import flex_attention
 
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
+from headwater.machine.compute import MachineFacts, set_up
 from headwater.machine.device.compiled import BLOCK, FlexAttention, block_mask, compile_blocks_, telling_line
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer, attend, first_visible
@@ -147,6 +148,19 @@ def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_t
         with torch._dynamo.config.patch(error_on_recompile=seed > 0):
             found = measure_surprise(Scorer(model, forward=fast.hidden), [batch], np.ones(37, int))
         assert found.nats == pytest.approx(measure_surprise(Scorer(model), [batch], np.ones(37, int)).nats, rel=1e-5)
+    torch._dynamo.reset()
+
+
+def test_a_block_is_compiled_for_more_shapes_than_torch_takes_by_itself():
+    """Microbatches of several sizes, with a gradient and without one: 24 graphs of one block."""
+    torch._dynamo.reset()
+    fast = compile_blocks_(small_model(48), "eager")
+    with set_up(MachineFacts("cuda", "", "float32", True, 1, 1.0, "", "")):
+        for num_tokens in range(4, 52, 4):
+            documents_BT = documents(num_tokens, 0.1)
+            fast(documents_BT, documents_BT, documents_BT)
+            with torch.no_grad():
+                fast.hidden(documents_BT, documents_BT)
     torch._dynamo.reset()
 
 

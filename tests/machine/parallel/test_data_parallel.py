@@ -10,8 +10,9 @@ from many_ranks import on_ranks
 from torch import nn
 
 from headwater.machine.device.device import Device
-from headwater.machine.parallel.data_parallel import DataParallel, Sums, clip_
+from headwater.machine.parallel.data_parallel import DataParallel, Sums, clip_, norms
 from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import Mesh, Place
 
 
 def model_with_gradients(size: float = 1.0) -> nn.Module:
@@ -39,6 +40,21 @@ def test_clipping_is_torchs_and_has_the_same_bits_whether_the_norm_is_read_or_no
         torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-9)
 
 
+class BothOfTwo(Ranks):
+    """Two ranks along `tensor`, of which the other one has zeros alone."""
+
+    def along(self, *axes: str) -> Ranks:
+        return self
+
+
+def test_norms_of_divided_matrices_copy_no_number_to_the_device(monkeypatch):
+    """A copy from the host waits until a GPU has done all that it was given."""
+    tensors = {"blocks.0.mlp_norm.weight": torch.tensor([3.0, 4.0]), "embed.weight": torch.tensor([[6.0, 8.0]])}
+    monkeypatch.setattr(torch, "tensor", None)
+    found = norms(tensors, BothOfTwo(Place(0, 2), Mesh(tensor=2)))
+    assert found.tolist() == pytest.approx([12.5**0.5, 10.0]), "of what both have a half, of what one has all"
+
+
 def test_one_rank_reads_its_own_loss_and_norm():
     parallel = DataParallel(Ranks(), Device())
     loss, norm = torch.tensor(1 / 3, dtype=torch.float64), torch.tensor(0.7)
@@ -48,7 +64,7 @@ def test_one_rank_reads_its_own_loss_and_norm():
 
 @pytest.mark.parametrize("num_targets", [1, 3, 8191, 8192, 65535, (1 << 24) + 1, 123456789])
 def test_a_loss_divided_by_a_count_on_the_device_has_the_bits_of_one_divided_by_a_number(num_targets):
-    """One rank has the number at hand, and several have it on the device: with `exact` their bits are the same."""
+    """One rank has the number at hand, and several have it on the device."""
     gradients = []
     for count in (num_targets, torch.tensor(num_targets)):
         losses = torch.linspace(0.1, 1e6, 1001, requires_grad=True)

@@ -25,9 +25,12 @@ BY_SHARDS = """
 cases = [
     Case("adamw", kernels=kernels, recompute=2),
     Case("muon", tied=False, kernels=kernels, recompute="selective"),
-    Case("muon", kernels=kernels, exact=True, block_rows=16),
-    Case("adamw", "bfloat16", kernels=kernels, exact=True),
+    Case("muon", kernels=kernels, block_rows=16),
+    Case("adamw", "bfloat16", kernels=kernels),
 ]
+"""
+BY_COPIES = """
+cases = [Case("muon", kernels=kernels, exact=True, block_rows=16)]
 """
 BY_STAGES = """
 cases = [
@@ -35,6 +38,9 @@ cases = [
     Case("muon", tied=False, recompute=2),
     Case("muon", "bfloat16", kernels=kernels, tied=False),
 ]
+"""
+BY_STAGES_OF_SHARDS = """
+cases = [Case("adamw", kernels=kernels, recompute="selective", tied=False)]
 """
 BY_BOTH = """
 cases = [
@@ -131,7 +137,7 @@ LAYOUTS = {
         'compiled = Case("muon", recompute="selective")\n' + COMPILED,
         DIVIDED,
     ),
-    "copies of shards": (Mesh(replicate=2, shard=2), BY_SHARDS, DIVIDED, STATE),
+    "copies of shards": (Mesh(replicate=2, shard=2), BY_COPIES, DIVIDED, STATE),
     "stages in turns": (
         Mesh(pipeline=2, stages_per_rank=2),
         BY_STAGES,
@@ -141,7 +147,7 @@ LAYOUTS = {
         EVALUATED,
         CHECKED,
     ),
-    "stages of shards": (Mesh(pipeline=2, shard=2), BY_STAGES, DIVIDED, STATE, EVALUATED),
+    "stages of shards": (Mesh(pipeline=2, shard=2), BY_STAGES_OF_SHARDS, DIVIDED, STATE, EVALUATED),
     "a stage that fails": (Mesh(pipeline=2), "from parity import Training\n" + NO_CASES, FAILING),
     "context": (Mesh(context=2), BY_CONTEXT, WITH_FAULTS),
     "context and tensor": (Mesh(context=2, tensor=2), BY_BOTH, DIVIDED, STATE),
@@ -166,7 +172,7 @@ def found(tmp_path_factory) -> Found:
 
 @pytest.mark.parametrize("layout", [name for name, (_, cases, *_) in LAYOUTS.items() if not cases.endswith(NO_CASES)])
 def test_gradients_losses_norms_and_weights_are_those_of_one_rank(found, layout):
-    """With exact to the last bit, norm and clipping included. The first one takes over 5 s: two ranks, four cases."""
+    """Norm and clipping included. The first one takes over 5 s: two ranks, four cases."""
     compared = found(layout)[0]["compared"]
     assert compared
     for case, apart, too_far in compared:

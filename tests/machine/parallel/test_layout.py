@@ -87,14 +87,13 @@ UNTIED = {"tied_embeddings": False}
 )
 def test_a_model_that_ranks_cannot_divide_is_refused_with_the_arithmetic(given, parallel, arithmetic):
     model = MODEL.model_copy(update=given)
-    assert arithmetic in layers_problem(model, ParallelSettings(**parallel), model.seq_len, exact=False)
+    assert arithmetic in layers_problem(model, ParallelSettings(**parallel), model.seq_len)
 
 
-@pytest.mark.parametrize("parallel", rows("a_model_that_divides_is_not_refused_but_for_exact"))
-def test_a_model_that_divides_is_not_refused_but_for_exact_sums(parallel):
+@pytest.mark.parametrize("parallel", rows("a_model_that_divides_is_not_refused"))
+def test_a_model_that_divides_is_not_refused(parallel):
     model, settings = MODEL.model_copy(update=UNTIED), ParallelSettings(**parallel)
-    assert layers_problem(model, settings, model.seq_len, exact=False) == ""
-    assert ("train.exact" in layers_problem(model, settings, model.seq_len, exact=True)) == bool(parallel)
+    assert layers_problem(model, settings, model.seq_len) == ""
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 66, 250])

@@ -51,20 +51,6 @@ def test_a_stopped_rank_is_named_with_step_and_phase(tmp_path):
     assert finish(ranks[1]).status == -signal.SIGKILL
 
 
-def test_all_learn_of_a_killed_rank_with_its_step_and_process(tmp_path):
-    """Takes over 5 s: three processes share the cores, and take steps for four beats before one is killed."""
-    ranks = amid_steps(3, tmp_path, train__batch_tokens=768)
-    ranks[1].send_signal(signal.SIGKILL)
-    said = [finish(rank) for rank in ranks]
-    log = tmp_path / "runs" / "both" / "logs" / "rank-2.log"
-    assert all("rank 1 of 3 fell silent 4 s ago" in text for text in (said[0].err, log.read_text())), "\n".join(
-        map(str, said)
-    )
-    assert "rank 1 of 3 fell silent 4 s ago, in step " in said[0].err and f"process {ranks[1].pid} on " in said[0].err
-    assert said[2].err == "", "what it prints lies in its log"
-    assert [one.status for one in said] == [1, -signal.SIGKILL, 1]
-
-
 def test_a_rank_whose_store_never_answers_ends_before_it_has_joined():
     program = "from headwater.machine.ranks.heartbeat import *; StoreWatch(Place(1, 2), RankProgress(), 0.5).start(); time.sleep(600)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from exact import DTYPES, random, relative_error
 from operations import OfInt8, OfKernels, built
-from tiny_run import CountingEvaluator, plan, train_here, without_clock
+from small_run import without_clock
+from tiny_run import CountingEvaluator, plan, train_here
 from torch import nn
 
 from headwater.core.records import read_records

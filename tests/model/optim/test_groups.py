@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_models import small_settings
 from torch import nn
 
 from headwater.model.optim.groups import group_parameters, parts_of
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
 
@@ -19,20 +19,7 @@ def optim_settings(name: str) -> OptimSettings:
 
 
 def model_of(family: str, tied: bool) -> Transformer:
-    return Transformer(
-        ModelSettings(
-            family=family,
-            vocab_size=31,
-            num_layers=2,
-            d_model=16,
-            d_ff=24,
-            num_heads=2,
-            num_kv_heads=2,
-            head_dim=8,
-            seq_len=8,
-            tied_embeddings=tied,
-        )
-    )
+    return Transformer(small_settings(family=family, vocab_size=31, seq_len=8, tied_embeddings=tied))
 
 
 def test_kinds_rates_and_decay():

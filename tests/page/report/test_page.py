@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import re
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,9 +15,8 @@ from hostile_run import HOSTILE, hostile_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.core.errors import DataError
 from headwater.core.printable import printable
-from headwater.page.picture.blocks import as_json, chart_text
+from headwater.page.picture.blocks import as_json
 from headwater.page.report.page import render_report
 
 
@@ -119,12 +117,3 @@ def charts_in(value: dict) -> list[dict]:
 def test_no_text_ends_the_element_that_holds_the_json_which_comes_back(value):
     written = as_json(value)
     assert written.isascii() and "<" not in written and "&" not in written and json.loads(written) == value
-
-
-def test_labels_of_charts_hold_no_markup():
-    assert chart_text('<a href="x">&amp;\u202e') == '&lt;a href="x"&gt;&amp;amp;\\u202e'
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match=re.escape("nowhere")):
-        render_report(tmp_path / "nowhere")

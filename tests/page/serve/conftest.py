@@ -7,8 +7,8 @@ from live_server import serving
 from made_models import random_model, trained_tokenizer
 from served_model import SEQ_LEN, TEXT
 
-from headwater.page.serve.app import make_app
 from headwater.page.serve.engine import GenerationEngine
+from headwater.page.serve.serving import make_app
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from headwater.page.serve import connections
-from headwater.page.serve.app import guarded, make_app
+from headwater.page.serve import guard as connections
+from headwater.page.serve.serving import guarded, make_app
 from headwater.runs.library.model import Model
 
 TOKEN = "a token of this test"

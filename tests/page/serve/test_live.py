@@ -1,15 +1,22 @@
-"""What the live page is told: what it follows, what it lays over each other, and that its list says the same."""
+"""What the live page and the page of documents ask for."""
 
 from __future__ import annotations
 
 import os
 
-from fake_run import START, add, step, steps, validation
+import asking
+import pytest
+from fake_run import add, step, validation
+from golden_rows import rows
+from live_server import Opened, serving
 from read_picture import picture
 
-from headwater.page.serve import live
-from headwater.page.serve.live import FollowedRun, compared
+from headwater.corpus.load import balance_of, list_sources
+from headwater.page.serve.live import DOCUMENTS_A_PAGE, FollowedRun, compared
+from headwater.page.serve.serving import make_app
+from headwater.runfile.paths import Folders
 from headwater.runs.summary import RunsFolder
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 
 def test_the_score_is_that_of_all_held_out_text_once_a_finished_run_is_evaluated(tmp_path):
@@ -34,17 +41,6 @@ def test_the_score_is_that_of_all_held_out_text_once_a_finished_run_is_evaluated
     assert found == [sample, sample, ("1.271 (all)", "1.271", "held-out text; lower is better"), sample]
 
 
-def test_a_run_that_is_not_drawn_among_others_is_named(tmp_path):
-    rewarded = [{"event": "step", "attempt": 1, "step": step, "reward": step / 10} for step in (1, 2)]
-    written = {"drawn": [START, step(1)], "new": [START], "chat": [START, *rewarded]}
-    for name, found in written.items():
-        add(tmp_path / name / "records.jsonl", *found)
-    page = compared({name: FollowedRun(tmp_path / name) for name in written}, ["one more"])
-    (loss,) = (chart for chart in page["charts"] if chart["key"] == "loss")
-    assert [trace["name"] for trace in loss["data"]] == ["drawn"]
-    assert page["notes"] == ["new has no loss yet", "chat is trained by rewards and has no loss", "one more"]
-
-
 def test_runs_are_read_by_one_thread_at_a_time(tmp_path, monkeypatch):
     run, is_locked = FollowedRun(tmp_path), []
     monkeypatch.setattr(run.log, "poll", lambda: is_locked.append(run.lock.locked()))
@@ -53,12 +49,63 @@ def test_runs_are_read_by_one_thread_at_a_time(tmp_path, monkeypatch):
     assert is_locked == [True, True]
 
 
-def test_runs_that_nobody_asked_for_lately_leave_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "MAX_STEPS_IN_MEMORY", 10)
-    runs, followed = live.FollowedRuns(), {}
-    for name in ("a", "b", "c"):
-        add(tmp_path / name / "records.jsonl", *steps(1, 8))
-        followed[name] = runs.of(tmp_path / name)
-        followed[name].log.poll()
-    assert runs.of(tmp_path / "c") is followed["c"]
-    assert runs.of(tmp_path / "a") is not followed["a"], "read again"
+HOSTILE_NAME = "<img src=x onerror='window.ran = 1'>\u202e"
+
+
+@pytest.fixture(scope="module")
+def runs(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("documents")
+    for name in ("mine", HOSTILE_NAME):
+        (folder / name).symlink_to(finished.run_dir)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(runs):
+    return make_app(runs)
+
+
+def test_every_document_is_listed_once_with_what_became_of_it(app, finished):
+    corpus = Folders(finished.run_dir).corpus
+    for source in list_sources(corpus):
+        found, start = [], 0
+        while True:
+            answer = asking.post(app, "/documents/list", {"run": "mine", "source": source, "start": start}).json()
+            found += answer["documents"]
+            start += DOCUMENTS_A_PAGE
+            if not answer["has_more"]:
+                break
+        kept = [each for each in found if each["reason"] is None]
+        assert len(kept) == balance_of(corpus)["sources"][source]["kept"]["documents"]
+        assert len({(each["slice"], each["record"]) for each in found}) == len(found)
+        assert sum(answer["decisions"].values()) == len(found)
+
+
+def test_a_document_is_shown_with_its_text_columns_and_tokens(app, finished):
+    source = list_sources(Folders(finished.run_dir).corpus)[0]
+    question = {"run": "mine", "source": source}
+    (first, *_) = asking.post(app, "/documents/list", question | {"decision": "kept"}).json()["documents"]
+    place = {name: first[name] for name in ("slice", "record")}
+    found = asking.post(app, "/documents/show", question | place).json()
+    assert found["characters"] == found["columns"]["characters"] > 0
+    tokenizer = Tokenizer.load(Folders(finished.run_dir).tokenizer)
+    tokens = [tokenizer.token_bytes(token).decode(errors="replace") for token in tokenizer.encode(found["text"])]
+    assert len(found["tokens"]) == min(len(tokens), 2000) and "".join(tokens).startswith(found["tokens"][0])
+
+
+@pytest.mark.parametrize(("path", "question", "status"), rows("what_is_not_there_is_refused_in_words"))
+def test_what_is_not_there_is_refused_in_words(app, path, question, status):
+    answer = asking.post(app, f"/documents/{path}", question)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_the_page_lists_documents_and_shows_one(open_page, runs):
+    with serving(make_app(runs)) as address:
+        page = open_page(f"{address}documents", Opened)
+        page.tab.wait_for_selector("#found li button")
+        page.tab.click("#found li:first-child button")
+        page.tab.wait_for_selector("#one h2")
+        assert page.tab.locator("#one .tokens .piece").count() > 0
+        assert not page.tab.evaluate("window.ran")
+        assert page.errors == [] == page.foreign_requests

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import openai
 import pytest
 from served_model import SEQ_LEN, TEXT
@@ -16,13 +14,6 @@ from headwater.evaluate.scorer import Scorer
 def client(address):
     with openai.OpenAI(base_url=f"{address}v1", api_key="none", max_retries=0) as client:
         yield client
-
-
-def test_the_model_is_listed_and_found_by_its_name(client):
-    assert [model.id for model in client.models.list()] == ["small"]
-    assert client.models.retrieve("small").id == "small"
-    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-9' here; this one is small"):
-        client.completions.create(model="gpt-9", prompt="a")
 
 
 TEXTS = ["The river", "the sea", "", "headwater, and"]
@@ -61,31 +52,6 @@ def test_completions_are_what_generate_writes_whole_and_streamed(client, model, 
     for number, text in enumerate(expected):
         assert "".join(piece.text for piece in pieces if piece.index == number) == text
         assert [each.finish_reason for each in pieces if each.index == number and each.finish_reason] == [ends[number]]
-
-
-def test_further_choices_of_a_prompt_differ_and_are_drawn_again(client):
-    asked = {"model": "small", "prompt": ["The", "A"], "max_tokens": 12, "seed": 7, "n": 2}
-    found = [choice.text for choice in client.completions.create(**asked).choices]
-    assert found[0] != found[1] and found[2] != found[3]
-    assert [each.text for each in client.completions.create(**asked).choices] == found
-
-
-def test_echoed_log_probabilities_have_the_old_shape(client, tokenizer):
-    prompt = "Größe, 河"
-    ids = tokenizer.encode(prompt)
-    asked = {"model": "small", "echo": True, "max_tokens": 3, "logprobs": 2, "temperature": 0}
-    for given in (prompt, ids):
-        choice = client.completions.create(prompt=given, **asked).choices[0]
-        found = choice.logprobs
-        assert choice.text.startswith(prompt) and len(found.tokens) == len(ids) + 3
-        assert found.token_logprobs[0] is None and found.top_logprobs[0] is None
-        assert all(log_p < 0 for log_p in found.token_logprobs[1:])
-        for name, log_p, top in list(zip(found.tokens, found.token_logprobs, found.top_logprobs))[1:]:
-            assert 2 <= len(top) <= 3 and top[name] == log_p and max(top.values()) >= log_p
-        assert found.text_offset[0] == 0 and found.text_offset == sorted(found.text_offset)
-        assert "bytes:\\xe6" in "".join(found.tokens) or "河" in found.tokens
-    nothing_written = client.completions.create(model="small", prompt=prompt, echo=True, max_tokens=0, logprobs=0)
-    assert nothing_written.choices[0].text == prompt
 
 
 def test_a_conversation_is_answered_whole_and_streamed_with_log_probabilities(client):
@@ -140,12 +106,3 @@ def test_lm_eval_asks_with_our_tokens_and_finds_our_figures(address, model, toke
     assert rolling[0] == pytest.approx(
         -float(scorer.target_losses([tokenizer.begin_id, *tokenizer.encode("The sea")]).sum()), abs=1e-3
     )
-
-
-def test_a_stream_is_ascii(address, tokenizer):
-    import httpx
-
-    asked = {"prompt": "河", "echo": True, "max_tokens": 2, "stream": True}
-    lines = httpx.post(f"{address}v1/completions", json=asked, timeout=30).content.splitlines()
-    assert lines[-2] == b"data: [DONE]" and all(line.isascii() for line in lines)
-    assert json.loads(lines[0].removeprefix(b"data: "))["choices"][0]["text"] == "河"

@@ -10,13 +10,12 @@ from types import SimpleNamespace
 
 import asking
 import pytest
-from live_server import Opened, serving
+from live_server import Opened
 
-from headwater.core.records import read_records
 from headwater.evaluate.generate import NextToken
 from headwater.page.serve import playground
-from headwater.page.serve.app import make_app
-from headwater.page.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
+from headwater.page.serve.playground import MAX_CHARACTERS, MAX_MODELS, Models
+from headwater.page.serve.serving import make_app
 from headwater.runs.library.model import Model
 from headwater.runs.summary import RunsFolder
 
@@ -49,12 +48,6 @@ def post(app, steps):
     return post
 
 
-def test_the_models_are_the_checkpoints_that_runs_keep(app, steps):
-    found = asking.ask(app, "GET", "/playground/models").json()["runs"]
-    assert {each["run"]: each["steps"] for each in found} == {"mine": steps, HOSTILE_NAME: steps}
-    assert "\u202e" not in found[0]["shown"] + found[1]["shown"]
-
-
 def test_the_run_that_was_heard_of_last_comes_first(finished, steps, tmp_path):
     for name, seconds in (("a", 1), ("b", 3), ("c", 2)):
         shutil.copytree(finished.run_dir / "checkpoints", tmp_path / name / "checkpoints")
@@ -76,21 +69,6 @@ def test_next_tokens_are_those_of_the_model_at_that_temperature(post, finished, 
             assert [each["probability"] for each in found] == [each.probability for each in expected]
     sharper = [post("next", temperature=each).json()["tokens"][0]["probability"] for each in (2, 1, 0.5, 0)]
     assert sharper == sorted(sharper) and sharper[-1] == 1
-
-
-def test_surprise_and_text_are_the_models(post, finished, steps):
-    model = Model.load(finished.run_dir, steps[0])
-    found = post("surprise").json()
-    assert [each["bits"] for each in found["tokens"]] == [each.bits for each in model.surprise(TEXT).tokens]
-    lines = [json.loads(line) for line in post("write", max_tokens=5, seed=3).text.splitlines()]
-    assert "".join(line["text"] for line in lines) == model.generate(TEXT, 5, 1.0, seed=3).text
-    assert lines[-1]["end"] is not None
-
-
-def test_a_search_of_the_text_ends_at_so_many_documents(post):
-    found = post("trace", {"run": "mine", "text": "e"}).json()
-    assert len(found["hits"]) == MAX_HITS and found["has_more"]
-    assert post("trace", {"run": "mine", "text": "in no document, I hope"}).json() == {"hits": [], "has_more": False}
 
 
 LONG = f"at most {MAX_CHARACTERS} characters"
@@ -181,28 +159,6 @@ def page(open_page, address) -> Iterator[Playground]:
     assert page.errors == [] == page.foreign_requests
 
 
-def test_the_page_opens_with_the_first_prompt_that_the_run_has_continued(page, finished):
-    (first, *_), *_ = (record["samples"] for record in read_records(finished.run_dir / "records.jsonl", "samples"))
-    assert page.tab.input_value("#text") == first["prompt"] != ""
-
-
-def test_another_run_brings_its_own_prompt_and_leaves_what_somebody_wrote(open_page, finished, tmp_path):
-    shutil.copytree(finished.run_dir, tmp_path / "mine")
-    shutil.copytree(finished.run_dir, tmp_path / "other", ignore=shutil.ignore_patterns("records.jsonl"))
-    config = json.loads((tmp_path / "other" / "config.json").read_text())
-    config["settings"]["train"]["prompts"] = ["Once upon"]
-    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
-    with serving(make_app(tmp_path)) as address:
-        page = open_page(f"{address}playground?run=mine", Playground)
-        (other,) = [label for label in page.texts("#model-1 option") if label.startswith("other")][:1]
-        (mine,) = [label for label in page.texts("#model-1 option") if label.startswith("mine")][:1]
-        page.choose(1, other)
-        assert page.tab.input_value("#text") == "Once upon"
-        page.type("My own words")
-        page.choose(1, mine)
-        assert page.tab.input_value("#text") == "My own words"
-
-
 def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):
     model = Model.load(finished.run_dir, steps[0])
     page.type(TEXT)
@@ -217,25 +173,6 @@ def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):
     assert page.texts("#next .bar .percent")[0] == f"{100 * again:.{2 if again < 0.1 else 1}f} %"
 
 
-def test_surprise_has_a_colour_and_a_number_for_each_token(page, finished, steps):
-    page.type(TEXT)
-    found = Model.load(finished.run_dir, steps[0]).surprise(TEXT)
-    assert page.texts("#surprise .bits") == [f"{each.bits:.1f}" for each in found.tokens]
-    colours = page.tab.locator("#surprise .piece .token").evaluate_all(
-        "all => all.map(one => getComputedStyle(one).backgroundColor)"
-    )
-    assert len(set(colours)) == len({round(min(1, each.bits / 12) * 55) for each in found.tokens})
-
-
-def test_two_checkpoints_stand_side_by_side(page, steps):
-    labels = page.texts("#model-1 option")
-    assert f"mine, step {steps[1]}" in labels
-    page.choose(2, f"mine, step {steps[1]}")
-    assert page.texts("#next h3") == page.texts("#surprise h3") == [f"mine, step {step}" for step in steps[:2]]
-    one, other = (page.tab.locator("#next .card").nth(at).locator(".percent").all_text_contents() for at in (0, 1))
-    assert len(one) == len(other) == 12 and one != other
-
-
 def test_the_temperature_sharpens_the_bars_and_text_is_written_on(page):
     before = page.texts("#next .percent")[0]
     page.shown_after(lambda: page.tab.fill("#temperature", "0"))
@@ -246,22 +183,6 @@ def test_the_temperature_sharpens_the_bars_and_text_is_written_on(page):
     page.tab.wait_for_selector("#write:enabled")
     written = page.tab.input_value("#text")
     assert written.startswith(given) and len(written) > len(given)
-
-
-def test_what_is_typed_meanwhile_leaves_the_words_that_text_is_written(page):
-    held = []
-    page.tab.route("**/playground/write", lambda route: held.append(route))
-    page.tab.evaluate(
-        "document.getElementById('text').dispatchEvent(new Event('input')), document.getElementById('write').click()"
-    )
-    page.tab.wait_for_timeout(400)  # longer than a page waits for the next letter
-    assert page.texts("#state") == ["writing"]
-    page.type("Typed meanwhile")
-    assert page.texts("#state") == ["writing"]
-    held[0].continue_()
-    page.tab.wait_for_selector("#write:enabled")
-    page.wait_for(lambda: page.texts("#state") != ["computing"])
-    assert page.texts("#state") != ["writing"]
 
 
 def test_what_the_training_text_says_is_found(page):

@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from contextlib import nullcontext
 
 import pytest
-from asking import ask, post, scope_of
-from pydantic import ValidationError
+from asking import post, scope_of
 from served_model import SEQ_LEN, num_rows
-from starlette.requests import ClientDisconnect
 
-from headwater.core.conversations import Message
-from headwater.evaluate.generate import Sampling
-from headwater.page.serve import completions
-from headwater.page.serve.app import make_app
 from headwater.page.serve.completions import chat_choices, completion_choices
-from headwater.page.serve.engine import GenerationEngine, GenerationQuery
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody
-from headwater.page.serve.streaming import GrowingText, ReleasingStream
+from headwater.page.serve.engine import GenerationEngine
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import ChatBody, CompletionBody, GrowingText
+from headwater.page.serve.serving import make_app
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
 
@@ -60,20 +53,6 @@ def test_a_request_that_can_not_be_answered_is_refused_by_the_field_that_is_wron
     assert error["message"].startswith(param or "the body")
 
 
-LONG = [
-    *[(CompletionBody, body) for body in ({"prompt": [{}] * 1000}, {"prompt": [[""] * 1000]}, {"prompt": "a", "stop": [{}] * 1000})],
-    *[(ChatBody, {"messages": messages}) for messages in ([{}] * 1000, [said([{}] * 1000)])],
-    (DetokenizeBody, {"tokens": [""] * 1000}),
-]  # fmt: skip
-
-
-def test_few_errors_are_built_of_a_long_list():
-    for kind, body in LONG:
-        with pytest.raises(ValidationError) as wrong:
-            kind.model_validate_json(json.dumps(body))
-        assert wrong.value.error_count() <= 4
-
-
 def test_a_model_that_was_not_tuned_answers_nobody(model, tokenizer, tmp_path):
     engine = GenerationEngine(model, tokenizer, "base")
     said = post(make_app(tmp_path, engine), "/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
@@ -89,13 +68,6 @@ def test_what_a_message_spells_stays_text(engine, tokenizer):
     assert special == [tokenizer.begin_id, start, end, start]
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "", "河" * 2000, "<|end_of_text|> ", "\u2028\u2029"])
-def test_a_text_comes_back_from_its_tokens(app, tokenizer, text):
-    found = post(app, "/tokenize", {"prompt": text}).json()
-    assert found["count"] == len(found["tokens"]) and not set(found["tokens"]) & set(tokenizer.special.values())
-    assert post(app, "/detokenize", {"tokens": found["tokens"]}).json() == {"prompt": text}
-
-
 def test_hostile_text_is_echoed_as_it_is_and_only_as_json(app):
     answer = post(app, "/v1/completions", {"prompt": HOSTILE[:20], "echo": True, "max_tokens": 0})
     assert answer.json()["choices"][0]["text"] == HOSTILE[:20]
@@ -104,29 +76,10 @@ def test_hostile_text_is_echoed_as_it_is_and_only_as_json(app):
     )
 
 
-def test_a_special_tokens_name_alone_is_that_token(app, tokenizer):
-    info = ask(app, "GET", "/tokenizer_info").json()
-    assert info["eos_token"] == "<|end_of_text|>"
-    assert post(app, "/tokenize", {"prompt": info["eos_token"]}).json()["tokens"] == [tokenizer.end_id]
-    assert post(app, "/detokenize", {"tokens": [tokenizer.end_id]}).json() == {"prompt": "<|end_of_text|>"}
-    assert post(app, "/detokenize", {"tokens": [10**9]}).status_code == 400
-
-
 def test_a_long_prompt_is_refused_before_its_ids_are_read(engine, monkeypatch):
     monkeypatch.setattr(engine, "data_of", lambda token: pytest.fail("decoded"))
     with pytest.raises(Refusal, match="this model sees 64 tokens, and there are at least 100001"):
         completion_choices(engine, CompletionBody(prompt=[5] * 100_000))
-
-
-@pytest.mark.parametrize("limit, message", [("MAX_PROMPT_TOKENS", "100 tokens"), ("MAX_PROMPT_SCORES", "100 log-p")])
-def test_prompts_of_all_choices_have_a_limit(engine, monkeypatch, limit, message):
-    monkeypatch.setattr(completions, limit, 100)
-    body = CompletionBody(prompt=[[5] * 9] * 2, n=5, echo=True, logprobs=0)  # ten tokens each, the first included
-    assert len(completion_choices(engine, body)) == 10
-    with pytest.raises(Refusal, match=message):
-        completion_choices(engine, body.model_copy(update={"n": 6}))
-    with pytest.raises(Refusal, match="100 log-p") if limit == "MAX_PROMPT_SCORES" else nullcontext():
-        completion_choices(engine, body.model_copy(update={"logprobs": 1}))
 
 
 def test_a_client_that_leaves_frees_its_rows(app, engine):
@@ -153,29 +106,6 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
     assert sent[0]["status"] == 499
 
 
-def test_a_client_that_leaves_before_the_first_chunk_frees_its_rows(engine):
-    async def leave() -> None:
-        answers = engine.ask([GenerationQuery([0], 60, Sampling(), frozenset())] * 100)
-
-        async def send(message):
-            raise OSError("the client has left")
-
-        async def receive():
-            await asyncio.sleep(60)
-
-        stream = ReleasingStream((chunk async for chunk in _never()), "text/event-stream", answers.drop_all)
-        with pytest.raises(ClientDisconnect):
-            await stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
-        while num_rows(engine):  # which hangs where they stay
-            await asyncio.sleep(0.001)
-
-    async def _never():
-        pytest.fail("begun")
-        yield ""
-
-    asyncio.run(leave())
-
-
 def test_stop_strings_are_found_wherever_the_pieces_are_cut():
     chance = random.Random(0)
     for _ in range(500):
@@ -191,10 +121,3 @@ def test_stop_strings_are_found_wherever_the_pieces_are_cut():
         # the first stop that is whole ends the text; another that began before it may not have been
         assert found == text[: min(places)] if len(places) == 1 else text.startswith(found)
         assert growing.num_characters == len(found)
-
-
-def test_messages_have_the_ids_that_chat_gives_them(engine, tokenizer):
-    from headwater.tokens.tokenizer.conversation import prompt_ids
-
-    body = ChatBody(messages=[{"role": "developer", "content": "s"}, {"role": "user", "content": "u"}])
-    assert chat_choices(engine, body)[0].prompt == prompt_ids(tokenizer, [Message("system", "s"), Message("user", "u")])

@@ -10,8 +10,7 @@ import pytest
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.core.numbers import duration
-from headwater.runs.recent import TimeLeft
-from headwater.runs.summary import RunsFolder
+from headwater.runs.summary import RunsFolder, TimeLeft
 from headwater.train.checkpoint.lock import owned
 from headwater.train.settings import TrainSettings
 
@@ -54,16 +53,6 @@ def test_slow_validations_and_saves_count(done):
     expected = seconds_after(done)
     assert estimate(records(done)) == pytest.approx(expected, rel=0.02)
     assert expected > 3 * STEP * (NUM_STEPS - done), "validations are most of it"
-
-
-def test_steps_that_something_held_up_do_not_count():
-    held_up = {1: 60.0, 3: 20.0, 150: 300.0}
-    assert estimate(records(250, held_up=held_up)) == pytest.approx(estimate(records(250)))
-
-
-def test_what_came_before_a_resume_does_not_count():
-    resumed = records(500, first=301, attempt=2)
-    assert estimate(records(300, held_up=dict.fromkeys(range(1, 301), 9.0)) + resumed) == estimate(resumed)
 
 
 def test_nothing_is_known_before_a_step_and_nothing_is_left_at_the_end():

@@ -17,7 +17,7 @@ from starlette.routing import Route
 import headwater
 from headwater.core.errors import ConfigError
 from headwater.page.serve import guard, serving
-from headwater.page.serve.app import guarded, make_app
+from headwater.page.serve.serving import guarded, make_app
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -125,14 +125,6 @@ def test_a_token_that_can_not_be_used_is_refused_at_the_start(tmp_path, more, wo
     assert said.status == 2 and words in said.err
 
 
-def test_scripts_are_kept_and_asked_for_again(tmp_path):
-    served = make_app(tmp_path)
-    found = ask(served, "GET", "/static/live.js")
-    assert found.status_code == 200 and found.headers["cache-control"] == "no-cache"
-    same = ask(served, "GET", "/static/live.js", headers={"if-none-match": found.headers["etag"]})
-    assert same.status_code == 304 and not same.content
-
-
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
     app, sent = guarded(ROUTES), []
@@ -171,14 +163,6 @@ def test_away_from_loopback_a_token_is_made_up(tmp_path):
         said = process.stdout.readline()
         process.terminate()
     assert "/?token=" in said and len(said.split("token=")[1]) > 30
-
-
-def test_serve_says_which_model_answers_where(tmp_path, monkeypatch, engine):
-    monkeypatch.setattr(serving, "engine_of", lambda run, stack: (engine, tmp_path))
-    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
-    said = call("serve", "--run", "small", "--port", "0", cwd=tmp_path).out.splitlines()
-    root = said[0].removeprefix("serving runs at ").rstrip("/")
-    assert said[1:] == [f"small answers at {root}/v1"]
 
 
 def test_a_program_opens_the_page_beside_itself_and_closes_it(tmp_path, monkeypatch, engine):

@@ -35,7 +35,7 @@ from headwater.machine.ranks.mesh import Mesh, Place
 from headwater.model.init import drawn
 from headwater.model.optim.update_rules import FusedUpdates
 from headwater.model.transformer import Attention, Transformer
-from headwater.plan.forecast.work import StepWork
+from headwater.plan.forecast.result import StepWork
 from headwater.tokens.batches.assemble import Batch
 from headwater.train.step import train_step
 

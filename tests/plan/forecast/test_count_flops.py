@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from headwater.core.errors import ConfigError
@@ -26,12 +24,6 @@ def test_a_family_by_name_has_as_many_parameters_as_the_torch_model(family):
     assert own.count_model(model).total == sum(p.numel() for p in Transformer(model).parameters())
 
 
-def test_a_window_hides_what_is_further_away():
-    model = replace(own.count_model(ModelSettings(**SHAPE)), attention=((4 * 16, 5),) * 2)
-    core = 2 * 2 * 4 * 16 * sum(min(position + 1, 5) for position in range(16)) / 16
-    assert count_flops(model).causal == pytest.approx(6 * model.matmul + 3 * core)
-
-
 def test_hardware_computes_half_of_attentions_scores_again():
     model = own.count_model(ModelSettings(**SHAPE))
     core = 4 * 32 * (16 + 1) / 2 * 3  # scores and sums of values of the keys before, three layers
@@ -51,9 +43,3 @@ def test_hardware_computes_half_of_attentions_scores_again():
 def test_a_family_that_cannot_be_says_why(settings, message):
     with pytest.raises(ConfigError, match=message):
         own_family("llama", settings)
-
-
-def test_conventions_are_in_the_order_of_what_they_count():
-    flops = count_flops(own.count_model(ModelSettings(**SHAPE | {"seq_len": 4096})))
-    assert flops.six_n < flops.causal < flops.full_attention < flops.palm
-    assert flops.causal < flops.hardware < 8 / 6 * flops.causal

@@ -13,7 +13,7 @@ from headwater.model.rotary import rotary_table
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import TransformerBlock
 from headwater.plan.forecast.rank_memory import gpu_memory, kept_by_block
-from headwater.plan.forecast.work import StepWork
+from headwater.plan.forecast.result import StepWork
 
 RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr": 0.01, "weight_decay": 0.1}
 SIZES = {"num_layers": 2, "d_model": 256, "d_ff": 704, "num_heads": 4, "head_dim": 64, "seq_len": 512}

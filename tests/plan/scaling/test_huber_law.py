@@ -1,4 +1,4 @@
-"""The fit against the published one, and against laws that are known."""
+"""The law as the literature fits it, and its solution at exponents of a grid."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from known_laws import isoflop_runs, runs_of
+from scipy.optimize import nnls
 
-from headwater.plan.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
+from headwater.plan.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law, solve_nonnegative
 
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
 
@@ -78,3 +79,18 @@ def test_a_step_in_loss_gives_a_finite_law_with_exponents_in_their_range(growth,
     assert np.isfinite([law.E, law.A, law.B, law.objective]).all()
     flat = HUBER_DELTA * (np.log(4 / 3) - HUBER_DELTA / 2) * 2 * drop / 16  # of loss = 3 throughout
     assert law.objective < flat
+
+
+def test_agrees_with_scipy_whichever_coefficients_are_zero():
+    chance = np.random.default_rng(0)
+    problems = [(chance.standard_normal((12, 3)), chance.standard_normal(12)) for _ in range(200)]
+    zeros_seen = set()
+    for columns, target in problems:
+        found, squares = solve_nonnegative(
+            (columns.T @ columns)[None], (columns.T @ target)[None], float(target @ target)
+        )
+        expected, norm = nnls(columns, target)
+        np.testing.assert_allclose(found[0], expected, atol=1e-8)
+        np.testing.assert_allclose(squares[0], norm**2, rtol=1e-8)
+        zeros_seen.add(tuple(expected == 0))
+    assert len(zeros_seen) == 8, "the problems must reach every set of zeros"

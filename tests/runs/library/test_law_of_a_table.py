@@ -1,4 +1,4 @@
-"""`headwater ladder --table`: its shape for programs, its words for people, and what it refuses."""
+"""The law of a table of finished runs, as --json and people have it, and what a table has no use for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from small_run import call
 
 import headwater
 import headwater.cli.main
+from headwater.core.errors import ConfigError
 
 SHAPE = ["A", "B", "E", "alpha", "beta", "num_points", "seconds"]
 
@@ -63,12 +64,6 @@ def test_an_interval_is_of_the_exponent_it_is_printed_with(tmp_path):
     assert f"baseline: loss = {value['E']:.4f}" in said and f"params^{value['alpha']:.4f}" in said
 
 
-def test_without_targets_there_are_no_forecasts(table):
-    value = json.loads(call("ladder", "--table", str(table), "--json", cwd=table.parent).out)
-    assert value["num_points"] == 42
-    assert "forecasts" not in value
-
-
 def test_a_person_reads_the_law_the_forecast_and_the_optimum(table):
     said = call("ladder", "--table", str(table), "--at", "1e9,1e11", cwd=table.parent)
     assert "loss = 1.7" in said.out
@@ -110,7 +105,10 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
     assert "runs of up to 4 epochs: the cost of repetition is taken out of the law" in said.out
 
 
-def test_the_curve_of_repeated_text_is_the_laws_with_what_repetition_costs(table):
-    once, often = headwater.ladder(table=table, at=[(1e9, 1e11), (1e9, 1e11, 4)])["forecasts"]
-    assert often["repetition_costs"] > 0
-    assert often["curve"] == pytest.approx(once["curve"] * (1 + often["repetition_costs"]))
+@pytest.mark.parametrize(
+    "given", [{"loss_colum": "other"}, {"overrides": ["train.num_steps=9"]}, {"train": {"seed": 1}}]
+)
+def test_what_a_table_has_no_use_for_is_refused(tmp_path, given):
+    (tmp_path / "runs.csv").write_text("params,tokens,loss\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="small runs of RUN"):
+        headwater.ladder(table=tmp_path / "runs.csv", **given)

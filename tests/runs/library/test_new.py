@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_run import call, prose, write_texts
 
-from headwater.core.errors import DataError
-from headwater.plan.scaling.repetition import MAX_EPOCHS
+from headwater.plan.scaling.table import MAX_EPOCHS
 from headwater.plan.text_size import epochs_of, notes_of_text
 from headwater.runfile.paths import of_split
 from headwater.runfile.run_config import load_run
@@ -97,70 +96,6 @@ def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp
     assert expected == pytest.approx(found, rel=0.1), found / expected
 
 
-def test_where_filters_leave_nothing_the_run_file_is_written_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("7 " * 2000)
-    said: list[str] = []
-    new("mine", [str(tmp_path / "text.txt")], minutes=1.0, say=said.append)
-    assert "leave 0%" in said[0] and (tmp_path / "mine.toml").exists()
-
-
-@pytest.mark.parametrize("num_bytes", [1200, 100_000])
-def test_a_run_file_for_little_text_runs(tmp_path, num_bytes):
-    (tmp_path / "text.txt").write_text(prose(1, 2000)[:num_bytes])
-    said = call("new", "mine", "--text", "text.txt", "--minutes", "0.01", cwd=tmp_path)
-    assert said.status == 0, said
-    one_step = ("train.num_steps=1", "machine.compile=off", "machine.num_threads=1", "machine.dtype=float32")
-    said = call("run", "mine.toml", *one_step, cwd=tmp_path)
-    assert said.status == 0, said
-
-
-def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
-    for name in ("a.txt", "b.md", "folder/c.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(prose(name))
-    said = call("new", "my-text", "--text", "a.txt", "--text", "b.md", "folder", cwd=tmp_path)
-    assert said.status == 0, said
-    assert "found 3 files" in said.out and "of 3 documents few can be held out" in said.out
-    monkeypatch.chdir(tmp_path)
-    config, _ = load_run("my-text.toml", [])
-    ((name, source),) = config.corpus.sources.items()
-    assert (name, source.paths) == ("my_text", ["a.txt", "b.md", "folder"])
-
-
-def test_text_that_is_copies_of_one_is_said_to_be_that(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for number in range(400):
-        (tmp_path / f"{number}.txt").write_text("A fox jumps over the lazy dog and sleeps. " * 190)
-    with pytest.raises(DataError, match="copies of one text"):
-        new("mine", [str(tmp_path)], minutes=5.0, say=print)
-
-
-def test_an_empty_folder_is_said_to_be_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts").mkdir()
-    with pytest.raises(DataError, match="texts: no file is there"):
-        new("mine", [str(tmp_path / "texts")], minutes=5, say=lambda line: None)
-
-
-def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts").mkdir()
-    forbid(tmp_path / "texts")
-    with pytest.raises(DataError, match="permission denied for 1 of what lies there"):
-        new("mine", [str(tmp_path / "texts")], minutes=5, say=lambda line: None)
-    assert not (tmp_path / "mine.toml").exists()
-
-
-def test_a_tree_of_pages_names_the_kind_for_them(tmp_path):
-    (tmp_path / "site").mkdir()
-    for name in ("a.html", "b.htm"):
-        (tmp_path / "site" / name).write_text(f"<html><body><p>{prose(name)}</p></body></html>")
-    said = call("new", "mine", "--text", "site", cwd=tmp_path)
-    assert 'kind = "web" cuts boilerplate' in said.out + said.err
-    assert '# most files are HTML: kind = "web"' in (tmp_path / "mine.toml").read_text()
-
-
 @pytest.mark.parametrize("num_sentences", [600, 20_000])
 def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatch, num_sentences):
     """New chose 3.5 epochs to have 200 steps, and the run warned of them: best were 2.0."""
@@ -173,18 +108,6 @@ def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatc
         update={"train": config.train.model_copy(update={"num_steps": 3 * config.train.num_steps})}
     )
     assert any("memorises" in note for note in notes_of_text(longer, epochs_of(longer)))
-
-
-def test_measuring_paths_counts_files_and_their_text(tmp_path):
-    (tmp_path / "a.txt").write_text("Grüße")
-    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
-    (tmp_path / "c.txt").write_bytes(b"\xff")
-    (tmp_path / ".hidden").write_text("words")
-    found = TextFound()
-    assert sorted(found.texts(settings_of([str(tmp_path)]))) == ["Grüße", "one", "two"]
-    assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
-    assert str(found).startswith("3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8 (1\u00a0B, ")
-    assert str(found).endswith(", 1 hidden")
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

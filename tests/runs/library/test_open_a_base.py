@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from small_run import call, write_texts
+from small_run import call
 from starlette.testclient import TestClient
 from their_tokenizers import VOCAB_SIZE, files_of
 
 import headwater
-from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.core.errors import ConfigError
 from headwater.export.gguf import export_gguf
 from headwater.export.hf import export_hf
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
-from headwater.page.serve.app import make_app
 from headwater.page.serve.engine import GenerationEngine
-from headwater.runfile.run_config import RunConfig, load_run
-from headwater.runs.stages import prepare_data
-from headwater.runs.tuned import answers_messages
+from headwater.page.serve.serving import make_app
 from headwater.tokens.tokenizer.foreign import write_foreign
 from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.train import train_tokenizer
@@ -110,34 +106,3 @@ def test_what_takes_a_run_alone_says_what_opens_a_base(tmp_path, kind):
             opened(base)
     with pytest.raises(ConfigError, match="is one model, without steps"):
         headwater.Model.load(base, 3)
-
-
-def test_what_is_wrong_with_a_base_is_said_without_the_settings_of_a_run(tmp_path):
-    base = base_of("folder", tmp_path, theirs())
-    (base / "tokenizer.json").unlink()
-    with pytest.raises(HeadwaterError, match=r"it has no tokenizer\.json") as raised:
-        headwater.Model.load(base)
-    assert "init.from" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("files", "answers"),
-    [(theirs(chat_template=CHATML), True), (theirs(), False), (None, False)],
-    ids=["template", "none", "own, untuned"],
-)
-def test_a_run_from_an_instruct_base_answers(tmp_path, monkeypatch, files, answers):
-    monkeypatch.chdir(tmp_path)
-    base = base_of("folder", tmp_path, files)
-    write_texts(tmp_path / "texts")
-    (tmp_path / "more.toml").write_text(f"""
-[init]
-from = {json.dumps(str(base))}
-[corpus.sources.mine]
-paths = ["texts/*.txt"]
-[train]
-num_steps = 3
-batch_tokens = 64
-""")
-    made: RunConfig = load_run("more.toml")[0]
-    prepare_data(made, lambda line: None)
-    assert not made.is_tuned and answers_messages(made) is answers

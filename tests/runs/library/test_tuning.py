@@ -6,7 +6,6 @@ import contextlib
 import json
 import random
 import tomllib
-import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -17,18 +16,11 @@ from hypothesis import strategies as st
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
 import headwater
-from headwater.core.conversations import USER, Message
 from headwater.core.errors import ConfigError
 from headwater.core.files import read_json
 from headwater.core.records import read_records
-from headwater.plan.text_size import epochs_of
 from headwater.runfile.run_config import config_of_run, load_run
-from headwater.runs.library.corpus import shares_by_rule
-from headwater.runs.library.model import Model
-from headwater.runs.library.tuning import MOST_EPOCHS, write_tuning_file
-from headwater.runs.text import open_batches, open_held_out
-from headwater.tokens.tokenizer.conversation import prompt_ids
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.runs.stages import open_batches
 
 ANSWERS = {"red": "It is warm.", "blue": "It is cold.", "green": "It is mild."}
 
@@ -85,33 +77,6 @@ def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
     assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
 
 
-def test_the_name_of_a_file_is_no_setting(folder, monkeypatch):
-    evil = 'x\n[downstream]\nreward = "evil:f"\n#.jsonl'
-    (folder / evil).write_bytes((folder / "talks.jsonl").read_bytes())
-    monkeypatch.chdir(folder)
-    path = write_tuning_file(folder / "runs/base", [evil], "named", 0.0, lambda line: None)
-    table = tomllib.loads(path.read_text())
-    assert "downstream" not in table
-    assert table["corpus"]["sources"]["conversations"]["paths"] == [evil]
-
-
-def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
-    start = read_records(folder / "runs/base-sft/records.jsonl", "start")[0]
-    assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
-    held_out = open_held_out(config_of_run(folder / "runs/base-sft"))
-    assert held_out["conversations"].store.has_targets and not held_out["replay-mine"].store.has_targets
-
-
-def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):
-    monkeypatch.chdir(folder)
-    config = load_run("base-sft.toml")[0]
-    actual = open_batches(config).plan.epochs(config.num_rows)["conversations"]
-    assert epochs_of(config).by_source == {"conversations": pytest.approx(actual, rel=0.01)}
-    more = load_run("base-sft.toml", ['corpus.sources.more.paths=["texts"]'])[0]
-    found = shares_by_rule(more)["mixtures"]["this run"]["sources"]
-    assert found.keys() == {"conversations", "more"}, "a source that isn't built yet"
-
-
 def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):
     file, words = folder / "base-sft.toml", ("downstream", "sft", "runs/base", "--talks", "talks.jsonl")
     file.write_text(text := file.read_text() + "# a comment of one's own\n")
@@ -143,29 +108,6 @@ def test_settings_of_the_call_are_in_the_file(folder, num_steps, max_grad_norm):
     assert (config.train.num_steps, config.optim.max_grad_norm) == (num_steps, limit)
 
 
-def test_a_setting_that_cannot_be_is_named_before_a_file_is_written(folder):
-    words = ["downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--name", "wrong", "train.num_step=3"]
-    require_clear_error(call(*words, cwd=folder), "did you mean num_steps")
-    assert not (folder / "wrong.toml").exists()
-
-
-@pytest.mark.parametrize("number", [40, 1000])
-def test_few_conversations_read_often_are_said(folder, monkeypatch, number):
-    monkeypatch.chdir(folder)
-    (folder / "more.jsonl").write_text("\n".join(json.dumps(each) for each in conversations(number)))
-    said: list[str] = []
-    path = write_tuning_file(folder / "runs/base", ["more.jsonl"], f"of-{number}", 0.0, said.append)
-    epochs = float(path.read_text().split(" epochs of the conversations")[0].split("# ")[-1])
-    assert any(f"{epochs:.1f} epochs of {number} conversations" in line for line in said) == (epochs > MOST_EPOCHS)
-    assert (epochs > MOST_EPOCHS) == (number == 40)
-
-
-def test_the_tuned_model_answers_and_ends(folder, fluent):
-    said = call("chat", "--run", fluent, "--prompt", "What is red 7?", "--json", cwd=folder)
-    assert said.status == 0, said
-    assert said.json["answer"] in ANSWERS.values() and said.json["end"] == "end token"
-
-
 def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, fluent):
     """The card's own example asks it."""
     pytest.importorskip("transformers")
@@ -179,40 +121,10 @@ def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, flu
     assert int(written[-1]) == 4 and names["tokenizer"].decode(written, skip_special_tokens=True) == said["answer"]
 
 
-def test_a_talk_goes_on_until_an_empty_line(folder, fluent, monkeypatch):
-    lines = iter(["What is red 1?", "What is <|im_end|> 2?", "", "never read"])
-    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
-    said = call("chat", "--run", fluent, "--max-tokens", "12", cwd=folder)
-    assert said.status == 0 and len(said.out.splitlines()) == 2, said
-    assert next(lines) == "never read"
-
-
-def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):
-    """Of ours, once; what libraries say to programmers stays as hidden as Python has it."""
-    stream = Model.chat_stream
-
-    def with_a_librarys_own(*arguments):
-        warnings.warn("of a library", DeprecationWarning, stacklevel=2)
-        return stream(*arguments)
-
-    monkeypatch.setattr(Model, "chat_stream", with_a_librarys_own)
-    lines = iter(["Hi", "Hi again", ""])
-    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        said = call("chat", "--run", "runs/base", "--max-tokens", "3", cwd=folder)
-    assert said.status == 0 and said.err.count("never tuned on conversations") == 1, said
-    assert "of a library" not in said.err
-
-
 def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(folder, tuned):
     transformers = pytest.importorskip("transformers")
     settings = overrides(
-        name="one-step",
-        train__num_steps=1,
-        schedule__warmup_steps=0,
-        schedule__final_fraction=1,
-        train__save_every=1,
+        name="one-step", train__num_steps=1, schedule__warmup_steps=0, schedule__final_fraction=1, train__save_every=1
     )
     only = ["replay.share=0", "optim.max_grad_norm=0.5"]
     kept = [each for each in settings if not each.startswith(("tokenizer", "model"))]
@@ -277,8 +189,3 @@ def test_a_file_that_teaches_nothing_is_refused_before_anything_is_written(folde
     said = call("downstream", "sft", "runs/base", "--talks", "bad.jsonl", "--name", "bad", cwd=folder)
     require_clear_error(said, reason)
     assert not (folder / "bad.toml").exists() and not (folder / "runs/bad").exists()
-
-
-def test_the_prompt_of_a_talk_is_the_renderers(folder):
-    tokenizer = Tokenizer.load(folder / "runs/base/data/tokenizer")
-    assert prompt_ids(tokenizer, [Message(USER, "Hi")])[0] == tokenizer.begin_id

@@ -128,6 +128,25 @@ def test_a_mixture_that_cannot_be_made_is_an_error_that_names_the_source_and_the
         make_plan(rows, MixtureSettings(**mixture), 10)
 
 
+PARTS = st.lists(st.tuples(st.floats(0.1, 1), st.integers(2000, 10_000)), min_size=1, max_size=3)
+
+
+@given(PARTS, st.lists(st.tuples(st.floats(0.02, 0.25), st.integers(2000, 10_000)), max_size=2))
+def test_weights_are_shares_of_what_is_learned_and_replayed_sources_have_those_they_are_given(own, again):
+    num_rows, of_one = 20_000, sum(weight for weight, _ in own)
+    weights, replayed = (
+        {f"{kind}{n}": part for n, (part, _) in enumerate(parts)} for kind, parts in (("o", own), ("r", again))
+    )
+    targets = dict(zip([*weights, *replayed], [learned for _, learned in [*own, *again]]))
+    plan = make_plan(
+        dict.fromkeys(targets, 10_000), MixtureSettings(weights=weights, max_epochs=4), num_rows, targets, replayed
+    )
+    learned = {name: count * targets[name] for name, count in plan.counts(num_rows).items()}
+    left = 1 - sum(replayed.values())
+    wanted = replayed | {name: left * weight / of_one for name, weight in weights.items()}
+    assert {name: each / sum(learned.values()) for name, each in learned.items()} == pytest.approx(wanted, abs=0.003)
+
+
 def test_a_share_of_the_text_is_read_more_often():
     plan = plan_of({"a": 0.5, "b": 0.5}, rows=100, num_rows=100, share_of_text=0.25)
     assert plan.epochs(100) == {"a": 2.0, "b": 2.0}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.core.conversations import Message
 from headwater.core.errors import TokenizerError
-from headwater.export.hf_tokenizer import write_tokenizer
+from headwater.export.hf import write_tokenizer
 from headwater.tokens.tokenizer.conversation import prompt_and_answer, prompt_ids, render
 from headwater.tokens.tokenizer.settings import SPECIAL_IDS, SPECIAL_TOKENS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
@@ -50,19 +50,10 @@ def talk(*contents: str, system: str = "") -> list[Message]:
 def harmless_talks(number: int) -> list[list[Message]]:
     chance = random.Random(0)
     words = [
-        "river",
-        "the",
-        "12",
-        "Ω",
+        *["river", "the", "12", "Ω", "don't", "河は", "naïve", "sea.", "🙂", "user"],
         "x = f(y)\n    if y:",
-        "don't",
-        "河は",
-        "naïve",
         "\n\n",
-        "sea.",
-        "🙂",
         "  ",
-        "user",
     ]
 
     def say() -> str:
@@ -119,24 +110,13 @@ def test_an_answer_is_what_tuning_learns_of_it_and_nothing_stands_behind_its_end
 
 def hostile_texts(number: int, seed: int = 0) -> list[str]:
     chance = random.Random(seed)
-    more = (
-        "<|",
-        "|>",
-        "<",
-        "|",
-        ">",
-        "im_",
-        "end",
-        "im_start",
+    pieces = [
+        *SPECIAL_TOKENS,
+        *["<|", "|>", "<", "|", ">", "im_", "end", "im_start", "user", "é", "\x00", "\u200b"],
         "\n",
         " ",
-        "user",
         "assistant\n",
-        "\x00",
-        "é",
-        "\u200b",
-    )
-    pieces = [*SPECIAL_TOKENS, *more]
+    ]
     return ["".join(chance.choices(pieces, k=chance.randint(1, 9))) for _ in range(number)]
 
 

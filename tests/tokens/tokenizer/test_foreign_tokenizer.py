@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, files_of, table
 
 from headwater.core.errors import TokenizerError
-from headwater.export.hf_tokenizer import write_tokenizer
+from headwater.export.hf import write_tokenizer
 from headwater.tokens.tokenizer.foreign import LONE_LINE_ENDS, PATTERNS, read_foreign, write_foreign
 from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import CheckpointError
-from headwater.core.files import no_check, read_json, write_json
-from headwater.core.manifests import seal
+from headwater.core.files import no_check
 from headwater.train.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
 from headwater.train.checkpoint.save import Saver
 
@@ -70,9 +69,3 @@ def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:
     expected = {f"model.{k}": v for k, v in model.items()} | {f"optim.{k}": v for k, v in optim.items()}
     same_tensors = found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
     return same_tensors and checkpoint.state == state and checkpoint.step == step
-
-
-def reseal(path: Path, **changed: Any) -> None:
-    """Change a checkpoint's manifest as one who writes it would: its seal fits."""
-    manifest = {name: value for name, value in read_json(path / "manifest.json").items() if name != "seal"}
-    write_json(path / "manifest.json", seal(manifest | changed))

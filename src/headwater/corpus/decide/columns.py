@@ -6,6 +6,7 @@ a view are listed in the order of the slices, so that views join by position.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -29,10 +30,13 @@ _NUMBERED = ", file_row_number = true"
 _MEMORY_BYTES = 2_000_000_000  # more is spilled
 
 
-def work_of(corpus_dir: Path) -> Work:
-    """Return the work of the build that made a corpus, or that kept too little; raise DataError where it is gone."""
-    failed = failed_build_folder(corpus_dir)
-    manifest = read_corpus_manifest(failed if has_failed(corpus_dir) else corpus_dir)
+def work_of(corpus_dir: Path, *, also_failed: bool = False) -> Work:
+    """Return the work of the build that made a corpus; raise DataError where it is gone.
+
+    With `also_failed` that of a later one that kept too little, if there is one.
+    """
+    is_failed = also_failed and has_failed(corpus_dir)
+    manifest = read_corpus_manifest(failed_build_folder(corpus_dir) if is_failed else corpus_dir)
     work = work_of_plan(corpus_dir, str(manifest.get("plan")), manifest.get("store", "").rpartition("/")[0] or None)
     if work is None:
         raise DataError(
@@ -108,8 +112,9 @@ def numbered(tables: Sequence[tuple[int, pa.Table]], schema: pa.Schema) -> pa.Ta
 
 
 def rows_of_files(files: Sequence[Path], more: str = "") -> str:
-    """Return what `from` needs for the rows of files; folders named as `kind=web` are no columns."""
-    return f"read_parquet([{', '.join(quoted_text(str(file)) for file in files)}], hive_partitioning = false{more})"
+    """Return what `from` needs for the rows of files; folders named as `kind=web` are no columns, `[1]` no pattern."""
+    named = ", ".join(quoted_text(re.sub(r"[\[*?]", r"[\g<0>]", str(file))) for file in files)
+    return f"read_parquet([{named}], hive_partitioning = false{more})"
 
 
 def quoted_text(text: str) -> str:

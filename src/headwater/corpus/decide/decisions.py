@@ -125,7 +125,7 @@ class Decisions:
         run("create table compared as select number from passed anti join copies using (number)")
         compares_pages = dedup.near and "web" not in dedup.near_exempt_kinds
         find_common_lines(self._connection, self._boilerplate if compares_pages else None, "compared")
-        self._ask(OWN, self._lines_by_part(), dedup=self._how_compared())
+        self._ask(OWN, self._lines_by_part(), **self._how_compared())
 
     def _ask(
         self,
@@ -168,11 +168,11 @@ class Decisions:
             others = np.unique(table.column("earlier").to_numpy() >> np.uint64(RECORD_BITS))
             return [number, *(parts[each].key for each in others)]
 
-        least = self._settings.rules.web.min_words
-        self._ask(VERIFY, by_part(table), texts_of, dedup=self._how_compared(), min_words=least)
+        self._ask(VERIFY, by_part(table), texts_of, **self._how_compared())
 
     def _how_compared(self) -> dict[str, Any]:
-        return self._settings.dedup.model_dump(mode="json", exclude={"earlier", "passage_words"})
+        dedup = self._settings.dedup.model_dump(mode="json", exclude={"earlier", "passage_words"})
+        return {"dedup": dedup, "min_words": self._settings.rules.web.min_words}
 
     def _answer(self, stage: str, number: int, file: str, columns: list[str] | None = None) -> pa.Table:
         return self._work.table(self._work.path_of(stage, number), file, columns)

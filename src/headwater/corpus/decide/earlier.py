@@ -63,6 +63,12 @@ def open_earlier(work: Work, connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def _require_comparable(name: str, before: Work, work: Work) -> None:
+    mine, theirs = work.plan.settings.dedup, before.plan.settings.dedup
+    if mine.near and not (theirs.near and set(theirs.near_exempt_kinds) <= set(mine.near_exempt_kinds)):
+        raise ConfigError(
+            f"corpus.dedup.earlier: {name} was built without keys for near duplicates of all that are looked for here; "
+            "set corpus.dedup.near and near_exempt_kinds as it has them, or build it again with those of here"
+        )
     if before.folder.parent.resolve() == work.folder.parent.resolve():
         raise ConfigError(f"corpus.dedup.earlier: {name} is the corpus that is built; leave it out")
     here, there = work.measures[KEYS].depends_on, before.noted_measures[KEYS]

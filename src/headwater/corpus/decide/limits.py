@@ -22,6 +22,7 @@ from headwater.corpus.measures.statistics import family_of
 from headwater.corpus.sources.rules import CodeRules, ProseRules
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import too_little, too_much
+from headwater.corpus.toml_tables import toml_table
 
 PROSE = ("prose", "web", "reference", "text")
 _UNITS = ("top_2gram", "top_3gram", "top_4gram", "repeated_10gram")
@@ -68,60 +69,14 @@ def limit_column(setting: str) -> str:
     return quoted(f"limit {setting}")
 
 
-def least(reason: str, column: str, setting: str, what: str, unless: str = "", plus: str = "") -> Limit:
-    return Limit(reason, column, setting, True, what, unless, plus)
-
-
-def most(reason: str, column: str, setting: str, what: str) -> Limit:
-    return Limit(reason, column, setting, False, what)
-
-
-_LETTERS, _LENGTH = "share of letters", "characters of a word, on average"
-_ENDS = "characters in lines that end as a sentence does"
-_RUN = "share of the {unit} that the most frequent run of {n} {unit} covers"
-_PROSE_LIMITS = [
-    least("low_alpha_fraction", "alpha_fraction", "min_alpha_fraction", _LETTERS),
-    most("wrongly_decoded", "replacement_fraction", "max_replacement_fraction",
-         "share of characters that a wrong decoding left behind"),
-    most("repeated_lines", "repeated_line_fraction", "max_repeated_line_fraction",
-         "share of characters in lines that came before"),
-    Limit("placeholder_text", setting="drop_placeholder", test="has_placeholder and l.drop_placeholder > 0"),
-    least("too_short", "characters", "min_characters", "characters"),
-    least("few_words", "words", "min_words", "words"),
-    least("short_words", "mean_word_length", "min_mean_word_length", _LENGTH),
-    most("long_words", "mean_word_length", "max_mean_word_length", _LENGTH),
-    least("low_alpha_fraction", "alpha_word_fraction", "min_alpha_word_fraction", "share of words with a letter"),
-    most("wrongly_decoded", "mojibake_fraction", "max_mojibake_fraction",
-         "pairs of characters for each word that a wrong decoding left behind"),
-    most("many_symbols", "symbol_fraction", "max_symbol_fraction", "hash signs, or ellipses, for each word"),
-    # in an unspaced script one may be part of another word
-    least("few_stop_words", "stop_words", "min_stop_words", "different stop words", plus=" + is_unspaced::int"),
-    least("few_stop_words", "stop_word_share", "min_stop_word_share", "share of characters in stop words"),
-    *(most("repeated_ngrams", f"top_{n}gram_fraction", f"max_top_{n}gram_fraction", _RUN) for n in (2, 3, 4)),
-    most("repeated_passages", "repeated_10gram_fraction", "max_repeated_10gram_fraction",
-         "share of runs of {n} {unit} that came before"),
-    most("bullet_list", "bullet_line_fraction", "max_bullet_line_fraction", "share of lines with a bullet"),
-    most("cut_off_lines", "ellipsis_line_fraction", "max_ellipsis_line_fraction",
-         "share of lines that end in an ellipsis"),
-    least("few_sentences", "sentences", "min_sentences", "sentences", "is_prose_by_words"),
-    least("unfinished_lines", "sentence_fraction", "min_sentence_fraction", f"share of {_ENDS}", "is_prose_by_words"),
-    least("few_sentences", "sentence_characters", "min_sentence_characters", _ENDS, "is_prose_by_words"),
-    most("short_lines", "short_line_fraction", "max_short_line_fraction",
-         "share of characters in lines of {short} or fewer"),
-    most("short_lines", "lines_per_word", "max_lines_per_word", "lines for each word of English"),
-]  # fmt: skip
-_CODE_LIMITS = [
-    least("too_short", "characters", "min_characters", "characters"),
-    Limit("generated", setting="drop_generated", test="generated is not null and l.drop_generated > 0",
-          because="its first lines say “{generated}”"),
-    Limit("data_file", setting="drop_xml", test="is_xml and l.drop_xml > 0", because="begins as XML does"),
-    most("data_file", "data_characters", "max_data_characters", "characters of data"),
-    least("low_alpha_fraction", "alpha_fraction", "min_alpha_fraction", _LETTERS),
-    most("long_lines", "longest_line", "max_line_characters", "characters of the longest line"),
-    most("long_lines", "mean_line", "max_mean_line_characters", "characters of a line, on average"),
-    most("encoded_data", "encoded_fraction", "max_encoded_fraction",
-         "share of characters in long runs of base64 or hexadecimal data"),
-]  # fmt: skip
+def _listed(family: str) -> list[Limit]:
+    """Return the limits of the rules that limits.toml lists."""
+    found = []
+    for row in toml_table("headwater.corpus.decide", "limits")[family]:
+        setting = row.get("least") or row.get("most") or row["setting"]
+        rest = {name: value for name, value in row.items() if name not in ("least", "most", "setting")}
+        found.append(Limit(**rest, setting=setting, is_least="most" not in row))
+    return found
 
 
 def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limit]:
@@ -129,8 +84,8 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
 
     Those of the rules alone where not `after_reading`: a page that was shortened is held to them again.
     """
-    code = [replace(limit, test=f"family = 'code' and {limit.condition}") for limit in _CODE_LIMITS]
-    prose = [replace(limit, test=f"family <> 'code' and {limit.condition}") for limit in _PROSE_LIMITS]
+    code = [replace(limit, test=f"family = 'code' and {limit.condition}") for limit in _listed("code")]
+    prose = [replace(limit, test=f"family <> 'code' and {limit.condition}") for limit in _listed("prose")]
     rules = [Limit("empty", test="characters = 0"), *code, *prose]
     if not after_reading:
         return rules
@@ -141,10 +96,8 @@ def limits_of(settings: CorpusSettings, after_reading: bool = True) -> list[Limi
         wanted = ", ".join(map(quoted_text, settings.languages))
         other = "{language_or_none} with probability {language_confidence:.2f}, not " + " or ".join(settings.languages)
         before.append(Limit("other_language", test=f"language not in ({wanted})", because=other))
-        unsure = least(
-            "unsure_language", "language_confidence", "min_language_confidence", "{language} with probability"
-        )
-        before.append(unsure)
+        sure = "language_confidence", "min_language_confidence"
+        before.append(Limit("unsure_language", *sure, what="{language} with probability"))
     for kind, columns in settings.limits.items():
         for name, limit in columns.items():
             for setting, is_least in (("min", True), ("max", False)):

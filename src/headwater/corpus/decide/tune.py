@@ -63,7 +63,7 @@ def tune(corpus_dir: Path, other: CorpusSettings, column: str | None = None, num
     either side. Raises DataError where the corpus' work isn't there, ConfigError for a column that no measure has, or
     for other settings than limits.
     """
-    work = work_of(corpus_dir)
+    work = work_of(corpus_dir, also_failed=True)
     _require_limits_alone(work, other)
     with open_columns(work) as connection:
         before = _reasons(connection, make_documents(work, connection, work.plan.settings), "before")

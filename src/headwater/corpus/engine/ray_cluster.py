@@ -15,7 +15,7 @@ from typing import Any
 from headwater.core.errors import ConfigError, HeadwaterError, PassingError
 from headwater.corpus.engine.engine import MAX_FAILURES
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.engine.tasks import Task, doer_of
+from headwater.corpus.engine.tasks import Do, Task, doer_of
 from headwater.corpus.engine.workers import Worker, Workers, outcome_of
 from headwater.corpus.read.processes import limit_memory_
 from headwater.corpus.sources.settings import EngineSettings
@@ -146,14 +146,15 @@ class _Actor:
     def __init__(self, maker: str, given: dict[str, Any], working_folder: str, memory_bytes: int) -> None:
         self._maker, self._given = maker, given
         self._working_folder, self._memory_bytes = working_folder, memory_bytes
+        self._do: Do | None = None
 
     def start(self) -> dict[str, Any]:
         try:
             if os.path.isdir(self._working_folder):  # that paths of sources and measures are relative to
                 os.chdir(self._working_folder)
-            self._do = doer_of(self._maker, self._given, lambda num_bytes: None, 1)
-        except PassingError as error:
-            return {"lost": str(error)}
+            self._load()
+        except PassingError:  # the first task finds out, and waits
+            pass
         except (OSError, HeadwaterError) as error:
             text = f"a node of the Ray cluster doesn't see what this machine does: {error}"
             return {"error": [ConfigError.__name__, text]}
@@ -161,8 +162,13 @@ class _Actor:
             limit_memory_(self._memory_bytes)
         return {}
 
+    def _load(self) -> Do:
+        if self._do is None:
+            self._do = doer_of(self._maker, self._given, lambda num_bytes: None, 1)
+        return self._do
+
     def do(self, stage: str, number: int) -> dict[str, Any]:
         try:
-            return outcome_of(lambda: self._do(Task(stage, number)))
+            return outcome_of(lambda: self._load()(Task(stage, number)))
         except MemoryError:
             return {"lost": f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"}

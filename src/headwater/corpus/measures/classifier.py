@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
-from headwater.corpus.measures.language import MORE_THAN_ALL_LABELS, PREFIX, load_model
+from headwater.corpus.measures.language import PREFIX, load_model
 from headwater.corpus.measures.measure import Column, Measure
 from headwater.corpus.sources.own_code import MeasureSettings
+
+_MORE_THAN_ALL_LABELS = 100_000
 
 
 class FastText(Measure):
@@ -27,26 +29,33 @@ class FastText(Measure):
 
     def measure(self, texts: list[str]) -> Mapping[str, Sequence[Any]]:
         if self._label is not None:
-            return {self._name: [self._predict(text).get(self._label, 0.0) for text in texts]}
+            _, num_labels = self._loaded
+            return {self._name: [self._predict(text, num_labels).get(self._label, 0.0) for text in texts]}
         found = [next(iter(self._predict(text, 1).items()), (None, None)) for text in texts]
         labels = [label and label.removeprefix(PREFIX) for label, _ in found]
         return dict(zip(self.columns, (labels, [probability for _, probability in found])))
 
-    def _predict(self, text: str, num_labels: int = MORE_THAN_ALL_LABELS) -> dict[str, float]:
+    def _predict(self, text: str, num_labels: int) -> dict[str, float]:
         """Return the likeliest labels, with their probabilities, which sum to a bit more than 1."""
-        found, probabilities = self._model.predict(" ".join(text.split()), k=num_labels, threshold=-1.0)
+        found, probabilities = self._loaded[0].predict(" ".join(text.split()), k=num_labels, threshold=-1.0)
         return {label: min(float(each), 1.0) for label, each in zip(found, probabilities)}
 
     @cached_property
-    def _model(self) -> Any:
+    def _loaded(self) -> tuple[Any, int]:
+        """The model, and how many labels it has."""
         setting = f"corpus.measures.{self._name}"
         try:
             model = load_model(self._path, setting)
-            labels, _ = model.predict("a", k=MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
-        except (ValueError, RuntimeError, MemoryError) as error:
+            labels, _ = model.predict("a", k=_MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
+        except (ValueError, RuntimeError) as error:
             raise DataError(f"{setting}.model: {self._path} is no model of fastText ({error})") from error
+        except MemoryError as error:  # also where other bytes are taken for sizes
+            raise DataError(
+                f"{setting}.model: {self._path} is no model of fastText, or takes more memory than a task may; "
+                "raise corpus.engine.task_memory_bytes"
+            ) from error
         require_label(setting, self._path, self._label, labels)
-        return model
+        return model, len(labels)
 
 
 def columns_of_labels(name: str, label: str | None) -> dict[str, Column]:

@@ -105,10 +105,12 @@ class SequenceClassifier(Measure):
             raise DataError(f"{self._setting}.model: {self._folder} can't be loaded ({error})") from error
         if tokenizer.pad_token_id is None:
             raise DataError(f"{self._setting}.model: the tokenizer of {self._folder} has no token to pad with")
-        # where a tokenizer doesn't say it: positions begin behind the number of the padding in some models (RoBERTa)
-        room = getattr(model.config, "max_position_embeddings", 512) - tokenizer.pad_token_id - 1
-        window = tokenizer.model_max_length if tokenizer.model_max_length < 1 << 20 else room
-        return tokenizer, model.to(device).eval(), window
+        room = getattr(model.config, "max_position_embeddings", 512)
+        positions = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+        padding = getattr(positions, "padding_idx", None)
+        if padding is not None:  # positions begin behind the padding's number (RoBERTa)
+            room -= padding + 1
+        return tokenizer, model.to(device).eval(), min(room, tokenizer.model_max_length)
 
 
 @contextmanager

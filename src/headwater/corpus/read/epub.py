@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-import re
-import zipfile
 from collections.abc import Iterator
-from html import unescape
 from io import BytesIO
 from urllib.parse import unquote
+from xml.etree.ElementTree import Element
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.names import stated_licence
@@ -18,14 +16,8 @@ from headwater.corpus.read.html import whole_text
 from headwater.corpus.read.html_metadata import iso_date, language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
+from headwater.corpus.read.xml import parse_xml
 
-# namespaces have prefixes of the author's choosing; a document type is what makes entities expand, and is passed over
-_ROOTFILE = re.compile(r"<(?:\w+:)?rootfile\b[^>]*?\bfull-path=[\"']([^\"']+)")
-_ELEMENTS = "title|creator|language|date|rights"
-_ELEMENT = re.compile(rf"<(?:\w+:)?({_ELEMENTS})\b[^>]*>([^<]*)<")
-_ITEM = re.compile(r"<(?:\w+:)?item\b([^>]*)>")
-_ITEMREF = re.compile(r"<(?:\w+:)?itemref\b([^>]*)>")
-_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _PAGES = ("application/xhtml+xml", "text/html")
 
 
@@ -39,20 +31,23 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
         raise Unusable("not_epub")
     expansion = Expansion()
     with open_zip(BytesIO(data), "epub") as book:
+
+        def member(name: str) -> bytes:
+            return member_bytes(book, name, limits.max_file_bytes, expansion, len(data))
+
         try:
             if "META-INF/encryption.xml" in book.NameToInfo and "META-INF/rights.xml" in book.NameToInfo:
                 raise Unusable("encrypted")
-            rootfile = _ROOTFILE.search(_text(book, "META-INF/container.xml", limits, expansion, len(data)))
-            package_name = unescape(rootfile[1] if rootfile else "")
-            package = _text(book, package_name, limits, expansion, len(data))
+            container = parse_xml(member("META-INF/container.xml"))
+            package_name = next((each.get("full-path", "") for each in container.iter("rootfile")), "")
+            package = parse_xml(member(package_name))
         except KeyError:
             raise Unusable("damaged_epub") from None
         meta = _metadata(package)
         for number, name in enumerate(_spine(package, posixpath.dirname(package_name))):
             part = f"#{number}/{name}"
             try:
-                page = member_bytes(book, name, limits.max_file_bytes, expansion, len(data))
-                text, heading = whole_text(decode(page))
+                text, heading = whole_text(decode(member(name)))
             except KeyError:
                 yield file.drop("missing_in_archive", 0, part)
                 continue
@@ -66,35 +61,31 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 yield file.document(text, part, group=file.origin, **{**meta, "title": title})
 
 
-def _text(book: zipfile.ZipFile, name: str, limits: ReadLimits, expansion: Expansion, num_bytes: int) -> str:
-    return member_bytes(book, name, limits.max_file_bytes, expansion, num_bytes).decode("utf-8", "replace")
-
-
-def _metadata(package: str) -> dict[str, str]:
+def _metadata(package: Element) -> dict[str, str]:
     """Return title, author, language, date and licence: the first of each that the package names, or is understood."""
-    elements: dict[str, list[str]] = {name: [] for name in _ELEMENTS.split("|")}
-    for name, text in _ELEMENT.findall(package):
-        elements[name].append(" ".join(unescape(text).split()))
-    first = {name: next(iter(texts), "") for name, texts in elements.items()}
+    found: dict[str, list[str]] = {name: [] for name in ("title", "creator", "language", "date", "rights")}
+    for each in package.iter():
+        if each.tag in found:
+            found[each.tag].append(" ".join((each.text or "").split()))
+    first = {name: next(iter(texts), "") for name, texts in found.items()}
     return {
         "title": first["title"],
         "author": first["creator"],
         "language": language_of(first["language"]),
         "date": iso_date(first["date"]),
-        "licence": stated_licence(elements["rights"]),
+        "licence": stated_licence(found["rights"]),
     }
 
 
-def _spine(package: str, folder: str) -> list[str]:
+def _spine(package: Element, folder: str) -> list[str]:
     """Return the names of the pages in the spine's order, each once; the table of contents is none of them."""
     pages: dict[str, str] = {}  # by the id of an item; several may name places in one page
     contents = set()
-    for attributes in _ITEM.findall(package):
-        item = dict(_ATTRIBUTE.findall(attributes))
-        if item.get("media-type") in _PAGES and "href" in item:
-            page, _, _ = unescape(item["href"]).partition("#")
+    for item in package.iter("item"):
+        page, _, _ = item.get("href", "").partition("#")
+        if item.get("media-type") in _PAGES and page:
             pages[item.get("id", "")] = name = posixpath.normpath(posixpath.join(folder, unquote(page)))
             if "nav" in item.get("properties", "").split():
                 contents.add(name)
-    ids = (dict(_ATTRIBUTE.findall(attributes)).get("idref", "") for attributes in _ITEMREF.findall(package))
+    ids = (each.get("idref", "") for each in package.iter("itemref"))
     return list(dict.fromkeys(pages[each] for each in ids if each in pages and pages[each] not in contents))

@@ -162,6 +162,10 @@ class Builder:
         if self._in_link:
             self._linked += len(text)
 
+    def plain_text(self, text: str) -> None:
+        """Take text as it is."""
+        self.text(text.replace("&", "&amp;") if "&" in text else text)
+
     def open_(self, name: str, attributes: str) -> None:
         if name == "a":
             self._in_link = True

@@ -1,12 +1,14 @@
 """JSON files: an object with text, or a list of such objects; JSON lines under the name .json are read as such.
 
 Of JSON lines each is a document, and a bad line costs that line only. Among code, what holds no text is code: the
-settings of a program's tools (package.json, tsconfig.json).
+settings of a program's tools (package.json, tsconfig.json). Of a Jupyter notebook the cells are read in order, as
+Markdown with fenced code; what the code printed isn't.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -18,6 +20,7 @@ from headwater.corpus.read.input import InputFile, Stream
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.plain import read_text
 from headwater.corpus.read.record import record_document, text_field
+from headwater.corpus.sources.formats import programming_language
 
 
 def read_jsonl(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -141,3 +144,63 @@ def _starts_with_complete_object(file: InputFile, max_line_bytes: int) -> bool:
         return isinstance(json.loads(first.decode("utf-8-sig")), dict)
     except (ValueError, RecursionError):
         return False
+
+
+_FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
+_HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9+#._-]{0,30}")
+
+
+def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield a notebook as one document: cells of Markdown and of code, without outputs, attachments and raw cells.
+
+    Raises Unusable: malformed_json, not_utf8, not_notebook, no_text, file_too_large.
+    """
+    notebook, damage = parsed(file.read_whole(limits.max_file_bytes), limits)
+    cells = _cells(notebook)
+    language = _language(notebook)
+    texts = [text for cell in cells if (text := _text(cell, language))]
+    if not texts:
+        raise Unusable("no_text")
+    prose = (_source(cell) for cell in cells if cell.get("cell_type") == "markdown")
+    title = next((found[1] for text in prose if (found := _HEADING.search(text[:2000]))), "")
+    yield file.document("\n\n".join(texts) + "\n", language=language, title=title)
+    yield from replaced(file, damage)
+
+
+def _cells(notebook: Any) -> list[dict[str, Any]]:
+    """Return the cells; before the fourth version of the format, of 2015, they stood elsewhere."""
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        raise Unusable("not_notebook")
+    return [cell for cell in cells if isinstance(cell, dict)]
+
+
+def _language(notebook: dict[str, Any]) -> str:
+    """Return the language of the kernel, in our spelling where we know it; "" where none is told."""
+    metadata = notebook.get("metadata")
+    tables = metadata if isinstance(metadata, dict) else {}
+    for table, key in ((tables.get("kernelspec"), "language"), (tables.get("language_info"), "name")):
+        name = table.get(key) if isinstance(table, dict) else None
+        if isinstance(name, str) and _PLAIN_NAME.fullmatch(name.strip().lower()):
+            return programming_language(name) or name.strip().lower()
+    return ""
+
+
+def _text(cell: dict[str, Any], language: str) -> str:
+    source = _source(cell).strip("\n")
+    if not source.strip():
+        return ""
+    match cell.get("cell_type"):
+        case "markdown":
+            return source
+        case "code":
+            fence = "`" * max(3, 1 + max((len(found) for found in _FENCES.findall(source)), default=0))
+            return f"{fence}{language}\n{source}\n{fence}"
+    return ""
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell.get("source", "")
+    lines = source if isinstance(source, list) else [source]
+    return "".join(line for line in lines if isinstance(line, str))

@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -70,8 +71,14 @@ def limit_memory_(memory_bytes: int) -> None:
 class Child:
     """A process started with `python -m MODULE`."""
 
-    def __init__(self, module: str, environment: dict[str, str] | None = None, folder: str | None = None) -> None:
-        """Raises OSError where it can't be started."""
+    def __init__(
+        self,
+        module: str,
+        environment: dict[str, str] | None = None,
+        folder: str | None = None,
+        handles: Sequence[int] = (),
+    ) -> None:
+        """Start it with open files of ours. Raises OSError where it can't be started."""
         self._buffer, self._taken, self._searched = bytearray(), 0, 0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
@@ -83,6 +90,7 @@ class Child:
                 env=environment,
                 cwd=folder,
                 bufsize=0,
+                pass_fds=handles,
                 start_new_session=True,  # Ctrl-C is for the process that started this one, and ends it
             )
         except OSError:

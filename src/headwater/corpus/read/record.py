@@ -14,7 +14,7 @@ from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop
 from headwater.corpus.licences.names import all_of, handed_on
 from headwater.corpus.read.html_metadata import iso_date, language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable, in_unicode
+from headwater.corpus.read.limits import Unusable, in_unicode, limited_meta
 from headwater.corpus.sources.formats import programming_language
 from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.sources.spdx import UNKNOWN
@@ -122,6 +122,11 @@ def record_document(
     """
     if file.kind == CONVERSATIONS:
         return _conversation(file, record, part, num_bytes, wanted)
+    match record:
+        case {"headwater": 1, "id": str(name), "text": str(text), "metadata": {"origin": str(origin), **more}}:
+            # of samples: they were named where they were written
+            meta = {str(key): str(value) for key, value in more.items()}
+            return Document(text, file.source, name, origin, file.kind, limited_meta(meta))
     fields = record if isinstance(record, dict) else {}
     column = text_field(fields, wanted)
     if column is None:

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -45,8 +46,7 @@ class Sandbox:
 
         A record whose parser died, took too long or took too much memory is a drop, and a new process goes on behind
         it; a file without records, or with more than MAX_LOST_RECORDS such, is Unusable. A process that had parsed
-        others before isn't held against a record: it gets another try in a new one. That one reports each record before
-        it parses it, which would slow down all other files.
+        others before isn't held against a record: it gets another try in a new one.
         """
         request = {
             "path": path_as_text(file.path),
@@ -56,28 +56,34 @@ class Sandbox:
             "within": file.within,
             "limits": asdict(limits),
         }
-        progress, num_lost, reports_begin = _Progress(), 0, False
+        num_done, num_lost, reason = 0, 0, ""  # records, and why the last of those that are done is lost
+        last = -1, 0  # of the last piece handed on: the number of its record, and which of that one's pieces it is
         while True:
             worker = self._worker = self._worker or _Worker(self._limits)
-            is_ready = False
+            is_ready, here = False, (-1, 0)
             try:
-                answers = worker.ask({**request, "reports_begin": reports_begin, "num_done": progress.num_done})
-                yield from progress.new_pieces(file, answers)
+                for answer in worker.ask({**request, "num_done": num_done, "lost": reason}):
+                    record, piece = _piece(file, answer)
+                    here = record, here[1] + 1 if record == here[0] else 1
+                    if "lost" in answer and last[0] == record and isinstance(piece, Drop):
+                        yield replace(piece, id=f"{piece.id}#rest", num_bytes=0)
+                    elif here > last:
+                        last = here
+                        yield piece
                 is_ready = True
                 return
             except Unusable:  # said by the worker
                 is_ready = True
                 raise
             except _Ended as end:
-                if limits.format(file_format).records and not reports_begin:
-                    reports_begin = True
-                    continue
-                if end.reason != TOO_SLOW and (worker.has_served or progress.num_started > 1):
+                number = worker.num_started() - 1  # of the record that it was parsing
+                if end.reason != TOO_SLOW and (worker.has_served or number > num_done):
+                    num_done, reason = max(num_done, number), ""
                     continue
                 num_lost += 1
-                if progress.num_started == 0 or num_lost > MAX_LOST_RECORDS:
+                if number < num_done or num_lost > MAX_LOST_RECORDS:
                     raise Unusable(end.reason) from None
-                yield progress.lost_(end.reason)
+                num_done, reason = number + 1, end.reason
             finally:
                 if not is_ready:
                     self.close()
@@ -95,46 +101,8 @@ class Sandbox:
 
 
 TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
+_START_SECONDS = 60
 MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document may
-
-
-class _Progress:
-    """How far a file is read.
-
-    num_done   records that are done, and the pieces handed on since: those of the next one, where records are reported
-    num_started  records that the present process has begun to parse
-    """
-
-    def __init__(self) -> None:
-        self.num_done = self.num_started = self._num_pieces = 0
-        self._record: Drop | None = None
-
-    def new_pieces(self, file: InputFile, answers: Iterator[dict[str, Any]]) -> Iterator[Document | Drop]:
-        """Yield the pieces in a process's answers, but for those handed on before."""
-        self.num_started = num_answers = 0
-        for answer in answers:
-            if "still_reading" in answer:
-                continue
-            piece = _piece(file, answer)
-            if "begin" in answer and isinstance(piece, Drop):
-                self._record = piece
-                if self.num_started:
-                    self.num_done, self._num_pieces = self.num_done + 1, self._num_pieces - num_answers
-                self.num_started, num_answers = self.num_started + 1, 0
-                continue
-            num_answers += 1
-            if num_answers > self._num_pieces:
-                self._num_pieces = num_answers
-                yield piece
-
-    def lost_(self, reason: str) -> Drop:
-        """Return the drop for the record that is being parsed, or for what is left of it, which is done with that."""
-        assert self._record is not None
-        lost = replace(self._record, reason=reason)
-        if self._num_pieces:
-            lost = replace(lost, id=f"{lost.id}#rest", num_bytes=0)
-        self.num_done, self._num_pieces = self.num_done + 1, 0
-        return lost
 
 
 class _Ended(Exception):
@@ -145,58 +113,67 @@ class _Ended(Exception):
         self.reason = reason
 
 
-class _Worker:
+class _Worker(Child):
     """One process, and the time that it has for an answer."""
 
     def __init__(self, limits: SandboxLimits) -> None:
         self.has_served = False
-        self._wall_seconds = limits.wall_seconds
+        self._wall_seconds = max(limits.wall_seconds, _START_SECONDS)
+        self._started = tempfile.TemporaryFile()  # noqa: SIM115 - the place in it says how many; closed by close()
         try:
-            self._child = Child(_MODULE, _environment(), "/")
+            super().__init__(_MODULE, _environment(), "/", [self._started.fileno()])
         except OSError as error:
+            self._started.close()
             raise _not_started(error.strerror or str(error)) from None
         self._poll = select.poll()
-        self._poll.register(self._child.handle, select.POLLIN)
+        self._poll.register(self.handle, select.POLLIN)
         try:
-            self._send({"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds})
-            self._receive()
+            self._receive_after({**asdict(limits), "started": self._started.fileno()})
+            self._wall_seconds = limits.wall_seconds
         except _Ended:
-            last_error = self._child.last_error()
+            last_error = self.last_error()
             self.close()
             raise _not_started(last_error or "it ends without a word") from None
 
     def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the answers to a request but for the last, which says how it ended. Raises Unusable, _Ended."""
-        self._send(request)
-        while "end" not in (answer := self._receive()):
-            yield answer
+        self._started.seek(0)
+        answer = self._receive_after(request)
+        while "end" not in answer:
+            if "still_reading" not in answer:
+                yield answer
+            answer = self._receive_after()
         self.has_served = True
         if answer["end"]:
             raise Unusable(str(answer["end"]), str(answer.get("because", "")), str(answer.get("excerpt", "")))
 
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._child.send(message)
-        except BrokenPipeError:
-            raise _Ended(self._why()) from None
+    def num_started(self) -> int:
+        """Return how many records of the file were started, those skipped among them."""
+        return os.lseek(self._started.fileno(), 0, os.SEEK_CUR)
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive_after(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the next answer, after a message to the process if there is one. Raises _Ended."""
         try:
-            while (message := self._child.next_message()) is None:
+            if message is not None:
+                self.send(message)
+            while (answer := self.next_message()) is None:
                 if not self._poll.poll(1000 * self._wall_seconds):
                     raise _Ended(TOO_SLOW)
-                if not self._child.read():
+                if not self.read():
                     raise _Ended(self._why())
-            return message
+            return answer
+        except BrokenPipeError:
+            raise _Ended(self._why()) from None
         except BadFrame:
             raise _Ended(DIED) from None
 
     def _why(self) -> str:
         """Return why the process, whose pipe is closed, is no more."""
-        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(self._child.exit_status() or 0, DIED)
+        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(self.exit_status() or 0, DIED)
 
     def close(self) -> None:
-        self._child.close()
+        super().close()
+        self._started.close()
 
 
 def _not_started(why: str) -> DataError:
@@ -216,18 +193,20 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:
-    """Return a worker's answer as what this process hands on; raise _Ended for one that no worker of ours gives."""
+def _piece(file: InputFile, answer: dict[str, Any]) -> tuple[int, Document | Drop]:
+    """Return a worker's answer as what this process hands on, and the number of its record.
+
+    Raises _Ended for one that no worker of ours gives.
+    """
     try:
-        part = str(answer["part"])
+        part, number = str(answer["part"]), int(answer["record"])
+        place = file.source, f"{file.origin}{part}", file.origin
         if "drop" not in answer:
             meta = {str(name): str(value) for name, value in answer["meta"].items()}
             if "group" in meta:  # a worker doesn't know how the file is named
                 meta["group"] = f"{file.origin}{meta['group']}"
-            origin, kind = f"{file.origin}{part}", str(answer["kind"])
-            return Document(str(answer["text"]), file.source, origin, file.origin, kind, meta)
+            return number, Document(str(answer["text"]), *place, str(answer["kind"]), meta)
         counts = int(answer["bytes"]), str(answer["excerpt"]), int(answer["documents"])
-        because = str(answer.get("because", ""))
-        return Drop(str(answer["drop"]), file.source, f"{file.origin}{part}", file.origin, *counts, because=because)
+        return number, Drop(str(answer["drop"]), *place, *counts, because=str(answer["because"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _Ended(DIED) from None

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def main() -> None:
         request = receive()
         clock.restart_()
         try:
-            for answer in _answers(request, settings["memory_bytes"], clock):
+            for answer in _answers(request, settings, clock):
                 _write(answer)
                 clock.refresh_()
         except MemoryError:
@@ -49,40 +49,46 @@ def main() -> None:
 class _Timed(InputFile):
     """A file that is read against a clock.
 
-    Where `done` isn't None, it yields once for each record that an earlier process is done with: those are skipped, and
-    each of the others is reported before it is parsed.
+    Of a format of records the place in the open file `started` says how many were, which the process that asks sees
+    when this one is no more. The first `num_done` are passed over; of the last of them the reason `lost` is told.
     """
 
     clock: _CpuClock
-    done: Iterator[int] | None
+    started: int | None
+    num_done: int
+    lost: str
+    at: list[int] = field(default_factory=lambda: [-1])  # the number of the record that is parsed
 
     def still_reading(self) -> None:
         if self.clock.refresh_():
             _write({"still_reading": True})
 
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
-        if self.done is None:
+        if self.started is None:
             return True
         self.clock.refresh_()
-        if next(self.done, None) is not None:
-            return False
-        _write({"begin": True, **_answer(Drop("", "", part, "", num_bytes, excerpt))})
-        return True
+        self.at[0] += 1
+        os.lseek(self.started, self.at[0] + 1, os.SEEK_SET)
+        if self.lost and self.at[0] == self.num_done - 1:
+            _write({"lost": True, **_answer(Drop(self.lost, "", part, "", num_bytes, excerpt), self.at[0])})
+        return self.at[0] >= self.num_done
 
 
-def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
+def _answers(request: dict[str, Any], settings: dict[str, Any], clock: _CpuClock) -> Iterator[dict[str, Any]]:
+    memory_bytes = settings["memory_bytes"]
     try:
         limits = ReadLimits.of_message(request["limits"])
-        _load_(limits.format(request["format"]), request["path"], memory_bytes)
+        form = limits.format(request["format"])
+        _load_(form, request["path"], memory_bytes)
         clock.restart_()
-        done = iter(range(request["num_done"])) if request["reports_begin"] else None
         start, end, before = request["within"] or (0, 0, 0)
         place = path_of_text(request["path"]), "", request["source"], request["kind"]
-        file = _Timed(*place, clock, done, within=(start, end, before) if end else None)
+        done = settings["started"] if form.records else None, request["num_done"], request["lost"]
+        file = _Timed(*place, clock, *done, within=(start, end, before) if end else None)
         for piece in parse(file, request["format"], limits):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)
-            yield _answer(piece)
+            yield _answer(piece, file.at[0])
     except MemoryError:
         raise
     except Unusable as error:
@@ -96,11 +102,12 @@ def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> It
         yield {"end": ""}
 
 
-def _answer(piece: Document | Drop) -> dict[str, Any]:
+def _answer(piece: Document | Drop, record: int) -> dict[str, Any]:
     if isinstance(piece, Document):
-        return {"text": piece.text, "part": piece.id, "kind": piece.kind, "meta": piece.meta}
+        return {"text": piece.text, "record": record, "part": piece.id, "kind": piece.kind, "meta": piece.meta}
     return {
         "drop": piece.reason,
+        "record": record,
         "part": piece.id,
         "bytes": piece.num_bytes,
         "documents": piece.num_documents,

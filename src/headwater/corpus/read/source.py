@@ -17,12 +17,10 @@ from headwater.corpus.personal.replace import redact_columns
 from headwater.corpus.read.blocked import without_blocked
 from headwater.corpus.read.files import Splits, limits_of, setting_of, source_files
 from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
-from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.remote import copied
-from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile
-from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, package_of
 from headwater.corpus.source_paths import Repositories
 from headwater.corpus.sources.formats import compression_of, format_of, kind_of
 from headwater.corpus.sources.settings import CorpusSettings
@@ -34,14 +32,9 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield everything that the source `name` holds, in the same order every time.
 
     A document longer than max_document_characters arrives as several. Raises DataError for a path that doesn't
-    exist or a package that isn't installed; a file that can't be used is a drop.
+    exist; a file that can't be used is a drop.
     """
-    files = source_files(name, settings)
-    if files is None:
-        pieces = bounded(shipped_pieces(name, settings), settings.max_document_characters)
-        yield from _without_personal_columns(pieces, settings)
-    else:
-        yield from read_files(files, name, settings)
+    yield from read_files(source_files(name, settings), name, settings)
 
 
 def read_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
@@ -76,29 +69,11 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                 yield excluded
                 continue
             with copied(origin, setting_of(name)) if is_address(origin) else nullcontext(path) as local:
-                if source.fetched is not None:
-                    yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
-                    continue
                 pieces = _read_local(local, origin, name, source.kind, limits, sandbox, (start, end, before))
                 if trees is not None:
                     licence, file = trees.found_for(path, origin)
                     pieces = (with_licence(piece, licence, file) for piece in pieces)
                 yield from repositories.grouped(pieces, path, origin)
-
-
-def _read_fetched(
-    path: Path, origin: str, name: str, kind: str, limits: ReadLimits, sandbox: Sandbox
-) -> Iterator[Piece]:
-    """Yield the pieces of one of `fetched_files`, each with what its package's manifest says of it."""
-    package = package_of(path, origin)
-    if package is None:
-        yield Drop(NOT_FETCHED, name, origin, origin, 0, num_documents=0)
-        return
-    pieces = fetched_pieces(package, path, origin, name, kind, limits.max_file_bytes)
-    if pieces is None:
-        pieces = _read_local(path, origin, name, kind, limits, sandbox)
-    for piece in bounded(pieces, limits.max_document_characters):
-        yield replace(piece, meta={**package.facts, **piece.meta}) if isinstance(piece, Document) else piece
 
 
 def _read_local(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from fsspec.utils import glob_translate
 
 from headwater.core.errors import DataError
 from headwater.core.stores import is_address
@@ -18,8 +19,6 @@ from headwater.corpus.sources.formats import skip_reason
 
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
-_OWNER_FILES = {"lock", "epoch"}
-"Of a folder that headwater locks, such as that of fetched texts: both are there (checkpoint.lock)."
 
 
 class ListedFile(NamedTuple):
@@ -90,29 +89,16 @@ def _matches(pattern: str) -> list[str]:
     if "**" not in parts:
         return glob.glob(pattern)
     at = parts.index("**")
+    fits = re.compile(glob_translate("/".join(parts[at:])))
     found = []
     for top in glob.glob(os.path.join(*parts[:at], "")) if at else ["."]:  # folders alone
         for listing in _walk(Path(top), {}):
-            within = Path(os.path.relpath(listing.folder, top)).parts
-            names = (*listing.folders, *listing.files)
-            found += [str(listing.folder / name) for name in names if _fits((*within, name), parts[at:])]
+            within = os.path.relpath(listing.folder, top)
+            for name in (*(f"{name}/" for name in listing.folders), *listing.files):
+                path = name if within == "." else f"{within}/{name}"
+                if fits.match(path) or fits.match(path.rstrip("/")):
+                    found.append(str(listing.folder / name))
     return found
-
-
-def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether names below a folder fit a pattern in which ** stands for any number of folders."""
-
-    @cache
-    def fits(name_at: int, part_at: int) -> bool:
-        if part_at == len(pattern):
-            return name_at == len(names)
-        if pattern[part_at] == "**":
-            return fits(name_at, part_at + 1) or (name_at < len(names) and fits(name_at + 1, part_at))
-        if name_at == len(names) or not fnmatchcase(names[name_at], pattern[part_at]):
-            return False
-        return fits(name_at + 1, part_at + 1)
-
-    return fits(0, 0)
 
 
 def _files_under(top: Path, names: dict[str, str]) -> Iterator[ListedFile]:
@@ -172,16 +158,13 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             names.pop(real)
             yield _listing_of(folder, real)
             continue
-        found_names = {entry.name for entry in entries}
-        if _is_own(folder, found_names):
+        if _is_own(folder, {entry.name for entry in entries}):
             yield _Listing(folder, real, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
         listing = _Listing(folder, real, [], [], [])
-        own = _OWNER_FILES if found_names >= _OWNER_FILES else set()
         inner: list[tuple[Path, str]] = []
         for entry in entries:
             reason = skip_reason(entry.name) or _loop(entry)
-            reason = "own_output" if entry.name in own and entry.is_file() else reason
             if reason:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
             elif _is_folder(entry):

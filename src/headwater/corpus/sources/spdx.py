@@ -12,33 +12,13 @@ from typing import Any
 
 from license_expression import ExpressionError, ExpressionParseError, LicenseWithExceptionSymbol, get_spdx_licensing
 
+from headwater.corpus.toml_tables import toml_table
+
 PUBLIC_DOMAIN, UNKNOWN = "LicenseRef-public-domain", "unknown"
 MAX_EXPRESSION = 500  # characters
 
-_PERMISSIVE = (
-    f"{PUBLIC_DOMAIN} CC0-1.0 Unlicense PDDL-1.0 0BSD MIT-0 MIT Apache-1.1 Apache-2.0 BSD-1-Clause BSD-2-Clause* ISC "
-    "BSD-3-Clause BSD-3-Clause-Attribution BSD-3-Clause-Clear BSD-3-Clause-HP BSD-3-Clause-LBNL BSD-3-Clause-Open-MPI "
-    "BSD-3-Clause-Modification BSD-3-Clause-No-Nuclear-Warranty BSD-3-Clause-Sun BSD-3-Clause-Tso BSD-3-Clause-acpica "
-    "BSD-3-Clause-flex "
-    "BSD-4-Clause* Zlib zlib-acknowledgement libpng* BSL-1.0 PSF-2.0 Python-2.0* CNRI-Python* X11* HPND* "
-    "NCSA PostgreSQL curl NTP OpenSSL* ZPL-2.1 WTFPL Unicode-3.0 Unicode-DFS-* W3C* CC-BY-1.0 CC-BY-2.0 CC-BY-2.5 "
-    "CC-BY-2.5-AU CC-BY-3.0 CC-BY-3.0-AT CC-BY-3.0-AU CC-BY-3.0-DE CC-BY-3.0-IGO CC-BY-3.0-NL CC-BY-3.0-US CC-BY-4.0 "
-    "Artistic-2.0 TCL Vim Ruby PHP-3.0* BlueOak-1.0.0 AFL-3.0 MS-PL UPL-1.0 FSFAP FSFUL* FTL OLDAP-2.8 ImageMagick IJG "
-    "OFL-1.1* Beerware LicenseRef-WordNet-* MIT-* MITNFA ISC-Veillard BSD-Source-Code bzip2-1.0.6 ICU blessing CC-PDDC "
-    "CC-PDM-1.0 ECL-2.0 EFL-2.0 Apache-1.0 Fair Info-ZIP NAIST-2003 Plexus dtoa libselinux-1.0 "
-    "BSD-Attribution-HPND-disclaimer BSD-4.3* SMLNJ Spencer-* xpp Xnet Libpng metamail SGI-B-2.0 "
-    "HTMLTIDY Cornell-Lossless-JPEG bcrypt-Solar-Designer"
-)
-_COPYLEFT = (
-    "GPL-* LGPL-* AGPL-* MPL-* EPL-* CDDL-* EUPL-* OSL-* CPL-1.0 IPL-1.0 CC-BY-SA-* GFDL-* Artistic-1.0* QPL-1.0 MS-RL "
-    "CECILL-* ODbL-1.0 LPPL-*"
-)
-# an identifier that ends in * stands for all that begin so
-GROUPS = {
-    "public_domain": [PUBLIC_DOMAIN, "CC0-1.0", "Unlicense", "PDDL-1.0", "0BSD", "MIT-0"],
-    "permissive": _PERMISSIVE.split(),
-    "copyleft": _COPYLEFT.split(),
-}
+_LISTED = toml_table("headwater.corpus.sources", "data/licence_groups")
+GROUPS: dict[str, list[str]] = {name: listed.split() for name, listed in _LISTED.items()}
 _ALIASES = {"pd": PUBLIC_DOMAIN, "public-domain": PUBLIC_DOMAIN, "expat": "MIT", "bsd": "BSD-3-Clause"}
 _licensing = cache(get_spdx_licensing)
 

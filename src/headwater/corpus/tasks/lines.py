@@ -27,7 +27,7 @@ def _lines_in(file: ListedFile) -> int:
             while start < end and (block := stream.read(min(end - start, BLOCK_BYTES))):
                 count += block.count(b"\n")
                 start += len(block)
-    except OSError:  # whoever reads it says what is wrong with it
+    except (FileNotFoundError, PermissionError, IsADirectoryError):  # whoever reads it says what is wrong with it
         return 0
     return count
 

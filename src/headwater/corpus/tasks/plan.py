@@ -36,24 +36,20 @@ _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny o
 class Part:
     """Consecutive files of a source; `number` counts all parts, `index` those of the source.
 
-    `key` says what is read of them, and how: equal keys, equal texts.
-
-    `at` is where its files stand in files.jsonl, -1 for a source that comes with a package and is read whole.
+    `key` says what is read of them, and how: equal keys, equal texts. `at` is where its files stand in files.jsonl.
     """
 
     number: int
     source: str
     index: int
     num_bytes: int
-    at: int = -1
-    first_file: str = ""
-    num_files: int = 0
-    key: str = ""
+    at: int
+    first_file: str
+    num_files: int
+    key: str
     has_lines: bool = False  # a slice of a file of lines, which are counted
 
     def __str__(self) -> str:
-        if self.at < 0:
-            return f"source {self.source}"
         more = f" and {self.num_files - 1:,} more" if self.num_files > 1 else ""
         return f"part {self.index} of source {self.source} ({self.first_file}{more})"
 
@@ -96,10 +92,7 @@ def write_plan(folder: Path, settings: CorpusSettings, inputs: Mapping[str, str]
         for source in settings.sources:
             how = how_read(settings, source, inputs)
             found = source_files(source, settings)
-            if found is None:
-                parts.append(Part(len(parts), source, 0, 0, key=digest_json({**how, "input": inputs[source]})))
-                continue
-            if not settings.formats and settings.sources[source].fetched is None:  # one's own may have its own rows
+            if not settings.formats:  # one's own may have its own rows
                 found = _sliced(found, settings.task_bytes)
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
                 identities = ["" if file.skipped else identity_of(file.path, file.origin) for file in files]
@@ -130,7 +123,7 @@ def for_workers(settings: CorpusSettings) -> CorpusSettings:
 
 def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Return all that decides how a source's files become texts, beside the files: no measure, and no limit."""
-    of_all = {"max_document_characters", "max_line_bytes", "max_file_bytes", "seed", "decontaminate", "redact"}
+    of_all = {"max_document_characters", "max_line_bytes", "max_file_bytes", "withhold", "decontaminate", "redact"}
     notices = {name: getattr(settings.rules, name).cut_notices for name in ("prose", "web", "reference", "text")}
     kept_out = {name: digest for name, digest in inputs.items() if name.startswith(BESIDE_FILES)}
     return {
@@ -141,8 +134,6 @@ def how_read(settings: CorpusSettings, source: str, inputs: Mapping[str, str]) -
         "notices": notices,
         "finds_licences": settings.licences is not None,
         "declares_licences": any(each.licence for each in settings.sources.values()),
-        "withholds_probes": any(each.builtin == "almanac" for each in settings.sources.values()),
-        "fetched": inputs.get(source, "") if settings.sources[source].fetched is not None else "",
         "kept_out": kept_out,
     }
 

@@ -199,7 +199,8 @@ def settings_of_config(config: Mapping[str, Any]) -> ModelSettings:
     kind = KINDS.get(model_type) if isinstance(model_type, str) else None
     if kind is None:
         why = REFUSED_KINDS.get(str(model_type), "headwater has no family that computes the same")
-        raise ConfigError(f"model_type={model_type!r} can't be imported: {why}; those that can are {', '.join(KINDS)}")
+        known = ", ".join(KINDS)
+        raise ConfigError(f"model_type={_short(model_type)} can't be imported: {why}; those that can are {known}")
     problems = _problems(config, kind)
     rope = None if kind.family == "gpt2" or problems else _rope(config, problems)
     if problems:

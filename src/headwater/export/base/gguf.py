@@ -20,15 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from headwater.core.errors import ConfigError
-from headwater.model.names import (
-    ARCHITECTURES,
-    CONTROL,
-    PRE_TOKENIZERS,
-    ROLES,
-    UNUSED,
-    USER_DEFINED,
-    settings_names,
-)
+from headwater.model.names import ARCHITECTURES, CONTROL, PRE_TOKENIZERS, ROLES, UNUSED, USER_DEFINED, settings_names
 from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.foreign import table_of
 

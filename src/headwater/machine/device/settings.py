@@ -19,6 +19,9 @@ class MachineSettings(Settings):
     products run at 1.5 times bfloat16's rate or more."""
     compile: Literal["auto", "on", "off"] = "auto"
     "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
+    deterministic: bool = True
+    """The same bits again from the same checkpoint; false lets a GPU take faster algorithms. A replay needs it, and so
+    does a resume that is to change nothing."""
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads; unset: one for every physical core this process may use. OMP_NUM_THREADS doesn't change it: torchrun
     sets that to 1 unasked."""

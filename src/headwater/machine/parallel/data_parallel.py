@@ -2,17 +2,11 @@
 
 `parallel.prepare` builds models for it. Where weights are divided, the parts of a gradient are on several ranks, and
 its norm is that of all of them.
-
-A sum of floating-point numbers depends on its order, so the same step on 1, 2 or 4 ranks, or in other microbatches to a
-rank, ends in other last bits. Added exactly, every microbatch's gradient is rounded to a multiple of 2^-48 and added as
-a 64-bit integer. The rounding is 2e-15 at most, once a microbatch; the gradient is that of the mean loss over the
-step's targets, so a microbatch's share of it is far below the limit of 16.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,16 +16,11 @@ from torch import Tensor, nn
 
 from headwater.machine.device.device import Device
 from headwater.machine.parallel.boxes import is_copied
-from headwater.machine.parallel.settings import MAX_EXACT_MICROBATCHES
 from headwater.machine.ranks.exchange import Ranks, local
 from headwater.machine.ranks.mesh import STATE_AXES, WEIGHT_AXES
 
 if TYPE_CHECKING:
     from headwater.machine.parallel.pipeline import Pipeline
-
-FRACTION_BITS = 48
-NORM_BITS = 62  # of a sum of squares
-LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_EXACT_MICROBATCHES  # as many fit into 63 bits
 
 
 def gradients_of(model: nn.Module) -> dict[str, Tensor]:
@@ -55,9 +44,6 @@ class GradientSum:
     def begin_(self, model: nn.Module, *, is_last: bool) -> None:
         """Prepare for a microbatch's passes; `is_last`: of the step."""
 
-    def add_(self, model: nn.Module) -> None:
-        """Add a microbatch's gradient, which lies at the parameters, to those of this rank before it."""
-
     def reduce_(self, model: nn.Module) -> None:
         """Leave the gradient of a step on all ranks at the parameters; call it once, after the last microbatch."""
         if self._tensor.world_size > 1:  # each has seen a part of the sequence, or some heads
@@ -65,73 +51,6 @@ class GradientSum:
             self._tensor.sum_tensors_([gradient_of(one) for name, one in named if is_copied(name, self._mesh)])
         if self._replicas.world_size > 1:
             self._replicas.sum_tensors_([gradient_of(parameter) for parameter in model.parameters()])
-
-
-# ---- as integers, of which addition is associative
-
-
-def as_integers(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a gradient in units of 2^-48, and whether it is good; zeros where it is NaN or too large."""
-    is_good = gradient.abs().max() < LARGEST_SHARE  # not "larger than": NaN is neither, and bad
-    fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
-    return torch.where(is_good, fractions, 0.0).long(), is_good
-
-
-def as_gradient(integers: Tensor, num_bad: Tensor) -> Tensor:
-    """Return what a sum of integers stands for, fp64; NaN where one that was added was bad: the step is skipped."""
-    return integers.double().mul_(2.0**-FRACTION_BITS) + torch.where(num_bad > 0, torch.nan, 0.0)
-
-
-def exact_norm(
-    tensors: Sequence[Tensor],
-    num_numbers: int,
-    max_: Callable[[Tensor], Tensor],
-    sum_: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Return the norm, fp32, of tensors of `num_numbers` in all, with the same bits however they are divided.
-
-    Squares are added as integers, at a scale by which the largest of them fills what the sum of all has room for.
-    `max_` and `sum_` are over the ranks that hold the other parts. A number that isn't finite makes it NaN.
-    """
-    largest = torch.stack([tensor.abs().max() for tensor in tensors if tensor.numel()]).max().double()
-    is_bad = ~largest.isfinite()
-    largest, num_bad = max_(torch.stack([torch.where(is_bad, 0.0, largest), is_bad.double()])).unbind()
-    exponent = NORM_BITS - math.ceil(math.log2(max(2, num_numbers))) - 2 * torch.frexp(largest).exponent.double()
-    scale = torch.exp2(exponent)
-    squares = [tensor.double().square_().mul_(scale).round_().long().sum() for tensor in tensors]
-    norm = (sum_(torch.stack(squares).sum()).double() / scale).sqrt().float()
-    return torch.where(num_bad > 0, torch.nan, norm)
-
-
-class ExactGradientSum(GradientSum):
-    """Added as integers: the same bits in any order."""
-
-    _integers: dict[str, Tensor] | None = None  # of the step under way
-    _num_bad: Tensor
-
-    @torch.no_grad()
-    def add_(self, model: nn.Module) -> None:
-        # held by no attribute while it is worked on: what fails half-way leaves nothing for the next step
-        sums, self._integers = self._integers, None
-        named = dict(model.named_parameters())
-        if sums is None:
-            sums = {name: torch.zeros_like(parameter, dtype=torch.int64) for name, parameter in named.items()}
-            self._num_bad = torch.zeros(1, dtype=torch.int64, device=next(iter(named.values())).device)
-        for name, parameter in named.items():
-            gradient, parameter.grad = parameter.grad, None
-            if gradient is not None and gradient.numel():
-                integers, is_good = as_integers(gradient)
-                self._num_bad += ~is_good
-                sums[name] += integers
-        self._integers = sums
-
-    @torch.no_grad()
-    def reduce_(self, model: nn.Module) -> None:
-        sums, self._integers = self._integers, None
-        assert sums is not None, "a step had no microbatch"
-        self._replicas.sum_tensors_([*sums.values(), self._num_bad])
-        for name, parameter in model.named_parameters():
-            parameter.grad = as_gradient(sums[name], self._num_bad).to(parameter.dtype)
 
 
 @dataclass(frozen=True)
@@ -145,16 +64,16 @@ class Sums:
 
 
 class DataParallel:
-    """The ranks of a run in a step; with `exact` it has the same bits at any number of them."""
+    """The ranks of a run in a step."""
 
     gradients: GradientSum
     pipeline: Pipeline | None = None  # of ranks that have some of the layers each
 
-    def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
-        self.ranks, self.device, self.exact = ranks, device, exact
+    def __init__(self, ranks: Ranks, device: Device) -> None:
+        self.ranks, self.device = ranks, device
         # ranks that hold the other rows of the weights, and those that hold the same
         self.shards, self.replicas = ranks.along(*WEIGHT_AXES), ranks.along("replicate")
-        self.gradients = (ExactGradientSum if exact else GradientSum)(ranks)
+        self.gradients = GradientSum(ranks)
 
     def total(self, num_targets: int) -> int | Tensor:
         """Return the targets of all ranks; of several a number on the device, which the host doesn't wait for."""
@@ -192,10 +111,11 @@ def norms(tensors: Mapping[str, Tensor], ranks: Ranks) -> Tensor:
     holders = ranks.along(*STATE_AXES)
     if holders.world_size == 1:
         return torch.stack(torch._foreach_norm(list(tensors.values())))
-    of_rank = [torch.linalg.vector_norm(local(tensor), dtype=torch.float64) for tensor in tensors.values()]
-    copies = [ranks.mesh.tensor if is_copied(name, ranks.mesh) else 1 for name in tensors]
-    squares = torch.stack(of_rank).square() / torch.tensor(copies, device=of_rank[0].device)
-    return holders.sum_(squares).sqrt()
+    squares = []
+    for name, tensor in tensors.items():
+        square = torch.linalg.vector_norm(local(tensor), dtype=torch.float64).square()
+        squares.append(square / ranks.mesh.tensor if is_copied(name, ranks.mesh) else square)
+    return holders.sum_(torch.stack(squares)).sqrt()
 
 
 def of_all_stages(norm: Tensor, ranks: Ranks) -> Tensor:
@@ -206,13 +126,9 @@ def of_all_stages(norm: Tensor, ranks: Ranks) -> Tensor:
 
 def clip_(model: nn.Module, max_norm: float | None, parallel: DataParallel) -> Tensor:
     """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
-    named, shards = gradients_of(model), parallel.shards
+    named = gradients_of(model)
     gradients = list(named.values())
-    if parallel.exact:
-        num_numbers = sum(parameter.numel() for parameter in model.parameters())
-        norm = exact_norm(gradients, num_numbers, shards.max_, shards.sum_)
-    else:
-        norm = of_all_stages(torch.linalg.vector_norm(norms(named, parallel.ranks)), parallel.ranks)
+    norm = of_all_stages(torch.linalg.vector_norm(norms(named, parallel.ranks)), parallel.ranks)
     # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
     # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
     if max_norm is not None and (not parallel.device.reads_are_free or norm > max_norm):

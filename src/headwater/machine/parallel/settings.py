@@ -14,8 +14,6 @@ from headwater.machine.ranks.mesh import DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, 
 from headwater.model.settings import ModelSettings
 
 _AXES = (*DATA_AXES, *SAME_ROWS_AXES)
-MAX_EXACT_MICROBATCHES = 2048
-"Of a step on all ranks, where their gradients are summed as integers of 64 bits."
 Size = Annotated[Count | Literal["auto"], wanted("an axis has a number of ranks, 1 or more, or auto")]
 
 
@@ -96,8 +94,6 @@ def shared_layers(
     world_size: int,
     local_world_size: int,
     shortest_row: int,
-    *,
-    exact: bool,
 ) -> list[ParallelSettings]:
     """Return the settings with a number for an axis of the same rows that is auto, the smallest change first.
 
@@ -108,7 +104,7 @@ def shared_layers(
         sizes = [size for size in range(2, most + 1) if most % size == 0 and getattr(given, axis) == "auto"]
         found = [given.model_copy(update={axis: size}) for size in sizes]
         filled = [each for each in found if world_size % fewest_ranks(each) == 0]
-        return [each for each in filled if not layers_problem(model, each, shortest_row, exact=exact)]
+        return [each for each in filled if not layers_problem(model, each, shortest_row)]
 
     tensors = along("tensor", local_world_size, parallel)
     widest = tensors[-1] if tensors else parallel
@@ -124,7 +120,7 @@ def fewest_ranks(parallel: ParallelSettings) -> int:
     return prod(_numbers(parallel).values())
 
 
-def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_row: int, *, exact: bool) -> str:
+def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_row: int) -> str:
     """Return why a model's layers, or the work of one, can't be divided so, with the arithmetic; "" where they can.
 
     `shortest_row` is the number of tokens of the shortest rows that it is trained with.
@@ -136,8 +132,6 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
         return f"parallel.stages_per_rank = {parallel.stages_per_rank} is for a pipeline; set parallel.pipeline"
     if not axes:
         return ""
-    if exact:
-        return f"train.exact has the same bits along replicate and shard alone, and can't be combined with {axes}"
     if tensor > 1 and model.family == "gpt2":
         return f"family gpt2 can't be divided along tensor, where each rank would add its biases, and here is {axes}"
     if pipeline > 1 and model.tied_embeddings:
@@ -175,7 +169,7 @@ def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int) 
     return ""
 
 
-def division_problem(mesh: Mesh, batch_tokens: int, microbatch_tokens: int, *, exact: bool) -> str:
+def division_problem(mesh: Mesh, batch_tokens: int, microbatch_tokens: int) -> str:
     """Return why ranks can't divide a step into microbatches of so many tokens, "" where they can."""
     num_parts = mesh.size(*DATA_AXES)
     whole, num_microbatches = microbatch_tokens * num_parts, batch_tokens // microbatch_tokens
@@ -184,11 +178,6 @@ def division_problem(mesh: Mesh, batch_tokens: int, microbatch_tokens: int, *, e
             f"train.batch_tokens={batch_tokens} must be a multiple of microbatch_tokens × replicate × shard = "
             f"{microbatch_tokens} × {num_parts}; try {max(1, round(batch_tokens / whole)) * whole}, a smaller "
             f"train.microbatch_tokens, or a number of ranks that divides the {num_microbatches} microbatch(es)"
-        )
-    if exact and num_microbatches > MAX_EXACT_MICROBATCHES:
-        return (
-            f"train.exact sums {MAX_EXACT_MICROBATCHES} microbatches a step at most, and this step has "
-            f"{num_microbatches}; raise train.microbatch_tokens"
         )
     return microbatches_problem(mesh, batch_tokens // whole)
 

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
-from headwater.machine.parallel.data_parallel import DataParallel, GradientSum, as_gradient, as_integers, gradient_of
-from headwater.machine.ranks.exchange import GroupOfRanks
+from headwater.machine.parallel.data_parallel import DataParallel, GradientSum
+from headwater.machine.ranks.exchange import GroupOfRanks, Ranks
 from headwater.model.kernels.convert import keep_no_copies_
 from headwater.model.transformer import Transformer
 
@@ -29,21 +29,18 @@ def shard_(
     stages: Sequence[Transformer], roots: Sequence[Transformer], parallel: DataParallel, gather_dtype: torch.dtype
 ) -> list[Method]:
     """Divide models on the meta device, which then compute as `roots`; return how an evaluation calls their methods."""
-    reductions: list[ReduceScatter] = []
     num_bytes = sum(parameter.nbytes for stage in stages for parameter in stage.parameters())
     gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
     for stage, root in zip(stages, roots, strict=True):
-        reductions += _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
-    summed = ExactShardedGradientSum if parallel.exact else ShardedGradientSum
-    parallel.gradients = summed(parallel, reductions, gathers_once=gathers_once)
+        _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
+    parallel.gradients = ShardedGradientSum(parallel.ranks, gathers_once=gathers_once)
     return [partial(_method, stage) for stage in stages]
 
 
 def _shard_(
     model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype, *, gathers_once: bool
-) -> list[ReduceScatter]:
-    """Divide one model; return what adds the gradients of its blocks and of what lies outside of them."""
-    shards, reductions = parallel.shards, list[ReduceScatter]()
+) -> None:
+    shards = parallel.shards
     assert isinstance(shards, GroupOfRanks)
     model.forward = root.forward  # type: ignore[method-assign]
     if parallel.ranks.mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
@@ -57,14 +54,12 @@ def _shard_(
             continue  # of a stage between the first and the last
         # embeddings that are added to others before they are cast are used in fp32
         is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
-        reductions.append((ExactReduceScatter if parallel.exact else ReduceScatter)(shards))
         divided: Any = module
         # sums: the loss of a microbatch is divided by the targets of all ranks already
         divided.set_gradient_divide_factor(1.0)
         divided.set_force_sum_reduction_for_comms(True)
         divided.set_custom_all_gather(_all_gather(module, shards, is_rounded=is_rounded))
-        divided.set_custom_reduce_scatter(reductions[-1])
-    return reductions
+        divided.set_custom_reduce_scatter(ReduceScatter(shards))
 
 
 def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) -> AllGather:
@@ -77,9 +72,9 @@ def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) ->
 class ShardedGradientSum(GradientSum):
     """Gradients are added over the shards in a backward pass, of small models in the last, over copies at the end."""
 
-    def __init__(self, parallel: DataParallel, reductions: Sequence[ReduceScatter], *, gathers_once: bool) -> None:
-        super().__init__(parallel.ranks)
-        self._ranks, self._reductions, self._gathers_once = parallel.ranks, reductions, gathers_once
+    def __init__(self, ranks: Ranks, *, gathers_once: bool) -> None:
+        super().__init__(ranks)
+        self._gathers_once = gathers_once
 
     def begin_(self, model: nn.Module, *, is_last: bool) -> None:
         if self._gathers_once:
@@ -87,25 +82,6 @@ class ShardedGradientSum(GradientSum):
             divided.set_is_last_backward(is_last)
             divided.set_requires_gradient_sync(is_last)
             divided.set_reshard_after_backward(is_last)
-
-
-class ExactShardedGradientSum(ShardedGradientSum):
-    """The same, added as integers."""
-
-    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
-        if self._gathers_once:  # but gradients are added once a microbatch: each is rounded for itself
-            cast(FSDPModule, model).set_reshard_after_backward(is_last)
-
-    def reduce_(self, model: nn.Module) -> None:
-        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions]
-        gradients, integers, of_modules = zip(*totals, strict=True)
-        num_bad = self._ranks.sum_(torch.stack(of_modules).sum(0))
-        self._replicas.sum_tensors_(integers)
-        for gradient, total in zip(gradients, integers, strict=True):
-            gradient.copy_(as_gradient(total, num_bad))
-        flats = {gradient.untyped_storage().data_ptr() for gradient in gradients}
-        for gradient in map(gradient_of, model.parameters()):
-            assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"
 
 
 def _method(model: Transformer, name: str) -> Callable[..., Tensor]:
@@ -171,31 +147,3 @@ class ReduceScatter(Collective):
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> dist.Work | None:
         return self.shards.scatter_sum_(output_tensor, input_tensor, is_queued=async_op)
-
-
-class ExactReduceScatter(ReduceScatter):
-    """Adds as `ExactGradientSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are
-    kept: at the end the sum is written there.
-    """
-
-    _total: tuple[Tensor, Tensor, Tensor] | None = None  # where it belongs; integers; how many bad ones
-
-    def __call__(
-        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
-    ) -> None:
-        if self._total is None:
-            sums = torch.zeros_like(output_tensor, dtype=torch.int64)
-            self._total = output_tensor, sums, torch.zeros(1, dtype=torch.int64, device=sums.device)
-        _, sums, num_bad = self._total
-        integers, is_good = as_integers(input_tensor)
-        num_bad += ~is_good
-        part = torch.empty_like(sums)
-        self.shards.scatter_sum_(part, integers)
-        sums += part
-        output_tensor.zero_()
-
-    def take_total(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sum over the step, and begin another."""
-        total, self._total = self._total, None
-        assert total is not None, "a module had no backward pass"
-        return total

@@ -6,8 +6,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import torch
@@ -16,7 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from headwater.core.errors import LayoutError, TrainingError
 from headwater.machine.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
-from headwater.machine.ranks.heartbeat import Heartbeat, StoreWatch
+from headwater.machine.ranks.heartbeat import Heartbeat
 from headwater.machine.ranks.mesh import Mesh, Place, gpu_of, named, shared_gpus
 from headwater.machine.ranks.watchdog import RESUMES, RankProgress
 
@@ -48,8 +47,7 @@ def join_ranks(
     """Return this process among those that a launcher started; wait until all have come.
 
     On GPUs they exchange by NCCL and on processors by gloo; `device` is machine.device. `mesh` says how they lie; None:
-    all along `replicate`. A rank without a heartbeat for `silence_seconds` is lost; None: none is. One that is cut off
-    from the launcher's store meanwhile ends its process.
+    all along `replicate`. A rank without a heartbeat for `silence_seconds` is lost; None: none is.
     Raises ConfigError if ranks would share a GPU, and TrainingError if the others can't be reached, or don't come.
     """
     if place.world_size == 1:
@@ -58,14 +56,12 @@ def join_ranks(
     try:
         store = next(rendezvous("env://", timeout=CONNECT_TIMEOUT if place.has_store else PREPARATION_TIMEOUT))[0]
         store.set_timeout(PREPARATION_TIMEOUT)
-        progress = RankProgress()
-        with _watched(place, progress, silence_seconds) as answered:
-            start = Start(store, place, answered)
-            fresh = dist.PrefixStore(start.name(), store)
-            beats = None if silence_seconds is None else Heartbeat(fresh, place, progress, silence_seconds)
-            if gpu is not None and fresh.add(f"gpu/{id_of(gpu)}", 1) > 1:
-                fresh.set("gpu", "shared")
-            start.meet()
+        start = Start(store, place)
+        fresh = dist.PrefixStore(start.name(), store)
+        beats = None if silence_seconds is None else Heartbeat(fresh, place, RankProgress(), silence_seconds)
+        if gpu is not None and fresh.add(f"gpu/{id_of(gpu)}", 1) > 1:
+            fresh.set("gpu", "shared")
+        start.meet()
         if fresh.check(["gpu"]):
             raise LayoutError(shared_gpus(place, num_gpus()))
         if beats is not None:
@@ -93,9 +89,8 @@ class Start:
     what they alone could have asked.
     """
 
-    def __init__(self, store: dist.Store, place: Place, answered: Callable[[], None] = lambda: None) -> None:
-        """`answered` is called whenever the store has answered."""
-        self._store, self._place, self._answered = store, place, answered
+    def __init__(self, store: dist.Store, place: Place) -> None:
+        self._store, self._place = store, place
         self._mine = self._name = secrets.token_hex(8)
         self._others = range(1, place.world_size)
         store.set(f"start/{place.rank}", self._mine)
@@ -146,25 +141,9 @@ class Start:
         """Return whether it has become true in time; other than in the store's own wait, signals are heard."""
         waited = 0.0
         while not is_true():
-            self._answered()
             if waited > limit_seconds:
                 return False
             pause = min(max(POLL_SECONDS, waited / 10), MAX_PAUSE_SECONDS)
             time.sleep(pause)
             waited += pause
-        self._answered()
         return True
-
-
-@contextmanager
-def _watched(place: Place, progress: RankProgress, silence_seconds: float | None) -> Iterator[Callable[[], None]]:
-    """End the process where the store doesn't answer inside, which is said by calls of what this yields."""
-    if silence_seconds is None:
-        yield lambda: None
-        return
-    watch = StoreWatch(place, progress, silence_seconds)
-    watch.start()
-    try:
-        yield watch.answered
-    finally:
-        watch.stop()

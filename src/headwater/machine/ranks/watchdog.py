@@ -8,8 +8,6 @@ the one that hangs among them, and starts all again from the last checkpoint.
 from __future__ import annotations
 
 import faulthandler
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -23,9 +21,6 @@ UNWATCHED_STEPS = 3  # the first compile, and nothing says how long that may tak
 REMEMBERED_STEPS = 64
 MAX_TIMES_THE_SLOWEST = 30
 MIN_LIMIT_SECONDS = 60.0
-TICK_SECONDS = 1.0
-WAITING_SECONDS = 5.0  # more for a rank that waits for others, so that the one that hangs is the first to end
-TELLING_SECONDS = 1.2  # until a heartbeat has told the others
 
 Limit = float | Literal["auto"] | None
 
@@ -89,46 +84,38 @@ def place_in_run(step: int, phase: str) -> str:
 class Watchdog:
     """Watches the steps of one rank, from when each begins until the next does; saves and evaluations are a rest.
 
-    Time is counted in ticks of a thread: a process that was suspended as a whole has not hung.
+    One that takes too long ends the process, and says "Timeout" and where all its threads are. faulthandler's timer
+    does so: code that keeps the interpreter's lock doesn't stop it.
     """
 
-    def __init__(self, limit: Limit, rank: int, world_size: int, progress: RankProgress | None = None) -> None:
+    def __init__(self, limit: Limit, world_size: int, progress: RankProgress | None = None) -> None:
         """`limit`: the seconds a step may take. auto: by the steps before it, and where there is but one rank, which
         nobody waits for, as None: no limit.
         """
         self._limit = None if limit == "auto" and world_size == 1 else limit
-        self._rank, self._world_size = rank, world_size
         self._progress = progress or RankProgress()
-        self._tick_seconds = TICK_SECONDS if isinstance(limit, str | None) else min(TICK_SECONDS, limit / 10)
-        self._ticks = 0
-        self._since: int | None = None  # the tick from which it is watched; None: it isn't
+        self._began_at: float | None = None  # None: nothing is watched
         self._num_steps = 0
         self._durations: deque[float] = deque(maxlen=REMEMBERED_STEPS)
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def begin(self, step: int) -> None:
         """Watch from now on; `step` is the one that is worked on."""
         self._progress.enter(COMPUTING, step)
-        self._since = self._ticks
-        if self._thread is None and self._limit is not None:
-            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-            self._thread.start()
+        self._watch()
 
     def end(self) -> None:
         """Take the step's time for a measure of those to come, and watch the way to the next."""
-        if self._since is None:
+        if self._began_at is None:
             return
-        now = self._ticks
         if self._num_steps >= UNWATCHED_STEPS:
-            self._durations.append((now - self._since + 1) * self._tick_seconds)
+            self._durations.append(time.perf_counter() - self._began_at)
         self._num_steps += 1
-        self._since = now
+        self._watch()
 
     def rest(self) -> None:
         """Watch nothing until a step begins: what comes may take any time."""
         self._progress.enter("saving or evaluating")
-        self._since = None
+        self.close()
 
     def forget(self) -> None:
         """Watch as from the first step on: the steps to come are of another kind."""
@@ -137,8 +124,9 @@ class Watchdog:
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._since = None
-        self._closed.set()
+        self._began_at = None
+        if self._limit is not None:
+            faulthandler.cancel_dump_traceback_later()
 
     def limit_seconds(self) -> float | None:
         """Return how long a step may take now; None: there is no limit yet, or none at all."""
@@ -146,26 +134,11 @@ class Watchdog:
             return None
         if self._limit != "auto":
             return self._limit
-        durations = tuple(self._durations)  # the thread that trains may clear them meanwhile
-        return max(MIN_LIMIT_SECONDS, MAX_TIMES_THE_SLOWEST * max(durations)) if durations else None
+        return max(MIN_LIMIT_SECONDS, MAX_TIMES_THE_SLOWEST * max(self._durations)) if self._durations else None
 
     def _watch(self) -> None:
-        while not self._closed.wait(self._tick_seconds):
-            self._ticks += 1
-            since, limit = self._since, self.limit_seconds()
-            seconds = 0.0 if since is None else (self._ticks - since) * self._tick_seconds
-            if limit is not None and seconds > limit + WAITING_SECONDS * self._progress.is_exchanging:
-                self._end_process(seconds, limit)
-
-    def _end_process(self, seconds: float, limit: float) -> None:
-        why = "It waits for a rank that hangs" if self._progress.is_exchanging else "It hangs"
-        line = (
-            f"rank {self._rank} of {self._world_size} ends: step {self._progress.step} has taken {seconds:.1f} s, "
-            f"and train.hang_seconds allows {limit:.1f}. {why}. {RESUMES}. Its threads:\n"
-        )
-        os.write(STDERR, line.encode())
-        faulthandler.dump_traceback(STDERR, all_threads=True)
-        if self._world_size > 1:
-            self._progress.trouble = "waited in vain" if self._progress.is_exchanging else "hung"
-            time.sleep(TELLING_SECONDS)
-        os._exit(1)  # nothing that hangs is waited for; all that counts is on disk, or promised nothing
+        self._began_at = time.perf_counter()
+        if (limit := self.limit_seconds()) is not None:
+            faulthandler.dump_traceback_later(limit, exit=True, file=STDERR)
+        elif self._limit is not None:  # of the step before there may have been one
+            faulthandler.cancel_dump_traceback_later()

@@ -19,9 +19,8 @@ LARGEST_BLOCK = 256  # rows: a thread takes a whole block, and packs of it what 
 class KernelUpdates(PlainUpdates):
     """Parameters, gradients and state are fp32 and contiguous."""
 
-    def __init__(self, library: ctypes.CDLL, num_threads: int, *, is_fused: bool = True) -> None:
-        """`is_fused`: Muon's last product and the descent may be one kernel, with other last bits than in two."""
-        self._kernels, self._is_fused = Kernels(library, num_threads), is_fused
+    def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
+        self._kernels = Kernels(library, num_threads)
         probe = (None, None, None, 0, 0, 0, 1.0, 0.0)
         self.multiplies_half = self._kernels("symmetric_product_bf16", *probe) == 0  # of a symmetric product in bf16
 
@@ -58,7 +57,7 @@ class KernelUpdates(PlainUpdates):
         increment_version(list(parameters))
 
     def descend_orthogonally_(self, parameters: Tensors, x_NRC: Tensor, size: int, *, keep: float, rate: float) -> None:
-        is_known = self._is_fused and self.multiplies_half and x_NRC.dtype == torch.bfloat16 and size <= LARGEST_BLOCK
+        is_known = self.multiplies_half and x_NRC.dtype == torch.bfloat16 and size <= LARGEST_BLOCK
         if is_known and gram_is_cheaper(size, max(x_NRC.shape[1:])):
             by = self.factors_(self.block_grams(x_NRC, size)).to(x_NRC.dtype)
             self.descend_blocks_(parameters, x_NRC, by, keep=keep, rate=rate)

@@ -12,8 +12,19 @@ import numpy as np
 
 from headwater.core.numbers import decimal, percent, significant
 from headwater.core.records import Record, amount
-from headwater.page.picture.blocks import Block, Words, chart_text, not_measured, series
-from headwater.page.picture.charts import Spec, chart, layout, level, line, log_y
+from headwater.page.picture.blocks import (
+    Block,
+    Spec,
+    Words,
+    chart,
+    chart_text,
+    layout,
+    level,
+    line,
+    log_y,
+    not_measured,
+    series,
+)
 from headwater.runs.outcome import UNITS, Band, band
 from headwater.runs.run_data import History, Points, RunData, on_log_axis, points, smooth, thin
 

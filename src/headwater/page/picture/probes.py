@@ -1,4 +1,4 @@
-"""What it can do: probes over tokens, how its guess at the next token sharpens, and what it writes over time."""
+"""What it can do: probes over tokens, how its guess at the next token sharpens, what it writes, what stages know."""
 
 from __future__ import annotations
 
@@ -186,3 +186,39 @@ def _sample(record: Object, entry: Object, prompt: str) -> Words:
     when = "before training" if tokens_seen == 0 else f"{count(tokens_seen)} tokens"
     written_on = str(entry.get("text", "")).removeprefix(prompt)
     return written(f"step {whole(amount(record, 'step'))} · {when}", prompt, written_on)
+
+
+_OF_STAGES = (
+    "Capitals asked as a user asks: of real countries, which the base has read of, and of made-up ones, of which no "
+    "text tells. Tuning may name those of one half of each, and never those of the other. In brackets the interval of "
+    "95 %, and the number of questions. A base doesn't answer in the form that is asked for: nothing of it counts."
+)
+
+
+def knowledge(run: RunData) -> Block | None:
+    """Return the part, or None for a run whose knowledge wasn't examined."""
+    stages, rows = entries(run.knowledge, "stages"), entries(run.knowledge, "table")
+    if not stages or not rows:
+        return None
+    return section("knowledge", "What each stage changed", [text("lead", _OF_STAGES), _stages(stages, rows)])
+
+
+def _values(row: Object, num_stages: int) -> list[Object]:
+    values = row.get("values")
+    found = [each if isinstance(each, dict) else {} for each in values] if isinstance(values, list) else []
+    return (found + [{}] * num_stages)[:num_stages]
+
+
+def _stages(stages: list[Object], rows: list[Object]) -> Block:
+    body = [[str(row.get("measure")), *map(_estimate, _values(row, len(stages)))] for row in rows]
+    bits = [amount(stage, "bits_per_byte") for stage in stages]
+    body.append(["bits per byte of the first run's held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)])
+    heads = [f"{stage.get('stage')}: {stage.get('run')}" for stage in stages]
+    return card(None, None, data_table(["", *heads], body))
+
+
+def _estimate(value: Object) -> Words:
+    share, low, high, num = (amount(value, name) for name in ("value", "low", "high", "num"))
+    if share is None or low is None or high is None or num is None:
+        return "–"
+    return [percent(share), " ", mark("where", f"({100 * low:.0f}–{100 * high:.0f}, {whole(num)})")]

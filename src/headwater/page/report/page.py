@@ -17,13 +17,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
 from headwater.core.errors import DataError
-from headwater.core.files import write_text
+from headwater.core.files import stage_key, write_text
 from headwater.page.picture.blocks import as_json
-from headwater.page.picture.picture import picture_of
+from headwater.runfile.paths import RunFolder, Say, ignore
+from headwater.runfile.run_config import RunConfig
 from headwater.runs.run_data import RunData, read_run
+from headwater.runs.stages import is_made, making
 
 PLAIN = {
     "name": "h2",
@@ -52,6 +52,10 @@ def render_report(run_dir: Path) -> Path:
 
 
 def page(run: RunData) -> str:
+    from plotly.offline import get_plotlyjs  # a run whose report is up to date loads no charts
+
+    from headwater.page.picture.picture import picture_of
+
     picture = picture_of(run)
     script = _asset("picture.js") + _asset("report.js")
     assert "</script" not in script.lower() and "<!--" not in script, "a script must not end its own element"
@@ -90,6 +94,8 @@ def _policy(scripts: list[str]) -> str:
 @cache
 def _packed_plotly() -> str:
     """Return the text that report.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
+    from plotly.offline import get_plotlyjs
+
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
@@ -116,3 +122,31 @@ def _rows(block: dict[str, Any]) -> list[list[Any]]:
     """Return the rows of a table or a list."""
     rows = [block.get("heads") or [], *(row["cells"] for row in block.get("rows", []))]
     return [row for row in rows if row] + [[item] for item in block.get("items", [])]
+
+
+REPORT_VERSION = 7
+
+
+def report_stage(config: RunConfig, say: Say, here: RunFolder | None = None) -> Path:
+    """Write report.html, unless it already shows all that the run's folder holds; return its path."""
+    report, here = config.run_dir / "report.html", here or RunFolder(config.run_dir)
+    if not is_shown(here):
+        with making("report", config.run_dir, _key(here)):
+            render_report(config.run_dir)
+        say(f"wrote {report}")
+    return report
+
+
+def is_shown(here: RunFolder) -> bool:
+    """Return whether report.html shows all that a run's folder holds."""
+    return (here.run / "report.html").exists() and is_made("report", here, _key(here))
+
+
+def _key(here: RunFolder) -> str:
+    return stage_key("report", REPORT_VERSION, {}, {"shown": read_run(here.run, here).digest})
+
+
+def refresh_report(config: RunConfig) -> None:
+    """Write the report of a run that has one again, if the run's folder holds something new."""
+    if (config.run_dir / "report.html").exists():
+        report_stage(config, ignore)

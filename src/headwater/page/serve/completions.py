@@ -17,9 +17,15 @@ from headwater.core.conversations import SYSTEM, Message
 from headwater.evaluate.generate import Sampling
 from headwater.model.init import derived_seed
 from headwater.page.serve.engine import Answers, GenerationEngine, GenerationQuery, Prompt, Scored
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, GenerationBody
-from headwater.page.serve.streaming import GrowingText, ReleasingStream
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import (
+    MAX_CHOICES,
+    ChatBody,
+    CompletionBody,
+    GenerationBody,
+    GrowingText,
+    ReleasingStream,
+)
 from headwater.tokens.tokenizer.conversation import prompt_ids, turn_ids
 
 MAX_PROMPT_TOKENS = 131_072  # of one request: each choice reads its prompt by itself
@@ -287,19 +293,35 @@ async def _answer(
     """Return an answer, or a stream of chunks: `kinds` and `shapes` are the answer's and a chunk's."""
     answers = engine.ask([choice.query for choice in choices])
     about: dict[str, Any] = {"id": f"{prefix}-{secrets.token_hex(12)}", "created": int(time.time())}
-    about["model"] = engine.name
-    if body.stream:
-        about["object"] = kinds[1]
-        chunks = _chunks(engine, body, choices, answers, about, shapes[1])
-        return ReleasingStream(chunks, "text/event-stream", answers.drop_all)
+    about |= {"model": engine.name, "object": kinds[bool(body.stream)]}
+
+    def event(more: dict[str, Any]) -> str:
+        """Return a server-sent event, in ASCII: a line of theirs must not end where Unicode has a line end."""
+        return f"data: {json.dumps(about | more, allow_nan=False)}\n\n"
+
+    async def chunks() -> AsyncIterator[str]:
+        try:
+            for number in range(len(choices)) if isinstance(body, ChatBody) else ():
+                first = {"role": "assistant", "content": ""}
+                yield event({"choices": [{"index": number, "delta": first, "logprobs": None, "finish_reason": None}]})
+            async for number, piece in pieces(engine, choices, answers):
+                if piece.text or piece.tokens or piece.finish_reason:
+                    yield event({"choices": [shapes[1](number, piece)]})
+            if body.stream_options and body.stream_options.include_usage:
+                yield event({"choices": [], "usage": _usage(choices, body.n or 1)})
+        except Refusal as refusal:  # the status has gone out already
+            yield f"data: {json.dumps(refusal.body())}\n\n"
+        finally:
+            answers.drop_all()
 
     async def collect() -> Response:
         async for number, piece in pieces(engine, choices, answers):
             choices[number].pieces.append(piece)
-        about["object"] = kinds[0]
         found = [shapes[0](number, _whole(choice)) for number, choice in enumerate(choices)]
         return JSONResponse(about | {"choices": found, "usage": _usage(choices, body.n or 1)})
 
+    if body.stream:
+        return ReleasingStream(chunks(), "text/event-stream", answers.drop_all)
     try:
         return await _unless_left(request, collect())
     finally:
@@ -320,33 +342,3 @@ async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) ->
     finally:
         working.cancel()
         leaving.cancel()
-
-
-async def _chunks(
-    engine: GenerationEngine,
-    body: GenerationBody,
-    choices: list[CompletionChoice],
-    answers: Answers,
-    about: dict[str, Any],
-    shape: Shape,
-) -> AsyncIterator[str]:
-    """Yield server-sent events, in ASCII: a line of theirs must not end where Unicode has a line end."""
-
-    def event(more: dict[str, Any]) -> str:
-        return f"data: {json.dumps(about | more, allow_nan=False)}\n\n"
-
-    try:
-        if isinstance(body, ChatBody):
-            for number in range(len(choices)):
-                first = {"role": "assistant", "content": ""}
-                yield event({"choices": [{"index": number, "delta": first, "logprobs": None, "finish_reason": None}]})
-        async for number, piece in pieces(engine, choices, answers):
-            if piece.text or piece.tokens or piece.finish_reason:
-                yield event({"choices": [shape(number, piece)]})
-        if body.stream_options and body.stream_options.include_usage:
-            yield event({"choices": [], "usage": _usage(choices, body.n or 1)})
-    except Refusal as refusal:  # the status has gone out already
-        yield f"data: {json.dumps(refusal.body())}\n\n"
-    finally:
-        answers.drop_all()
-    yield "data: [DONE]\n\n"

@@ -20,7 +20,7 @@ from torch import Tensor
 from headwater.evaluate.generate import Sampling
 from headwater.model.cache import Cache
 from headwater.model.transformer import Transformer
-from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.guard import Refusal
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 JOINING_TOKENS = 1024  # of new rows that one pass computes, while the others wait for their next token

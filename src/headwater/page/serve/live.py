@@ -7,22 +7,28 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from headwater.core.errors import HeadwaterError
+from headwater.core.manifests import is_unmade
+from headwater.core.printable import printable
 from headwater.page.picture.blocks import shown
 from headwater.page.picture.of_run import overlaid
 from headwater.page.picture.picture import picture_of
-from headwater.page.serve.refusal import Refusal
-from headwater.runfile.paths import RunFolder
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.playground import RunQuestion
+from headwater.page.serve.requests import question_route
+from headwater.runfile.paths import Folders, RunFolder
 from headwater.runs.run_data import History, points, read_run
 from headwater.runs.summary import HEADS, RunsFolder
 from headwater.train.checkpoint.layout import DERIVED
@@ -142,7 +148,7 @@ class LivePage:
 
         def find() -> Any:
             from headwater.runfile.run_config import config_of_run
-            from headwater.runs.text import rows_of
+            from headwater.runs.stages import rows_of
 
             if (run_dir / DERIVED).exists():
                 return {"problem": "this run learned from answers to prompts, not from documents"}
@@ -163,3 +169,107 @@ async def _answer(work: Callable[[], Any]) -> Response:
 def _json(value: Any) -> Response:
     """Return an answer in ASCII: a name or a text may hold half of a surrogate pair, which UTF-8 doesn't have."""
     return Response(json.dumps(value, allow_nan=False, separators=(",", ":")), media_type="application/json")
+
+
+DOCUMENTS_A_PAGE = 25
+MAX_CHARACTERS = 20_000  # of a document that is shown
+MAX_TOKENS = 2_000
+
+
+class ListQuestion(RunQuestion):
+    """Which documents of a source: of a decision ("kept" or a reason), with this in their names."""
+
+    source: str = Field(max_length=255)
+    decision: str | None = Field(default=None, max_length=100)
+    name: str = Field(default="", max_length=500)
+    start: int = Field(default=0, ge=0)
+
+
+class DocumentQuestion(RunQuestion):
+    """One document, by its source, its slice and its place there."""
+
+    source: str = Field(max_length=255)
+    slice: int = Field(ge=0)
+    record: int = Field(ge=0)
+
+
+class DocumentPage:
+    """The answers of the page's routes. Names and texts are anybody's: they go out as JSON, made harmless to read."""
+
+    def __init__(self, runs: RunsFolder) -> None:
+        self._runs, self._workers = runs, asyncio.Semaphore(1)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/documents/runs", self.runs),
+            question_route("/documents/list", ListQuestion, self.some, self._workers),
+            question_route("/documents/show", DocumentQuestion, self.one, self._workers),
+        ]
+
+    async def runs(self, request: Request) -> JSONResponse:
+        async with self._workers:
+            return JSONResponse({"runs": await run_in_threadpool(self._with_corpus)})
+
+    def _with_corpus(self) -> list[dict[str, Any]]:
+        from headwater.corpus.load import list_sources
+
+        corpora = {run.name: Folders(run.folder).corpus for run in self._runs.summaries()}
+        return [
+            {"run": name, "shown": printable(name), "sources": list_sources(corpus)}
+            for name, corpus in corpora.items()
+            if not is_unmade(corpus)
+        ]
+
+    def some(self, question: ListQuestion) -> dict[str, Any]:
+        from headwater.corpus.decide.browse import documents, reasons_of
+
+        corpus, place = self._corpus(question), (question.decision, question.name, question.start, DOCUMENTS_A_PAGE + 1)
+        found = documents(corpus, question.source, *place)
+        return {
+            "decisions": reasons_of(corpus, question.source),
+            "documents": [_shown(each) for each in found[:DOCUMENTS_A_PAGE]],
+            "has_more": len(found) > DOCUMENTS_A_PAGE,
+        }
+
+    def one(self, question: DocumentQuestion) -> dict[str, Any]:
+        from headwater.corpus.decide.browse import document
+
+        found = document(self._corpus(question), question.source, question.slice, question.record)
+        trained_on = found["text"] if found["shortened"] is None else found["shortened"]
+        return {
+            **{name: printable(found[name]) for name in ("id", "origin")},
+            "metadata": {printable(name): printable(value) for name, value in found["metadata"].items()},
+            "columns": {name: _shown_value(value) for name, value in found["columns"].items()},
+            "characters": len(found["text"]),
+            "text": _shown_text(found["text"]),
+            "shortened": None if found["shortened"] is None else _shown_text(found["shortened"]),
+            "tokens": self._tokens(question, trained_on[:MAX_CHARACTERS]),
+        }
+
+    def _corpus(self, question: RunQuestion) -> Path:
+        return Folders(self._runs.run_dir(question.run)).corpus
+
+    def _tokens(self, question: RunQuestion, text: str) -> list[str] | None:
+        """Return the tokens of a text; None where the run has no tokenizer yet."""
+        folder = Folders(self._runs.run_dir(question.run)).tokenizer
+        if is_unmade(folder):
+            return None
+        from headwater.tokens.tokenizer.tokenizer import Tokenizer
+
+        tokenizer = Tokenizer.load(folder)
+        ids = tokenizer.encode(text)[:MAX_TOKENS]
+        return [printable(tokenizer.token_bytes(token).decode(errors="replace"), keep="\n\t") for token in ids]
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _shown_text(text: str) -> str:
+    return printable(text[:MAX_CHARACTERS], keep="\n\t")
+
+
+def _shown_value(value: Any) -> Any:
+    """Return a value of a column as JSON may hold it: a measure of a person's own may give infinity, or a date."""
+    is_number = isinstance(value, (int, float)) and isfinite(value)
+    return value if is_number else printable(str(value))

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from headwater.page.serve.completions import answer_chat, answer_completion
 from headwater.page.serve.engine import GenerationEngine
-from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.guard import Refusal
 from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, ModelBody, TokenizeBody, read_body
 
 AnyModelBody = TypeVar("AnyModelBody", bound=ModelBody)

@@ -30,9 +30,8 @@ from headwater.core.records import table
 from headwater.machine.host.facts import memory_bytes
 from headwater.machine.host.memory import available_bytes
 from headwater.model.count import count_parameters
-from headwater.page.serve.refusal import Refusal
-from headwater.page.serve.requests import Body, read_body
-from headwater.page.serve.streaming import ReleasingStream
+from headwater.page.serve.guard import Refusal
+from headwater.page.serve.requests import Body, ReleasingStream, question_route, read_body
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.summary import RunsFolder, RunSummary
 from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
@@ -145,10 +144,12 @@ class Playground:
         self._streams = Semaphore(MAX_STREAMS)
 
     def routes(self) -> list[BaseRoute]:
-        questions = {"next": self.next, "surprise": self.surprise, "write": self.write, "trace": self.trace}
         return [
             Route("/playground/models", self.models),
-            *(Route(f"/playground/{name}", answer, methods=["POST"]) for name, answer in questions.items()),
+            Route("/playground/write", self.write, methods=["POST"]),
+            question_route("/playground/next", ModelQuestion, self.next, self._workers),
+            question_route("/playground/surprise", ModelQuestion, self.surprise, self._workers),
+            question_route("/playground/trace", TextQuestion, self.trace, self._workers),
         ]
 
     async def _compute(self, work: Callable[[], T]) -> T:
@@ -167,25 +168,15 @@ class Playground:
         ]
         return JSONResponse({"runs": runs})
 
-    async def next(self, request: Request) -> JSONResponse:
-        question = await read_body(ModelQuestion, request)
+    def next(self, question: ModelQuestion) -> dict[str, Any]:
+        model = self._models.get(question.run, question.step)
+        found = model.next(question.text, question.k, question.temperature)
+        return {"tokens": [_shown_token(model, each) for each in found]}
 
-        def work() -> list[dict[str, Any]]:
-            model = self._models.get(question.run, question.step)
-            return [_shown_token(model, each) for each in model.next(question.text, question.k, question.temperature)]
-
-        return JSONResponse({"tokens": await self._compute(work)})
-
-    async def surprise(self, request: Request) -> JSONResponse:
-        question = await read_body(ModelQuestion, request)
-
-        def work() -> dict[str, Any]:
-            model = self._models.get(question.run, question.step)
-            found = model.surprise(question.text)
-            tokens = [{"shown": printable(each.token, keep="\n\t"), "bits": each.bits} for each in found.tokens]
-            return {"bits_per_byte": found.bits_per_byte, "tokens": tokens}
-
-        return JSONResponse(await self._compute(work))
+    def surprise(self, question: ModelQuestion) -> dict[str, Any]:
+        found = self._models.get(question.run, question.step).surprise(question.text)
+        tokens = [{"shown": printable(each.token, keep="\n\t"), "bits": each.bits} for each in found.tokens]
+        return {"bits_per_byte": found.bits_per_byte, "tokens": tokens}
 
     async def write(self, request: Request) -> StreamingResponse:
         """Stream what the model writes after a text, a line of JSON a token."""
@@ -207,28 +198,23 @@ class Playground:
 
         return ReleasingStream(lines(), "application/x-ndjson", self._streams.release)
 
-    async def trace(self, request: Request) -> JSONResponse:
-        question = await read_body(TextQuestion, request)
+    def trace(self, question: TextQuestion) -> dict[str, Any]:
+        from headwater.runs.library.corpus import Corpus
 
-        def work() -> dict[str, Any]:
-            from headwater.runs.library.corpus import Corpus
-
-            corpus = Corpus(self._runs.run_dir(question.run))
-            if (num_bytes := sum(count.bytes for count in corpus.counts())) > MAX_CORPUS_BYTES:
-                raise Refusal(
-                    422,
-                    f"the text has {num_bytes:,} bytes, too many to search while a page waits; "
-                    f"`headwater corpus trace {question.run} TEXT` does it",
-                )
-            hits = list(islice(corpus.trace(question.text), MAX_HITS + 1))
-            shown = [
-                {"split": hit.split, "source": printable(hit.source), "id": printable(hit.id), "count": hit.count,
-                 "excerpt": printable(hit.excerpt)}
-                for hit in hits[:MAX_HITS]
-            ]  # fmt: skip
-            return {"hits": shown, "has_more": len(hits) > MAX_HITS}
-
-        return JSONResponse(await self._compute(work))
+        corpus = Corpus(self._runs.run_dir(question.run))
+        if (num_bytes := sum(count.bytes for count in corpus.counts())) > MAX_CORPUS_BYTES:
+            raise Refusal(
+                422,
+                f"the text has {num_bytes:,} bytes, too many to search while a page waits; "
+                f"`headwater corpus trace {question.run} TEXT` does it",
+            )
+        hits = list(islice(corpus.trace(question.text), MAX_HITS + 1))
+        shown = [
+            {"split": hit.split, "count": hit.count}
+            | {name: printable(getattr(hit, name)) for name in ("source", "id", "excerpt")}
+            for hit in hits[:MAX_HITS]
+        ]
+        return {"hits": shown, "has_more": len(hits) > MAX_HITS}
 
 
 def _shown_token(model: Model, token: NextToken) -> dict[str, Any]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+from asyncio import Semaphore
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from headwater.core.validation import wanted
-from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.guard import Refusal
 
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 200
 MAX_CHOICES = 128  # of one request: prompts times n
@@ -156,6 +162,17 @@ async def read_body(kind: type[AnyBody], request: Request) -> AnyBody:
     return await run_in_threadpool(parse_body, kind, await request.body())
 
 
+def question_route(path: str, kind: type[AnyBody], answer: Callable[[AnyBody], object], workers: Semaphore) -> Route:
+    """Return a route that takes a question of this kind and gives its answer as JSON, made in one of the workers."""
+
+    async def answered(request: Request) -> JSONResponse:
+        question = await read_body(kind, request)
+        async with workers:
+            return JSONResponse(await run_in_threadpool(answer, question))
+
+    return Route(path, answered, methods=["POST"])
+
+
 def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
     """Return what a body asks; raise Refusal that names the field which is wrong or not supported."""
     try:
@@ -167,3 +184,58 @@ def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
         if (found.model_extra or {}).get(name) not in harmless:
             raise Refusal(400, f"{name} is not supported here; leave it out", name)
     return found
+
+
+class ReleasingStream(StreamingResponse):
+    """A stream that calls `release` at its end, also where the client left before `chunks` began."""
+
+    def __init__(self, chunks: AsyncIterator[str | bytes], media_type: str, release: Callable[[], None]) -> None:
+        super().__init__(chunks, media_type=media_type)
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
+
+
+class GrowingText:
+    """Bytes in, text out; what may be the beginning of a stop string is held back until it is known to be none."""
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        self._stops = stops
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self.is_stopped = False
+        self.num_characters = 0  # decoded, those held back included
+
+    def add(self, data: bytes) -> str:
+        """Return the text that is certain now and wasn't before."""
+        return self._certain(self._decoder.decode(data))
+
+    def finish(self) -> str:
+        """Return what is left, when nothing more comes; bytes that are no whole character as U+FFFD."""
+        found = self._certain(self._decoder.decode(b"", final=True))
+        if not self.is_stopped:
+            found, self._held = found + self._held, ""
+        return found
+
+    def _certain(self, more: str) -> str:
+        if self.is_stopped:
+            return ""
+        self._held += more
+        self.num_characters += len(more)
+        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        if places:
+            self.is_stopped = True
+            self.num_characters -= len(self._held) - min(places)
+            return self._held[: min(places)]
+        num_held = max((_overlap(self._held, stop) for stop in self._stops), default=0)
+        certain, self._held = self._held[: len(self._held) - num_held], self._held[len(self._held) - num_held :]
+        return certain
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of `text` with which `stop` begins."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-size:])), 0)

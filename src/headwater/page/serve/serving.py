@@ -6,21 +6,34 @@ import errno
 import secrets
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from headwater.core.errors import ConfigError
-from headwater.page.serve.app import make_app
-from headwater.page.serve.connections import make_server
-from headwater.page.serve.guard import LOOPBACK_NAMES
-from headwater.runs.library.checked import AnyPath, AnyRun, Step, Text, checked, name_of
-from headwater.runs.summary import RUNS, folder_of_runs
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.page.serve.guard import HEADERS, LOOPBACK_NAMES, Guard, Refusal, make_server
+from headwater.page.serve.live import DocumentPage, LivePage
+from headwater.page.serve.playground import Playground
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of
+from headwater.runs.summary import RUNS, NoRunError, RunsFolder, folder_of_runs
 from headwater.train.checkpoint.layout import step_of
 
 if TYPE_CHECKING:
     from headwater.page.serve.engine import GenerationEngine
+
 
 MIN_TOKEN_CHARACTERS = 16  # of one that others than this machine's users may try to guess
 
@@ -81,13 +94,13 @@ class Server:
 
 @checked
 def serve(
-    folder: AnyPath = "runs",
+    folder: arg.AnyPath = "runs",
     /,
     *,
-    run: AnyRun | None = None,
-    host: Text = "127.0.0.1",
-    port: Step = 8000,
-    token: Text | None = None,
+    run: arg.AnyRun | None = None,
+    host: arg.Text = "127.0.0.1",
+    port: arg.Step = 8000,
+    token: arg.Text | None = None,
 ) -> Server:
     """Show the runs of a folder on a page, and answer requests to the model of `run`, until the result is closed.
 
@@ -137,3 +150,79 @@ def _listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"port {port} is in use by another program; name a free one: --port {port + 1}") from None
         raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}") from None
+
+
+ASSETS = [("headwater.page.serve", "assets"), ("headwater.page.picture", "assets"), ("plotly", "package_data")]
+PAGES = {"/": "live.html", "/playground": "playground.html", "/documents": "documents.html"}
+
+
+def make_app(
+    runs: Path,
+    engine: GenerationEngine | None = None,
+    token: str | None = None,
+    hosts: frozenset[str] | None = LOOPBACK_NAMES,
+    answering: Path | None = None,
+) -> Starlette:
+    """Return the application: the pages of a folder of runs, and a model's routes where one answers.
+
+    The playground begins with the run `answering`, where that is one of the folder.
+    """
+    folder = RunsFolder(runs)
+    routes = [
+        Route("/health", _health),
+        *(Route(path, _page_of(name)) for path, name in PAGES.items()),
+        Mount("/static", _Assets(packages=list(ASSETS)), middleware=[Middleware(GZipMiddleware, compresslevel=6)]),
+        *LivePage(folder).routes(),
+        *Playground(folder, answering).routes(),
+        *DocumentPage(folder).routes(),
+    ]
+    if engine is not None:
+        from headwater.page.serve.openai_routes import OpenAI  # loads torch, which the page of runs goes without
+
+        routes += OpenAI(engine).routes()
+    return guarded(routes, token, hosts)
+
+
+def guarded(
+    routes: Sequence[BaseRoute], token: str | None = None, hosts: frozenset[str] | None = LOOPBACK_NAMES
+) -> Starlette:
+    """Return routes behind a guard; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=hosts, token=token)],
+        exception_handlers=dict.fromkeys((Refusal, HTTPException, HeadwaterError, Exception), _refused),
+    )
+
+
+async def _health(request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+def _page_of(name: str) -> Callable[[Request], FileResponse]:
+    path = str(resources.files("headwater.page.serve") / "assets" / name)
+    return lambda request: FileResponse(path)
+
+
+class _Assets(StaticFiles):
+    """Scripts and style sheets; a browser keeps them, and asks each time whether they have changed."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        response = super().file_response(*arguments, **more)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """Answer where a route raised an error: one of ours says why, any other stands in the log alone."""
+    if isinstance(error, HTTPException):  # starlette's: no route has this path, or not this method
+        known = {404: f"there is nothing at {request.url.path[:200]}", 405: f"{request.method} is not answered here"}
+        error = Refusal(error.status_code, known.get(error.status_code, error.detail), headers=error.headers)
+    elif isinstance(error, NoRunError):
+        error = Refusal(404, str(error), "run")
+    elif isinstance(error, HeadwaterError):
+        error = Refusal(400, str(error))
+    elif not isinstance(error, Refusal):
+        error = Refusal(500, "this is a fault of headwater's; its log says more")
+    answer = error.response()
+    answer.headers.update(HEADERS)  # one of 500 comes from outside the guard
+    return answer

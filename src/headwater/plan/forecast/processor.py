@@ -24,7 +24,7 @@ from headwater.model.count import block_shapes, flops_per_token
 from headwater.model.optim.settings import orthogonalisation_flops, rows_of_block
 from headwater.model.settings import ModelSettings
 from headwater.plan.forecast.rank_memory import BlockKernels, fullest_peak
-from headwater.plan.forecast.work import PeakBytes, StepWork, checkpoint_bytes
+from headwater.plan.forecast.result import PeakBytes, StepWork, checkpoint_bytes
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20

@@ -19,7 +19,7 @@ from headwater.machine.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.optim.settings import owners_by_cost, stack_size, update_cost
 from headwater.model.settings import ModelSettings
-from headwater.plan.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, StepWork
+from headwater.plan.forecast.result import BYTES_PER_VALUE, PeakBytes, StepWork
 
 CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
@@ -181,10 +181,9 @@ class Moments:
         yield self.in_update()
 
     def _peak(self, gradients: float, exchanged: float, activations: float) -> PeakBytes:
-        """Return what is held at a moment: these beside weights, optimizer state and sums of exact gradients."""
-        sums = EXACT_BYTES / BYTES_PER_VALUE * self.of_rank.gradient_bytes if self.work.exact else 0.0
+        """Return what is held at a moment: these beside weights and optimizer state."""
         slack = SLACK_FRACTION * (exchanged + activations)
-        return PeakBytes(CONTEXT_BYTES, self.of_rank.kept_bytes + sums + gradients, exchanged, activations, slack)
+        return PeakBytes(CONTEXT_BYTES, self.of_rank.kept_bytes + gradients, exchanged, activations, slack)
 
     def at_loss(self) -> PeakBytes:
         """Between the passes: what all blocks keep, a chunk of logits, the head's gradient and its copies.

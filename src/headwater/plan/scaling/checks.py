@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 
 from headwater.core.errors import DataError
 from headwater.core.intervals import Z_P90
-from headwater.plan.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, solve_grid
-from headwater.plan.scaling.posterior import NOISE, Posterior
+from headwater.plan.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, NOISE, Posterior, solve_grid
 from headwater.plan.scaling.table import (
     FLOPS_PER_PARAM_TOKEN,
     MAX_EPOCHS,

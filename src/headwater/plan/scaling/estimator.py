@@ -7,13 +7,13 @@
 
 What the rows can't carry is refused by a DataError, by one rule for every caller (checks.py).
 
-The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
+The median is that of `Posterior`; `law.curve` is the law as the literature fits it, the baseline. The interval joins
 what the rows leave open, the noise of one run, what no fit knows of its own form (it grows with the decades beyond the
 largest run), and a jackknife: P10 to P90 hold the median without any one of the largest rows. The first three are
 widened or narrowed by how the same fit forecasts the table's own larger runs from its smaller ones. Beside a warning
 the interval is twice as wide.
 
-Rows that repeat their text say how strong the penalty of repetition.py is: p counts as much as the losses without it
+Rows that repeat their text say how strong `penalty` is: p counts as much as the losses without it
 follow a law, and forecasts are averaged over p.
 
 n runs fitted · t targets · s strengths of the penalty
@@ -33,10 +33,18 @@ from numpy.typing import ArrayLike
 from headwater.core.errors import DataError
 from headwater.core.intervals import LEVEL, Z_P90, deviations_of
 from headwater.plan.scaling import checks
-from headwater.plan.scaling.law import Law, fit_law
-from headwater.plan.scaling.posterior import NOISE, Departure, Posterior, Prior
-from headwater.plan.scaling.repetition import USUAL, Strength, penalty
-from headwater.plan.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, decades_beyond, past_cuts
+from headwater.plan.scaling.law import NOISE, Departure, Law, Posterior, Prior, fit_law
+from headwater.plan.scaling.table import (
+    FLOPS_PER_PARAM_TOKEN,
+    MIN_RUNS,
+    USUAL,
+    FloatArray,
+    Runs,
+    Strength,
+    decades_beyond,
+    past_cuts,
+    penalty,
+)
 
 NUM_LARGEST = 5  # rows that are dropped one by one
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
@@ -145,12 +153,7 @@ class ScalingLaw:
         return fit_law(self.runs)
 
     def predict(
-        self,
-        params: ArrayLike,
-        tokens: ArrayLike,
-        level: float = LEVEL,
-        *,
-        unique_tokens: ArrayLike = math.inf,
+        self, params: ArrayLike, tokens: ArrayLike, level: float = LEVEL, *, unique_tokens: ArrayLike = math.inf
     ) -> Prediction:
         """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 

@@ -15,8 +15,15 @@ import numpy as np
 
 from headwater.model.count import ParameterCount
 from headwater.plan.scaling.estimator import ScalingLaw
-from headwater.plan.scaling.repetition import NAME, most_epochs, penalty, repeated_loss
-from headwater.plan.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray
+from headwater.plan.scaling.table import (
+    FLOPS_PER_PARAM_TOKEN,
+    MAX_EPOCHS,
+    NAME,
+    FloatArray,
+    most_epochs,
+    penalty,
+    repeated_loss,
+)
 
 NATS = "nats per token"
 LEAST_FLOPS, MOST_FLOPS = 4e17, 1e26

@@ -21,15 +21,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from headwater.plan.scaling.repetition import OWN
-from headwater.plan.scaling.table import MIN_RUNS, FloatArray
+from headwater.plan.scaling.table import MIN_RUNS, OWN, FloatArray
 
 NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # mean and deviation of the coefficients of n, d, n d, d² and n², and of the logarithm of repetition's strength. By the
 # grids of three recipes and six ladders (docs/log.md, 2026-11-30); the level is left open
 PRIOR = ((-0.04, 0.03), (-0.10, 0.04), (-0.016, 0.008), (0.013, 0.006), (0.007, 0.004), (0.0, OWN.log_deviation))
 _OPEN = 10.0
-PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (posterior.py)
+PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (`Posterior`)
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
 LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 _GAIN = 1e-3  # of the variance, that an exchange is worth

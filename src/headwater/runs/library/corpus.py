@@ -10,21 +10,14 @@ from headwater.core.errors import ConfigError
 from headwater.corpus.decide.columns import work_of
 from headwater.corpus.decide.tune import Tuned, tune
 from headwater.corpus.document import Document
-from headwater.corpus.load import (
-    Hit,
-    balance_of,
-    list_sources,
-    read_corpus_manifest,
-    read_documents,
-    trace,
-)
+from headwater.corpus.load import Hit, balance_of, list_sources, read_corpus_manifest, read_documents, trace
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.runfile.checking import validate
 from headwater.runfile.given import Given
 from headwater.runfile.paths import Folders
 from headwater.runfile.run_config import RunConfig
-from headwater.runs.library.checked import AnyRun, Overrides, Switch, Text, checked, folder_of, one_of
-from headwater.runs.library.checked import Count as NumExamples
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, folder_of, one_of
 from headwater.runs.library.records import Frames, to_frame
 
 KEPT = "kept"
@@ -45,7 +38,7 @@ class Corpus:
     """A corpus: that of a run, or one by its folder. Raises DataError where it isn't built."""
 
     @checked
-    def __init__(self, run_or_folder: AnyRun) -> None:
+    def __init__(self, run_or_folder: arg.AnyRun) -> None:
         folder = folder_of(run_or_folder)
         self.folder = folder if (folder / "manifest.json").is_file() else Folders(folder).corpus
         read_corpus_manifest(self.folder)
@@ -59,7 +52,7 @@ class Corpus:
         return list_sources(self.folder)
 
     @checked
-    def documents(self, source: Text | None = None, split: Split = "train") -> Iterator[Document]:
+    def documents(self, source: arg.Text | None = None, split: Split = "train") -> Iterator[Document]:
         """Yield the documents of a source, or of all, in the order of reading; `split` is "train" or "validation"."""
         for name in self.sources if source is None else [source]:
             yield from read_documents(self.folder, split, name)
@@ -78,21 +71,23 @@ class Corpus:
         return to_frame([vars(count) for count in self.counts()], library)
 
     @checked
-    def tune(self, limits: Overrides = (), column: Text | None = None, count: NumExamples = 3) -> Tuned:
+    def tune(self, limits: arg.Overrides = (), column: arg.Text | None = None, count: arg.Count = 3) -> Tuned:
         """Return what other limits would keep, by columns alone: `tune(["corpus.rules.web.min_words=80"])`.
 
         With a column its histogram; `count` texts as examples of each answer. Nothing is built or written. Raises
         ConfigError for settings that aren't limits, DataError where the work of the corpus is gone.
         """
-        return tune(self.folder, with_limits(work_of(self.folder).plan.settings, limits), column, count)
+        return tune(
+            self.folder, with_limits(work_of(self.folder, also_failed=True).plan.settings, limits), column, count
+        )
 
     @checked
-    def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:
+    def trace(self, text: arg.Text, ignore_case: arg.Switch = False) -> Iterator[Hit]:
         """Yield the documents of both splits that hold a text, exactly but for white space."""
         return trace(self.folder, text, ignore_case)
 
 
-def with_limits(settings: CorpusSettings, overrides: Overrides) -> CorpusSettings:
+def with_limits(settings: CorpusSettings, overrides: arg.Overrides) -> CorpusSettings:
     """Return the settings of a corpus with overrides, `corpus.limits.web.words.min=80` each."""
     given = Given({"corpus": settings.model_dump(mode="json")})
     for override in overrides:

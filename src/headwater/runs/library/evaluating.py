@@ -48,12 +48,15 @@ def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool, limit
     checkpoint = checkpoint_of(config.run_dir)  # a run that trains may have a newer one by the end
     digest = model_digest(checkpoint)
     with load_for_evaluation(config, step_of(checkpoint)) as (model, _):
-        harness_model = harness.HarnessModel(Scorer(model), _tokenizer(config), is_chat)
+        harness_model = harness.HarnessModel(Scorer(model), Tokenizer.load(config.folders.tokenizer), is_chat)
         scores: list[TaskScore] = harness.run_tasks(
             harness_model, folders, [name for name in tasks if name not in folders], limit
         )
-    if limit is None:
-        _keep(config, digest, scores)
+    if limit is None:  # beside the run's evaluation, with those of other tasks and the same weights
+        path, scored = config.run_dir / TASKS, {each.task for each in scores}
+        kept = read_kept(path, TaskScores)
+        others = [each for each in kept.scores if each.task not in scored] if kept and kept.model == digest else []
+        write_kept(path, TaskScores(digest, others + scores))
     return scores
 
 
@@ -65,19 +68,6 @@ def _require_offline() -> None:
             "tasks are read from this disk alone: set HF_HUB_OFFLINE=1, HF_DATASETS_OFFLINE=1 and "
             "HF_HUB_DISABLE_TELEMETRY=1 before Python starts; `headwater evaluate --tasks` sets them"
         )
-
-
-def _tokenizer(config: RunConfig) -> Tokenizer:
-    return Tokenizer.load(config.folders.tokenizer)
-
-
-def _keep(config: RunConfig, model: str, scores: list[TaskScore]) -> None:
-    """Write scores beside the run's evaluation, with those of other tasks and the same weights."""
-    path = config.run_dir / TASKS
-    kept = read_kept(path, TaskScores)
-    tasks = {each.task for each in scores}
-    others = [each for each in kept.scores if each.task not in tasks] if kept and kept.model == model else []
-    write_kept(path, TaskScores(model, others + scores))
 
 
 def write_tasks(config: RunConfig, folder: Path) -> list[str]:
@@ -101,7 +91,7 @@ def evaluate_text(config: RunConfig, path: Path, say: Say) -> TextResult:
 
     Raises DataError for what can't be read as such.
     """
-    texts, tokenizer = read_texts(path), _tokenizer(config)
+    texts, tokenizer = read_texts(path), Tokenizer.load(config.folders.tokenizer)
     with load_for_evaluation(config) as (model, _):
         measure = measure_text(Scorer(model), tokenizer, texts)
     baselines: dict[str, float] = {}

@@ -15,18 +15,8 @@ from headwater.core.records import Record
 from headwater.core.validation import wanted
 from headwater.runfile.paths import Say, ignore
 from headwater.runfile.run_config import RunConfig
-from headwater.runs.library.checked import (
-    AnyPath,
-    AnyRun,
-    Number,
-    Overrides,
-    Progress,
-    Text,
-    checked,
-    name_of,
-    overrides_of,
-    require_none,
-)
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of, overrides_of, require_none
 
 if TYPE_CHECKING:  # a table is fitted without what trains
     from headwater.plan.rungs import DoneRung, Ladder
@@ -35,23 +25,23 @@ if TYPE_CHECKING:  # a table is fitted without what trains
 MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 MakeDisplay = Annotated[Callable[[RunConfig], Callable[[Record], None]], wanted("give a function of a rung's settings")]
 Targets = Annotated[
-    Sequence[str | Sequence[Number]], wanted("give a list of (parameters, tokens) or (parameters, tokens, epochs)")
+    Sequence[str | Sequence[arg.Number]], wanted("give a list of (parameters, tokens) or (parameters, tokens, epochs)")
 ]
 
 
 @checked
 def ladder(
-    run: AnyRun | None = None,
+    run: arg.AnyRun | None = None,
     /,
     *,
-    share: Number | None = None,
-    table: AnyPath | None = None,
+    share: arg.Number | None = None,
+    table: arg.AnyPath | None = None,
     at: Targets = (),
-    loss_column: Text = "loss",
-    budget: Number | None = None,
-    say: Progress = print,
+    loss_column: arg.Text = "loss",
+    budget: arg.Number | None = None,
+    say: arg.Progress = print,
     make_display: MakeDisplay | None = None,
-    overrides: Overrides = (),
+    overrides: arg.Overrides = (),
     **settings: Any,
 ) -> dict[str, Any] | None:
     """Train small runs of a run, and return what they tell of it; or fit the law that a table of finished runs shows.
@@ -214,7 +204,7 @@ def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: floa
     """Return P10, P50 and P90 of a run's loss, and the curve's; None where the rows can't carry them."""
     import numpy as np
 
-    from headwater.plan.scaling.repetition import penalty
+    from headwater.plan.scaling.table import penalty
 
     unique = tokens / max(1.0, epochs)
     fields: dict[str, Any] = {"params": params, "tokens": tokens}

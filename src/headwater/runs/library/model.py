@@ -19,19 +19,8 @@ from headwater.export.base.facts import facts_of, has_chat_form, is_foreign, tok
 from headwater.export.base.weights import model_of
 from headwater.model.transformer import Transformer
 from headwater.runfile.run_config import config_of_run
-from headwater.runs.library.checked import (
-    AnyRun,
-    Count,
-    Number,
-    Progress,
-    Seed,
-    Step,
-    Text,
-    checked,
-    folder_of,
-    one_of,
-    require_none,
-)
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, folder_of, one_of, require_none
 from headwater.runs.loading import load_model
 from headwater.runs.result import RunResult
 from headwater.runs.tuned import answers_messages
@@ -93,7 +82,7 @@ class Model:
 
     @classmethod
     @checked
-    def load(cls, run: AnyRun, step: Step | None = None) -> Model:
+    def load(cls, run: arg.AnyRun, step: arg.Step | None = None) -> Model:
         """Return the model of a run's newest checkpoint, or of that of a step; every byte is checked.
 
         `run` may be a checkpoint's folder, too, or a model of other people's: a folder of Hugging Face, a .gguf file.
@@ -121,7 +110,7 @@ class Model:
 
     @staticmethod
     @checked
-    def steps(run: AnyRun) -> list[int]:
+    def steps(run: arg.AnyRun) -> list[int]:
         """Return the steps of which a run keeps a checkpoint, which `load` takes, in their order."""
         return sorted(step for step, _ in list_checkpoints(folder_of(run)))
 
@@ -134,26 +123,36 @@ class Model:
         return self.transformer.settings.seq_len
 
     @checked
-    def next(self, text: Text, k: Count = 10, temperature: Number = 1.0) -> list[NextToken]:
+    def next(self, text: arg.Text, k: arg.Count = 10, temperature: arg.Number = 1.0) -> list[NextToken]:
         """Return the `k` likeliest next tokens of a text and their probabilities, the likeliest first."""
         return generation.next_tokens(self.scorer, self.tokenizer, text, k, temperature)
 
     @checked
     def generate(
-        self, text: Text, max_tokens: Count = 100, temperature: Number = 0.8, top_p: Number = 0.95, seed: Seed = 0
+        self,
+        text: arg.Text,
+        max_tokens: arg.Count = 100,
+        temperature: arg.Number = 0.8,
+        top_p: arg.Number = 0.95,
+        seed: arg.Seed = 0,
     ) -> Generated:
         """Return what the model writes after a text, without the text."""
         return joined(self.stream(text, max_tokens, temperature, top_p, seed))
 
     @checked
     def stream(
-        self, text: Text, max_tokens: Count = 100, temperature: Number = 0.8, top_p: Number = 0.95, seed: Seed = 0
+        self,
+        text: arg.Text,
+        max_tokens: arg.Count = 100,
+        temperature: arg.Number = 0.8,
+        top_p: arg.Number = 0.95,
+        seed: arg.Seed = 0,
     ) -> Iterator[GeneratedText]:
         """Yield the same as it is written, a piece a token; the last piece says what ended it."""
         return generation.stream(self.scorer, self.tokenizer, text, max_tokens, temperature, top_p, seed)
 
     @checked
-    def surprise(self, text: Text) -> TextSurprise:
+    def surprise(self, text: arg.Text) -> TextSurprise:
         """Return the surprise at each token of a text in bits, and at all of it in bits per byte.
 
         Raises EvaluationError for an empty text.
@@ -164,10 +163,10 @@ class Model:
     def chat(
         self,
         messages: Messages,
-        max_tokens: Count = 200,
-        temperature: Number = 0.0,
-        top_p: Number = 0.95,
-        seed: Seed = 0,
+        max_tokens: arg.Count = 200,
+        temperature: arg.Number = 0.0,
+        top_p: arg.Number = 0.95,
+        seed: arg.Seed = 0,
     ) -> Generated:
         """Return the answer to the last of the messages, such as {"role": "user", "content": "Hello"}, or to a text.
 
@@ -180,10 +179,10 @@ class Model:
     def chat_stream(
         self,
         messages: Messages,
-        max_tokens: Count = 200,
-        temperature: Number = 0.0,
-        top_p: Number = 0.95,
-        seed: Seed = 0,
+        max_tokens: arg.Count = 200,
+        temperature: arg.Number = 0.0,
+        top_p: arg.Number = 0.95,
+        seed: arg.Seed = 0,
     ) -> Iterator[GeneratedText]:
         """Yield the same as it is written, a piece a token."""
         if isinstance(messages, str):
@@ -213,7 +212,7 @@ class Model:
 
 
 @checked
-def export(run: AnyRun, /, to: Format = "hf", type: GgufType | None = None, say: Progress = print) -> Path:
+def export(run: arg.AnyRun, /, to: Format = "hf", type: GgufType | None = None, say: arg.Progress = print) -> Path:
     """Write the newest model of a run for other programs, unless it is there already; return the folder that has it.
 
     "hf" is for transformers, vLLM and TRL; "gguf" for llama.cpp and ollama, in the number format `type`: f32, f16

@@ -14,18 +14,19 @@ from headwater.core.numbers import duration, plural
 from headwater.core.printable import printable
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.export.base.facts import BaseFacts, facts_of
-from headwater.model.optim.settings import ScheduleSettings, decay_start, lr_factor
+from headwater.model.optim.settings import ScheduleSettings, lr_factor
 from headwater.plan.hardware import hardware_of
-from headwater.plan.scaling.repetition import says_of
+from headwater.plan.scaling.table import says_of
 from headwater.plan.text_size import useful_epochs
 from headwater.plan.times import around_steps
 from headwater.runfile.paths import Say
 from headwater.runfile.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
-from headwater.runs.library.checked import AnyRun, Number, Paths, Progress, Text, checked, name_of, paths_of
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of, paths_of
 from headwater.runs.library.text_found import TextFound, are_pages, find_text, settings_of
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokens.tokenizer.train import try_vocabulary
-from headwater.train.checkpoint.layout import checkpoint_dir, step_of
+from headwater.train.checkpoint.layout import step_of
 
 TRIAL_STEPS = 1000  # of the run whose time is estimated
 MIN_PLANNED_STEPS = 20
@@ -74,7 +75,14 @@ class Draft:
 
 
 @checked
-def new(name: Text, text: Paths, /, base: AnyRun | None = None, minutes: Number = 8.0, say: Progress = print) -> Path:
+def new(
+    name: arg.Text,
+    text: arg.Paths,
+    /,
+    base: arg.AnyRun | None = None,
+    minutes: arg.Number = 8.0,
+    say: arg.Progress = print,
+) -> Path:
     """Write NAME.toml, a run file that trains on `text`, into the current folder; return its path. Nothing is trained.
 
     `text` is a file or a folder, or a list of them. `base` is a model to train on: a run, a checkpoint, a folder of
@@ -98,8 +106,6 @@ def new(name: Text, text: Paths, /, base: AnyRun | None = None, minutes: Number 
     write_text(path, draft.text(str(found), *sizes.why, *draft.why, *notes))
     for line in (f"found {found}; {sizes.why[0]}", sizes.why[1], *draft.why, *notes):
         say(line)
-    if base is not None and (better := _better_start(facts_of(name_of(base)))) is not None:
-        say(f"from before its decay the base has more to gain (arXiv:2505.07796): --base {better}")
     return path
 
 
@@ -222,7 +228,7 @@ def source_name(name: str) -> str:
 def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     """Return the run file that trains the model at `base_path` on: how, by how far the text is from its own."""
     from headwater.export.base.facts import tokenizer_of
-    from headwater.runs.library.shift import config_of_base, corpus_like, lines_read, measure_shift, run_of  # torch
+    from headwater.runs.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
 
     base = facts_of(base_path)
     config, run = config_of_base(base), run_of(base)
@@ -235,8 +241,6 @@ def _from_base(name: str, base_path: str, texts: list[str], say: Say) -> Draft:
     bytes_per_token = sum(len(part.encode()) for part in sample) / num_ids
     num_tokens = _tokens_to_train_on(found, bytes_per_token, like.validation_fraction)
     tables, why = _how_to_train(base, run, shift.new, shift.ratio)
-    if (share := lines_read(run, tokenizer, sample)) is not None:
-        why.append(f"the base has read {share} of the lines of this text already, and more of them teaches it little")
     model, seq_len = base.model, base.model.seq_len
     if base.kind != "checkpoint" and seq_len > MAX_SEQ_LEN:
         tables["model"] = {"seq_len": MAX_SEQ_LEN}
@@ -282,14 +286,3 @@ def _how_to_train(base: BaseFacts, run: Path | None, new: float, ratio: float | 
     tables["optim"] = {each: float(f"{factor * optim[each]:.4g}") for each in optim if each.endswith("_lr")}
     ended = f"the rates begin where the base's ended, at {LEAST_RATE} of its peak at least"
     return tables, [*why, f"{ended}, as for text below {REWARMED_FROM} times (arXiv:2407.07263)"]
-
-
-def _better_start(base: BaseFacts) -> Path | None:
-    """Return the checkpoint from before the decay, where the base is a run that has it and starts from another."""
-    from headwater.runs.library.shift import run_of
-
-    if (run := run_of(base)) is None or not base.trained or base.trained["schedule"]["name"] != "wsd":
-        return None
-    step = decay_start(base.trained["train"]["num_steps"], ScheduleSettings(**base.trained["schedule"]))
-    before = checkpoint_dir(run, step)
-    return None if base.weights.name == before.name or not before.is_dir() else before

@@ -19,25 +19,13 @@ from headwater.model.settings import Family, ModelSettings
 from headwater.plan.forecast.result import RunLimits
 from headwater.plan.hardware import Costs, read_costs
 from headwater.plan.run_plan import plan_run
-from headwater.runfile.checking import missing_settings
+from headwater.runfile.checking import missing_settings, resolve
 from headwater.runfile.given import Decided, Given, Override
 from headwater.runfile.kept_settings import load_with_kept
-from headwater.runfile.resolve import resolve
 from headwater.runfile.rules import RULES, by_rules
 from headwater.runfile.run_config import RunConfig, train_plan
-from headwater.runs.library.checked import (
-    AnyPath,
-    AnyRun,
-    Count,
-    Number,
-    Overrides,
-    Text,
-    checked,
-    name_of,
-    one_of,
-    overrides_of,
-    require_none,
-)
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, name_of, one_of, overrides_of, require_none
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 
 if TYPE_CHECKING:  # the plan of a run loads no search
@@ -48,20 +36,20 @@ LossUnit = Literal["bits_per_byte", "nats_per_token"]
 
 @checked
 def plan(
-    run: AnyRun | None = None,
+    run: arg.AnyRun | None = None,
     /,
     *,
-    budget: Text = "",
-    hardware: Text = "",
-    ranks: Text | Count = "",
-    text_bytes: Text = "",
-    costs: AnyPath | None = None,
-    runs: AnyPath | None = None,
+    budget: arg.Text = "",
+    hardware: arg.Text = "",
+    ranks: arg.Text | arg.Count = "",
+    text_bytes: arg.Text = "",
+    costs: arg.AnyPath | None = None,
+    runs: arg.AnyPath | None = None,
     loss_unit: Annotated[LossUnit, one_of(*get_args(LossUnit))] | None = None,
-    max_hours: Number | None = None,
-    max_money: Number | None = None,
-    target_loss: Number | None = None,
-    overrides: Overrides = (),
+    max_hours: arg.Number | None = None,
+    max_money: arg.Number | None = None,
+    target_loss: arg.Number | None = None,
+    overrides: arg.Overrides = (),
     **settings: Any,
 ) -> dict[str, Any]:
     """Return what a run will cost and how good it will be, before its first step; with `budget` the run that it buys.
@@ -125,7 +113,7 @@ def _word(override: str | Override) -> str:
 
 def _of_run(
     run: str,
-    overrides: Overrides,
+    overrides: arg.Overrides,
     costs: Costs,
     ranks: str,
     hardware: str,
@@ -169,7 +157,7 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
 def search_options(
     budget: str,
     run: str | None = None,
-    overrides: Overrides = (),
+    overrides: arg.Overrides = (),
     hardware: str = "",
     ranks: str = "",
     text_bytes: str = "",
@@ -227,15 +215,13 @@ class _ModelAlone(Settings):
 
 def counted(folder: Path | None, family: str, changes: Sequence[str], seq_len: int | None) -> dict[str, Any]:
     """Return the parameters and FLOPs per token of a folder with a config.json, or of a family and its settings."""
-    if family in get_args(Family):
-        model = count_model(own_family(family, changes))
-    else:
-        from headwater.model.hf_count import count_hf_family, count_hf_file
+    if folder is None and family not in get_args(Family):
+        raise ConfigError(f"no family is named {family!r}; take {', '.join(get_args(Family))}")
+    from headwater.export.base.config import settings_of_config
+    from headwater.export.base.facts import read_object
 
-        given = Given()
-        for change in changes:
-            given = given.with_override(change)
-        model = count_hf_family(family, dict(given.table)) if folder is None else count_hf_file(folder)
+    of_folder = None if folder is None else settings_of_config(read_object(folder / "config.json"))
+    model = count_model(of_folder or own_family(family, changes))
     return count_fields(model if seq_len is None else replace(model, seq_len=seq_len))
 
 

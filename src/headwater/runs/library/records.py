@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.records import Record, RunLog
 from headwater.runfile.damage import require_run_dir
-from headwater.runs.library.checked import AnyRun, Text, checked, folder_of, one_of
+from headwater.runs.library import arguments as arg
+from headwater.runs.library.arguments import checked, folder_of, one_of
 
 Frames = Annotated[Literal["pandas", "polars"], one_of("pandas", "polars")]
 
@@ -45,7 +46,7 @@ class Records:
     """
 
     @checked
-    def __init__(self, run: AnyRun) -> None:
+    def __init__(self, run: arg.AnyRun) -> None:
         self.folder = folder_of(run)
         require_run_dir(self.folder)
 
@@ -53,14 +54,14 @@ class Records:
         return f"Records({str(self.folder)!r})"
 
     @checked
-    def rows(self, event: Text | None = None) -> list[Record]:
+    def rows(self, event: arg.Text | None = None) -> list[Record]:
         """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
         log = RunLog(self.folder / "records.jsonl")
         log.poll()
         return [record for record in log.records if event in (None, record["event"])]
 
     @checked
-    def frame(self, event: Text = "step", library: Frames | None = None) -> Any:
+    def frame(self, event: arg.Text = "step", library: Frames | None = None) -> Any:
         """Return the records of an event as a DataFrame, nested values under names such as loss.all.
 
         Raises DataError where the run has none of them, and ConfigError where neither pandas nor polars is installed.

@@ -14,8 +14,7 @@ import torch
 from headwater.core.config import Table
 from headwater.core.manifests import is_unmade
 from headwater.core.numbers import duration
-from headwater.evaluate.baselines import MAX_COUNTED_TOKENS, repeated_lines, sample
-from headwater.evaluate.bits_per_byte import Surprise, measure_surprise, stream_of
+from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.scorer import BATCH_TOKENS, Scorer, padded_rows
 from headwater.export.base.facts import BaseFacts
 from headwater.export.base.weights import model_of
@@ -29,7 +28,6 @@ from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 NUM_TOKENS, MAX_TOKENS = 16_384, 256  # of each text, and of one sequence
-MIN_REPEATED = 0.05  # of the lines, as headings and licences of all kinds are
 MIN_SAID_SECONDS = 5.0  # of a wait that is said
 CPU = torch.device("cpu")
 
@@ -89,20 +87,6 @@ def measure_shift(base: BaseFacts, tokenizer: Tokenizer, new: Sequence[str], say
             if number == 1 and left > MIN_SAID_SECONDS:
                 say(f"that takes about {duration(left)} more")
     return Shift(found["new"].bits_per_byte, found["old"].bits_per_byte if "old" in found else None)
-
-
-def lines_read(run: Path | None, tokenizer: Tokenizer, new: Sequence[str]) -> str | None:
-    """Return which share of the lines of new text a run was trained on; None of little, or where its text isn't here.
-
-    Of a large run a sample is searched.
-    """
-    if run is None:
-        return None
-    stores = open_stores_without_verifying(Folders(run).tokens, "train").values()
-    share = MAX_COUNTED_TOKENS / max(1, sum(store.num_tokens for store in stores))
-    found = repeated_lines([sample(store, share) for store in stores], [stream_of(tokenizer, new)], tokenizer)
-    repeated = found["repeated_lines"] / max(1, found["scored_lines"])
-    return None if repeated < MIN_REPEATED else f"{'at least ' if share < 1 else ''}{repeated:.0%}"
 
 
 def _rows_of_stores(stores: dict[str, TokenStore]) -> Iterator[list[int]]:

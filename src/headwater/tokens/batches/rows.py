@@ -12,14 +12,14 @@ unless it makes an id that the vocabulary hasn't.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap, write_array
 
 from headwater.core.errors import StoreError
-from headwater.core.files import create, new_folder, no_check, read_manifest_or_none, stage_key, write_json
+from headwater.core.files import create, new_folder, read_manifest_or_none, stage_key, write_json
 from headwater.core.manifests import read_sealed_manifest, seal
 from headwater.tokens.batches.pack import PACKING, PackedSource, RowIndex, pack_source
 from headwater.tokens.read import open_stores, open_stores_without_verifying, read_tokens_manifest
@@ -34,12 +34,10 @@ def rows_key(tokens_digest: str, seq_len: int) -> str:
     return stage_key("rows", FORMAT_VERSION, {"seq_len": seq_len, "packing": PACKING}, {"tokens": tokens_digest})
 
 
-def build_rows(
-    tokens_dir: Path, out_dir: Path, seq_len: int, key: str, before_commit: Callable[[], None] = no_check
-) -> None:
+def build_rows(tokens_dir: Path, out_dir: Path, seq_len: int, key: str) -> None:
     """Verify every store of a tokens folder and write the rows of all; raise StoreError for a damaged one."""
     files = dict(_facts_of_files(tokens_dir))
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         for split in SPLITS:
             for name, store in open_stores(tokens_dir, split).items():
                 index = pack_source(store, seq_len).index

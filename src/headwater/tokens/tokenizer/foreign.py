@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import tokenizers
 
 from headwater.core.errors import TokenizerError
-from headwater.core.files import digest_bytes, digest_json, new_folder, no_check, write_bytes, write_json
+from headwater.core.files import digest_bytes, digest_json, new_folder, write_bytes, write_json
 from headwater.tokens.tokenizer.pattern import (
     BYTES_AS_CHARACTERS,
     QWEN2_PATTERN,
@@ -120,7 +120,6 @@ def write_foreign(
     vocab_size: int,
     out_dir: Path,
     key: str,
-    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
     """Write a public tokenizer's files as the tokenizer of a model with `vocab_size` rows; return the manifest.
 
@@ -128,7 +127,7 @@ def write_foreign(
     """
     kept = {name: files[name] for name in FILES if name in files}
     manifest = {**foreign_manifest(kept, vocab_size, read_foreign(kept, vocab_size)), "key": key}
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         for name, data in kept.items():
             write_bytes(folder / name, data)
         write_json(folder / "manifest.json", manifest)

@@ -14,7 +14,7 @@ import xxhash
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from headwater.core.errors import TokenizerError
-from headwater.core.files import digest_bytes, new_folder, no_check, stage_key, write_bytes, write_json
+from headwater.core.files import digest_bytes, new_folder, stage_key, write_bytes, write_json
 from headwater.core.numbers import size
 from headwater.tokens.tokenizer.pattern import QWEN2_PATTERN, cut
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, SPECIAL_IDS, SPECIAL_TOKENS, TokenizerSettings
@@ -36,13 +36,11 @@ def train_tokenizer(
     out_dir: Path,
     key: str,
     say: Callable[[str], None],
-    before_commit: Callable[[], None] = no_check,
 ) -> dict[str, Any]:
     """Train on `texts` (by source), write the tokenizer folder and return its manifest.
 
     The result depends on the set of texts, not on their order. Bytes per token in the manifest are measured on the
     sample trained on; the token store gives them for all text, held-out text included.
-    `before_commit` may still raise when all is written and nothing replaced.
     Raises TokenizerError when there is no text, or too little to fill the vocabulary.
     """
     samples = {source: sample_parts(texts[source], settings.max_bytes) for source in sorted(texts)}
@@ -65,7 +63,7 @@ def train_tokenizer(
         "trained_on_bytes": num_bytes,
     }
     manifest["bytes_per_token"] = bytes_per_token(Tokenizer(model, manifest), samples)
-    with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+    with new_folder(out_dir, replace=True) as folder:
         write_bytes(folder / "tokenizer.json", data)
         write_json(folder / "manifest.json", manifest)
     return manifest

@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core import disk
-from headwater.core.errors import TEMPORARY_MARK, HeadwaterError, LockedError, storage_errors
+from headwater.core.errors import HeadwaterError, LockedError, storage_errors
 from headwater.core.files import make_folder, write_json
 from headwater.core.owners import guarded
-from headwater.machine.host.facts import PROCESSES, stat_of
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 MAX_TRIES, TRY_SECONDS = 5, 0.02  # whoever asks whether a run has an owner holds its lock for a moment
-_SUSPENDED = ("T", "t", "Z", "X")  # stopped, stopped by a debugger, dead
 
 
 @dataclass(frozen=True)
@@ -64,37 +62,19 @@ def is_owned(run_dir: Path) -> bool | None:
 
 
 @contextmanager
-def owned(run_dir: Path, if_stopped: str = "") -> Iterator[Owner]:
+def owned(run_dir: Path) -> Iterator[Owner]:
     """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it.
 
-    `if_stopped` says what to do about an owner that is stopped or lost, where the caller's verb has a way.
+    An error of an owner whose folder was taken over becomes that it was: without its lock another may start.
     """
     lock = _lock(run_dir)
     if lock is None:
         claim = _read(run_dir / "lock")
-        advice = if_stopped or f"if it is stopped, `kill -9 {claim.get('pid', 'PID')}` on its machine ends it"
         raise LockedError(
-            f"{run_dir} is in use by {_name(claim)}; wait for it, stop it, or choose another run folder; {advice}"
+            f"{run_dir} is in use by {_name(claim)}; wait for it, stop it, or choose another run folder; if it is "
+            f"stopped, `kill -9 {claim.get('pid', 'PID')}` on its machine ends it; if its machine is lost, remove "
+            f"{run_dir / 'lock'}"
         )
-    yield from _held(run_dir, lock)
-
-
-@contextmanager
-def taken_over(run_dir: Path) -> Iterator[Owner]:
-    """Hold the lock of `run_dir`, taken from an owner that is stopped, dead or on another host.
-
-    That owner's saves and records are refused from here on, should it come back. Raises LockedError when the owner
-    runs on this host, or can't be told: two that run would both spend the work of one.
-    """
-    lock = _lock(run_dir)
-    if lock is None:
-        _require_idle(run_dir, _read(run_dir / "lock"))
-        lock = _new_lock(run_dir)
-    yield from _held(run_dir, lock)
-
-
-def _held(run_dir: Path, lock: int) -> Iterator[Owner]:
-    """Yield the owner while it holds the lock; an error of a stale one becomes that it has been taken over."""
     try:
         owner = _claim(run_dir, lock)
         try:
@@ -151,17 +131,6 @@ def _lock(run_dir: Path) -> int | None:
     return None
 
 
-def _new_lock(run_dir: Path) -> int:
-    """Put a new lock, held by this process, in the place of one that another still holds."""
-    path = run_dir / "lock"
-    fresh = path.with_name(f"{TEMPORARY_MARK}lock-{os.getpid()}-{secrets.token_hex(4)}")
-    with storage_errors(path):
-        handle = disk.open_lock(fresh)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        disk.rename(fresh, path)
-    return handle
-
-
 def _is_at(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
@@ -179,18 +148,6 @@ def _claim(run_dir: Path, lock: int) -> Owner:
     with storage_errors(run_dir / "lock"):
         disk.rewrite(lock, run_dir / "lock", json.dumps(claim).encode())
     return Owner(run_dir, claim)
-
-
-def _require_idle(run_dir: Path, owner: dict[str, Any]) -> None:
-    pid, host = owner.get("pid"), owner.get("host")
-    if not isinstance(pid, int) or not isinstance(host, str):
-        raise LockedError(f"{run_dir} is in use by a process that {run_dir / 'lock'} doesn't name; end it first")
-    unknown = "X" if (PROCESSES / "self").exists() else "running"  # no such process, or a system that doesn't say
-    if host == socket.gethostname() and next(iter(stat_of(pid)), unknown) not in _SUSPENDED:
-        raise LockedError(
-            f"{run_dir} is in use by {_name(owner)}, which is running; --takeover is for an owner that is stopped or "
-            f"on another host; end this one with `kill {pid}` (it saves) and start again"
-        )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from itertools import islice
 
 from headwater.corpus.samples.almanac.agreement import NOUNS, OWNED, OWNERS
@@ -28,15 +27,3 @@ def test_every_verb_agrees_with_its_subject():
             found += 1
             assert (match[1] in PLURALS) == (match[2] in ("are", "were", "have")), sentence
     assert found > len(SENTENCES) / 2
-
-
-def test_singular_and_plural_verbs_come_equally_often():
-    verbs = Counter(
-        verb for sentence in SENTENCES for verb in re.findall(r"\b(?:is|are|was|were|has|have)\b", sentence)
-    )
-    for singular, plural in (("is", "are"), ("was", "were"), ("has", "have")):
-        assert 0.9 < verbs[singular] / verbs[plural] < 1.1, verbs
-
-
-def test_every_article_fits_its_noun():
-    assert not re.search(r"\b(?:a [aeiou]|an [^aeiou])", " ".join(SENTENCES))

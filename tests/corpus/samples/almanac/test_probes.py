@@ -5,9 +5,8 @@ from collections import Counter
 
 import pytest
 
-from headwater.corpus.samples.almanac.facts import countries
 from headwater.corpus.samples.almanac.probes import drawn, held_out_patterns, probes
-from headwater.corpus.samples.almanac.sums import LARGEST, SMALLEST, carries, held_out_pairs
+from headwater.corpus.samples.almanac.sums import LARGEST, SMALLEST, held_out_pairs
 from headwater.corpus.samples.almanac.write import almanac_documents
 
 PROBES = probes()
@@ -23,23 +22,6 @@ def test_every_choice_has_its_answer_among_different_options():
             assert 0 <= choice.answer < len(choice.options), (ability, choice)
             assert len(set(choice.options)) == len(choice.options), (ability, choice)
             assert choice.prompt == choice.prompt.rstrip(), (ability, choice)
-
-
-def test_prompts_join_their_options_at_a_space():
-    for ability in ("capitals", "sums", "cause"):
-        for choice in PROBES[ability]:
-            assert all(option.startswith(" ") and not option.startswith("  ") for option in choice.options), choice
-
-
-def test_the_probe_of_the_readme_is_among_them():
-    (choice,) = [choice for choice in PROBES["capitals"] if choice.prompt == "The capital of France is"]
-    assert choice.options[choice.answer] == " Paris"
-    assert len(choice.options) == len(countries())
-
-
-def test_every_country_is_queried_in_every_held_out_phrasing():
-    assert len(PROBES["capitals"]) == 3 * len(countries())
-    assert set(Counter(choice.group for choice in PROBES["capitals"]).values()) == {len(countries())}
 
 
 def test_every_capital_sum_and_cause_prompt_is_found_by_the_hold_out_patterns():
@@ -59,15 +41,6 @@ def test_sums_ask_every_held_out_pair_once_and_the_answer_is_right():
     assert len({tuple(sorted(re.findall(r"\d+", c.prompt))) for c in PROBES["sums"]}) == len(PROBES["sums"]) >= 60
 
 
-def test_forms_and_orders_of_the_sums_are_balanced():
-    forms = Counter(choice.group for choice in PROBES["sums"])
-    assert max(forms.values()) - min(forms.values()) <= 1, forms
-    larger_first = sum(
-        int(re.findall(r"\d+", c.prompt)[0]) > int(re.findall(r"\d+", c.prompt)[1]) for c in PROBES["sums"]
-    )
-    assert abs(larger_first / len(PROBES["sums"]) - 0.5) < 0.05
-
-
 def test_ignoring_the_cause_gives_exactly_one_half():
     """Each pair of endings is asked as often after the one cause as after the other."""
     answers: dict[tuple[str, ...], list[int]] = {}
@@ -80,11 +53,6 @@ def test_ignoring_the_cause_gives_exactly_one_half():
 def test_endings_are_of_similar_length():
     differences = [abs(len(a) - len(b)) for a, b in (choice.options for choice in PROBES["cause"])]
     assert sum(differences) / len(differences) < 4, sum(differences) / len(differences)
-
-
-def test_half_of_the_causes_are_joined_in_a_way_never_trained():
-    groups = Counter(choice.group for choice in PROBES["cause"])
-    assert groups["known joint"] == groups["new joint"]
 
 
 def test_agreement_prefers_neither_number():
@@ -100,12 +68,8 @@ def test_agreement_prefers_neither_number():
         assert counts[group, True] == counts[group, False], (group, counts)
 
 
-def test_agreement_answers_stand_first_as_often_as_second():
-    assert Counter(choice.answer for choice in PROBES["agreement"])[0] == len(PROBES["agreement"]) / 2 == 100
-
-
 def test_no_agreement_sentence_is_in_the_almanac():
-    text = "\n".join(document.text for document in almanac_documents(num_bytes=5_000_000))
+    text = "\n".join(document.text for document in almanac_documents(num_bytes=1_000_000))
     for choice in PROBES["agreement"]:
         assert not any(option in text for option in choice.options), choice.options
 
@@ -117,12 +81,6 @@ def test_choices_are_drawn_of_every_group_and_always_the_same():
     assert len(set(subset)) == 40
     assert set(Counter(choice.group for choice in subset)) == set(Counter(choice.group for choice in choices))
     assert drawn(choices, 10**6) == choices
-
-
-def test_of_agreement_singular_and_plural_are_drawn_alike():
-    choices = PROBES["agreement"]
-    of_singular = set(choices[::2])  # a pair's two sentences follow one another
-    assert 40 <= sum(choice in of_singular for choice in drawn(choices, 100)) <= 60
 
 
 @pytest.mark.parametrize(
@@ -167,10 +125,3 @@ def test_parts_of_longer_numbers_do_not_match():
     for a, b in held_out_pairs()[:20]:
         for text in (f"1{a} + {b} = ?", f"{a} + {b}1", f"{a} + {b}.5", f"0.{a} + {b}", f"{a} + {b},000"):
             assert find_held_out(text) is None, text
-
-
-def test_fifteen_per_cent_of_the_plain_pairs_are_held_out_and_half_as_many_that_carry():
-    num_plain = sum(not carries(a, b) for a in range(10, 50) for b in range(a, 50))
-    held_plain = [pair for pair in held_out_pairs() if not carries(*pair)]
-    assert len(held_plain) == round(0.15 * num_plain)
-    assert len(held_out_pairs()) - len(held_plain) == len(held_plain) // 2

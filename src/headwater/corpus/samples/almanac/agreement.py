@@ -26,13 +26,29 @@ ENDINGS = ("great", "good", "very strong", "not new", "known to all")
 OPENINGS = ("", "It is true that ", "They said that ", "We know that ", "But ")
 
 
+# a phenomenon, its nouns, the words for one and for many, what a sentence ends in by turns, and the sentence
+_SAID_OF = "The {noun} {word} {ending}."
+_FRAMES = (
+    ("subject-verb", NOUNS, "is are", ENDINGS, _SAID_OF),
+    ("past", NOUNS, "was were", (*ENDINGS[2:], *ENDINGS[:2]), _SAID_OF),
+    ("has-have", NOUNS, "has have", ("been changed", "come to an end", "no name", "a new name"), _SAID_OF),
+    # a noun of the other number stands between subject and verb; or one of the subject's
+    ("attractor", OWNED, "was were", ("good",), "The {noun} of the {other} {word} {ending}."),
+    ("of-phrase", OWNED, "is are", ("strong",), "The {noun} of the {owner} {word} {ending}."),
+    ("this-these", NOUNS[:12], "this these", ("",), "We know {word} {noun}."),
+    ("there", NOUNS[:12], "is are", ("",), "There {word} {many} {noun} in the land."),
+)
+_STATES = ("in the house", "ready to go", "of one mind", "not afraid")
+_DEEDS = ("seen the people", "made the law", "heard the word", "done the work")
+
+
 def agreement_pairs() -> list[tuple[str, str, str]]:
     """Return (phenomenon, right sentence, wrong sentence); the openings take turns in every phenomenon."""
-    makers = (_simple, _past, _perfect, _attractors, _owners, _demonstratives, _there, _pronouns)
+    makers = (*(_framed(*frame) for frame in _FRAMES), _pronouns())
     return [
         (name, _open(right, index // 2), _open(wrong, index // 2))
         for maker in makers
-        for index, (name, right, wrong) in enumerate(maker())
+        for index, (name, right, wrong) in enumerate(maker)
     ]
 
 
@@ -41,62 +57,27 @@ def _open(sentence: str, turn: int) -> str:
     return opening + sentence[0].lower() + sentence[1:] if opening else sentence
 
 
-def _simple() -> Iterator[tuple[str, str, str]]:
-    for index, (one, many) in enumerate(NOUNS):
-        ending = ENDINGS[index % len(ENDINGS)]
-        yield "subject-verb", f"The {one} is {ending}.", f"The {one} are {ending}."
-        yield "subject-verb", f"The {many} are {ending}.", f"The {many} is {ending}."
-
-
-def _past() -> Iterator[tuple[str, str, str]]:
-    for index, (one, many) in enumerate(NOUNS):
-        ending = ENDINGS[(index + 2) % len(ENDINGS)]
-        yield "past", f"The {one} was {ending}.", f"The {one} were {ending}."
-        yield "past", f"The {many} were {ending}.", f"The {many} was {ending}."
-
-
-def _perfect() -> Iterator[tuple[str, str, str]]:
-    endings = ("been changed", "come to an end", "no name", "a new name")
-    for index, (one, many) in enumerate(NOUNS):
-        ending = endings[index % len(endings)]
-        yield "has-have", f"The {one} has {ending}.", f"The {one} have {ending}."
-        yield "has-have", f"The {many} have {ending}.", f"The {many} has {ending}."
-
-
-def _attractors() -> Iterator[tuple[str, str, str]]:
-    """A noun of the other number stands between subject and verb."""
-    for index, (one, many) in enumerate(OWNED):
-        owner, owners = OWNERS[index % len(OWNERS)]
-        yield "attractor", f"The {one} of the {owners} was good.", f"The {one} of the {owners} were good."
-        yield "attractor", f"The {many} of the {owner} were good.", f"The {many} of the {owner} was good."
-
-
-def _owners() -> Iterator[tuple[str, str, str]]:
-    """The noun between has the subject's number."""
-    for index, (one, many) in enumerate(OWNED):
-        owner, owners = OWNERS[(index + 1) % len(OWNERS)]
-        yield "of-phrase", f"The {one} of the {owner} is strong.", f"The {one} of the {owner} are strong."
-        yield "of-phrase", f"The {many} of the {owners} are strong.", f"The {many} of the {owners} is strong."
-
-
-def _demonstratives() -> Iterator[tuple[str, str, str]]:
-    for one, many in NOUNS[:12]:
-        yield "this-these", f"We know this {one}.", f"We know these {one}."
-        yield "this-these", f"We know these {many}.", f"We know this {many}."
-
-
-def _there() -> Iterator[tuple[str, str, str]]:
-    for one, many in NOUNS[:12]:
-        yield "there", f"There is a {one} in the land.", f"There are a {one} in the land."
-        yield "there", f"There are many {many} in the land.", f"There is many {many} in the land."
+def _framed(
+    name: str, nouns: tuple[tuple[str, ...], ...], words: str, endings: tuple[str, ...], frame: str
+) -> Iterator[tuple[str, str, str]]:
+    for index, pair in enumerate(nouns):
+        for number, noun in enumerate(pair):
+            said = {"noun": noun, "ending": endings[index % len(endings)], "many": ("a", "many")[number]}
+            said["other"] = OWNERS[index % len(OWNERS)][1 - number]
+            said["owner"] = OWNERS[(index + 1) % len(OWNERS)][number]
+            right, wrong = (words.split()[each] for each in (number, 1 - number))
+            yield name, frame.format(word=right, **said), frame.format(word=wrong, **said)
 
 
 def _pronouns() -> Iterator[tuple[str, str, str]]:
-    for ending in ("in the house", "ready to go", "of one mind", "not afraid"):
-        yield "pronoun", f"He is {ending}.", f"He are {ending}."
-        yield "pronoun", f"They are {ending}.", f"They is {ending}."
-        yield "pronoun", f"He was {ending}.", f"He were {ending}."
-        yield "pronoun", f"We were {ending}.", f"We was {ending}."
-    for ending in ("seen the people", "made the law", "heard the word", "done the work"):
-        yield "pronoun", f"He has {ending}.", f"He have {ending}."
-        yield "pronoun", f"They have {ending}.", f"They has {ending}."
+    for ending in _STATES:
+        for who, right, wrong in (
+            ("He", "is", "are"),
+            ("They", "are", "is"),
+            ("He", "was", "were"),
+            ("We", "were", "was"),
+        ):
+            yield "pronoun", f"{who} {right} {ending}.", f"{who} {wrong} {ending}."
+    for ending in _DEEDS:
+        for who, right, wrong in (("He", "has", "have"), ("They", "have", "has")):
+            yield "pronoun", f"{who} {right} {ending}.", f"{who} {wrong} {ending}."

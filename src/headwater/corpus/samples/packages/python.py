@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from headwater.corpus.document import Document
+from headwater.corpus.read.input import InputFile, pieces_of, read_here
+from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.samples.texts import SampleText
 
 # tests are twice the library; what pip installed is not the library; the build's settings name this machine's folders
@@ -27,12 +30,12 @@ def library_files() -> Iterator[tuple[Path, str]]:
                 yield path, f"python/{path.relative_to(root).as_posix()}"
 
 
-def library_texts() -> Iterator[SampleText]:
-    """Yield every module of the library that holds something and is UTF-8; its group ties it to its documentation."""
+def library_texts(limits: ReadLimits) -> Iterator[SampleText]:
+    """Yield every module of the library that holds something, or its sections; a group ties it to its documentation."""
     for path, origin in library_files():
-        with suppress(UnicodeDecodeError):
-            if text := path.read_text(encoding="utf-8-sig"):
-                yield SampleText(text, origin, origin, {"group": origin, "language": "Python"})
+        for piece in pieces_of(InputFile(path, origin, "library", "code"), read_here, limits):
+            if isinstance(piece, Document):
+                yield SampleText(piece.text, piece.id, origin, {**piece.meta, "group": origin})
 
 
 def documentation_texts() -> Iterator[SampleText]:

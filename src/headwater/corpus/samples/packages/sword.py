@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from headwater.corpus.samples.texts import SampleText, Unreadable, check_expansion, read_bytes
+from headwater.corpus.samples.texts import SampleText, damaged
 
 _ENTRY = struct.Struct("<III")  # place, compressed bytes, bytes
 _MAX_BLOCK_BYTES = 64_000_000
@@ -30,32 +30,23 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
 _SPACES = re.compile(r"[ \t\xa0]+")
 
 
-def read_sword(path: Path, origin: str, max_bytes: int) -> Iterator[SampleText]:
-    """Yield a text a block that holds some. Raises Unreadable: damaged_sword, file_too_large, expands_too_far."""
-    blocks = path.with_name(path.name[:-1] + "s")
-    if not blocks.is_file():
-        raise Unreadable("damaged_sword")
-    data, places = read_bytes(path, max_bytes), read_bytes(blocks, max_bytes)
-    if len(places) % _ENTRY.size:
-        raise Unreadable("damaged_sword")
-    entries = list(_ENTRY.iter_unpack(places))
-    if sum(size for _, size, _ in entries) > len(data):
-        raise Unreadable("damaged_sword")  # blocks that lie over one another
-    check_expansion(sum(num_bytes for _, size, num_bytes in entries if size), len(data))
-    for number, (start, size, num_bytes) in enumerate(entries):
-        marked = _block(data[start : start + size], num_bytes).decode("utf-8", "replace") if size else ""
-        if text := plain_text(marked):
-            yield SampleText(text, f"{origin}#{number}", origin, {"title": _title(marked, text)})
+def read_sword(path: Path, origin: str) -> Iterator[SampleText]:
+    """Yield a text a block that holds some. Raises DataError for a damage."""
+    try:
+        data, places = path.read_bytes(), path.with_name(path.name[:-1] + "s").read_bytes()
+        for number, (start, size, num_bytes) in enumerate(_ENTRY.iter_unpack(places)):
+            marked = _block(data[start : start + size], num_bytes).decode("utf-8", "replace") if size else ""
+            if text := plain_text(marked):
+                yield SampleText(text, f"{origin}#{number}", origin, {"title": _title(marked, text)})
+    except (FileNotFoundError, struct.error, ValueError, zlib.error) as error:
+        raise damaged(origin, error) from error
 
 
 def _block(compressed: bytes, num_bytes: int) -> bytes:
     """Return a block, which must be as long as its entry says: what it may expand to goes by that."""
-    try:
-        block = zlib.decompressobj().decompress(compressed, min(num_bytes, _MAX_BLOCK_BYTES) + 1)
-    except zlib.error as error:
-        raise Unreadable("damaged_sword") from error
+    block = zlib.decompressobj().decompress(compressed, min(num_bytes, _MAX_BLOCK_BYTES) + 1)
     if len(block) != num_bytes:
-        raise Unreadable("damaged_sword")
+        raise ValueError("a block is of another size than its entry says")
     return block
 
 

@@ -45,10 +45,7 @@ AnyRun = Annotated[
 "A recipe, a run file or a run folder by its name; or what `run` returned."
 Text = Annotated[str, wanted("give a text")]
 AnyPath = Annotated[str | InstanceOf[Path], wanted("give a path")]
-Paths = Annotated[
-    str | InstanceOf[Path] | Sequence[str | InstanceOf[Path]],
-    wanted("give a path, or a list of paths"),
-]
+Paths = Annotated[str | InstanceOf[Path] | Sequence[str | InstanceOf[Path]], wanted("give a path, or a list of paths")]
 Overrides = Annotated[Sequence[str | Override], wanted("give a list of settings as they are typed: section.name=value")]
 Progress = Annotated[Say, wanted("give a function of a line of text; settings are named, as train={'num_steps': 200}")]
 Switch = Annotated[bool, wanted("give True or False")]
