@@ -266,7 +266,7 @@ def test_what_was_damaged_meanwhile_is_made_again(build_quietly, expected, tmp_p
     folder = tmp_path_factory.mktemp("damaged")
 
     def refuse_the_last() -> None:
-        if list(folder.glob(".tokens-work/*/encode")):
+        if list(folder.glob(".tmp-tokens-*/*/*/*.bin")):
             raise LockedError("taken over")
 
     with sizes():
