@@ -8,6 +8,7 @@ threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import xxhash
@@ -23,7 +24,8 @@ class WordHasher:
 
     def hash(self, words: Sequence[str] | Sequence[bytes]) -> np.ndarray:
         """Return the uint64 hashes of words, or of their bytes, which are the same; and so on every machine."""
-        encoded = map(str.encode, words) if words and isinstance(words[0], str) else words
+        is_text = bool(words) and isinstance(words[0], str)
+        encoded = map(str.encode, cast(Sequence[str], words)) if is_text else cast(Sequence[bytes], words)
         return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), dtype=np.uint64, count=len(words))
 
 

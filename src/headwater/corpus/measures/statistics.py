@@ -1,8 +1,8 @@
 """Statistics of a text: what the rules of quality go by (corpus.decide.limits), a column each.
 
 None stands where a rule isn't for a text: about words' lengths in a script without spaces, about stop words where its
-language is not known; about lines in kinds where no limit asks for them. Lengths are as they are; a limit is for English, and the decision makes it one of the language
-whose row of by_language.toml is in the column `usual`.
+language is not known, about lines in kinds of which no limit asks for them. Lengths are as they are; a limit is for
+English, and the decision makes it one of the language whose row of by_language.toml is in the column `usual`.
 """
 
 from __future__ import annotations
@@ -146,12 +146,13 @@ class Statistics(Measure):
 
 def families_with_lines(settings: CorpusSettings) -> list[str]:
     """Return the families of texts whose lines have a limit, and pages, whose lines say most."""
-    found = {"web", *(family_of(kind) for kind, limits in settings.limits.items() if _OF_LINES & limits.keys())}
+    families = [family_of(kind) for kind, limits in settings.limits.items() if _OF_LINES & limits.keys()]
+    found = {"web", *(family for family in families if family is not None)}
     limits = {f"{side}_{column}" for side in ("min", "max") for column in _OF_LINES}
     for family, rules in settings.rules:
         if any(getattr(rules, name, None) is not None for name in limits):
             found.add(family)
-    return sorted(found - {None})
+    return sorted(found)
 
 
 def settings_of_statistics(rules: RuleSettings, with_lines: Iterable[str]) -> dict[str, Any]:
