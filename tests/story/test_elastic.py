@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import calling, run_ranks, slowly, start_programs, start_ranks
+from many_ranks import calling, slowly, start_programs, start_ranks
 from small_run import Said, call, finish, write_run_file, write_texts
 
 from headwater.core.files import read_json
@@ -92,7 +92,7 @@ def require_alike(alone: Path, folder: Path) -> None:
 def test_ranks_that_divide_a_model_measure_it_together_as_they_computed(tmp_path):
     """One process measures it in fp32, `headwater evaluate` at least; a model that fits no device has no such process."""
     folder = prepare(tmp_path, train__num_steps=4, machine__dtype='"bfloat16"', train__num_probes=0)
-    require_done(run_ranks(2, "run", "mine.toml", "parallel.shard=2", cwd=folder))
+    require_done([finish(one) for one in start_ranks(2, "run", "mine.toml", "parallel.shard=2", cwd=folder)])
     together = read_json(run_dir(folder) / "evaluation.json")
     assert together["dtype"] == "bfloat16"
     alone = call("evaluate", "mine.toml", "--json", cwd=folder).json

@@ -199,6 +199,6 @@ def test_probes_end_at_the_last_step_and_their_distances_grow(num_steps, num_pro
 )
 def test_a_resume_in_another_layout_is_said_to_have_other_last_bits(before, mesh, said):
     lines: list[str] = []
-    _say_other_layout({"mesh": asdict(before)}, mesh, plan().train, lines.append)
+    _say_other_layout({"mesh": asdict(before)}, mesh, lines.append)
     assert len(lines) == bool(said)
     assert said in "".join(lines)

@@ -30,7 +30,7 @@ cases = [
 ]
 """
 BY_COPIES = """
-cases = [Case("muon", kernels=kernels, exact=True, block_rows=16)]
+cases = [Case("muon", kernels=kernels, block_rows=16)]
 """
 BY_STAGES = """
 cases = [
