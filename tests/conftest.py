@@ -26,7 +26,6 @@ settings.register_profile("many", deadline=None, derandomize=False, database=Non
 settings.load_profile("headwater")
 
 
-SLOW_SECONDS = 5.0
 DURATIONS = Path(__file__).with_name("durations.json")
 
 
@@ -42,25 +41,35 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files first that take longest, so that no worker is alone with one at the end."""
-    seconds = Counter({item.path.name: 1.0 for item in items if item.get_closest_marker("slow")})
-    for test, took in json.loads(DURATIONS.read_text(encoding="utf-8"))["tests over 5 s"].items():
-        seconds[Path(test.partition("::")[0]).name] += took
-    items.sort(key=lambda item: -seconds[item.path.name])
+    """Put the files first that take longest, so that no worker is alone with one at the end; `make check` runs the others."""
+    seconds = Counter[str](json.loads(DURATIONS.read_text(encoding="utf-8"))["files over 1 s"])
+    items.sort(key=lambda item: -seconds[_file_of(item.nodeid)])
+    for item in items:
+        if _file_of(item.nodeid) in seconds:
+            item.add_marker("slow")
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Write what each folder's tests took, and each test of over five seconds, its cases together: `make durations`."""
+    """Write what folders and files of tests took, and each test of over five seconds, its cases together: `make durations`."""
     if not (path := os.environ.get("HEADWATER_DURATIONS")):
         return
-    seconds: dict[str, Counter[str]] = {"folders": Counter(), "tests": Counter()}
+    folders, files, tests = Counter[str](), Counter[str](), Counter[str]()
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
         if hasattr(report, "duration"):
-            seconds["folders"][os.path.dirname(report.nodeid.partition("::")[0])] += report.duration
-            seconds["tests"][report.nodeid.partition("[")[0]] += report.duration
-    slow = {name: round(took, 1) for name, took in sorted(seconds["tests"].items()) if took > SLOW_SECONDS}
-    folders = {name: round(took, 1) for name, took in sorted(seconds["folders"].items())}
-    Path(path).write_text(json.dumps({"folders": folders, "tests over 5 s": slow}, indent=1) + "\n", encoding="utf-8")
+            file = _file_of(report.nodeid)
+            folders[os.path.dirname(file)] += report.duration
+            files[file] += report.duration
+            tests[report.nodeid.partition("[")[0]] += report.duration
+    found = {"folders": (folders, 0.0), "files over 1 s": (files, 1.0), "tests over 5 s": (tests, 5.0)}
+    table = {
+        what: {name: round(took, 1) for name, took in sorted(seconds.items()) if took > least}
+        for what, (seconds, least) in found.items()
+    }
+    Path(path).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

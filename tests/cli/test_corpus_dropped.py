@@ -148,3 +148,19 @@ def test_a_name_cannot_drive_the_terminal(runs):
     write_run(runs / "a\x1b[31m\u202eb\n[red]c", STEP)
     said = call("watch", cwd=runs.parent).out
     assert not set(said) & {"\x1b", "\u202e"} and "[red]c" in said and len(said.splitlines()) == 2
+
+
+def test_a_file_that_names_text_alone_is_built_shown_and_tuned_and_is_no_run_before_it_describes_a_model(tmp_path):
+    write_texts(tmp_path / "texts")
+    text = '[corpus.sources.own]\npaths = ["texts"]\n'
+    (tmp_path / "mine.toml").write_text(text)
+    words = ("build", "mine.toml"), ("show", "mine.toml"), ("tune", "mine.toml", "corpus.rules.text.min_words=1")
+    for each in words:
+        assert call("corpus", *each, cwd=tmp_path).status == 0
+    refused = call("plan", "mine.toml", cwd=tmp_path)
+    assert refused.status == 2 and "model.num_layers" in refused.err and "train.num_steps" in refused.err
+    assert not (tmp_path / "runs" / "mine" / "config.json").exists()
+    model = "[model]\nnum_layers = 2\nseq_len = 32\n[tokenizer]\n[train]\nnum_steps = 5\n"
+    (tmp_path / "mine.toml").write_text(text + model)
+    assert "nothing to do" in call("corpus", "build", "mine.toml", cwd=tmp_path).out
+    assert (tmp_path / "runs" / "mine" / "config.json").exists()

@@ -155,7 +155,6 @@ def test_what_is_lost_to_bytes_that_do_not_belong_there_is_counted(read, name, t
     assert found or sum(drop.num_bytes for drop in drops) > 0
 
 
-@pytest.mark.slow
 def test_megabytes_are_read_to_the_last_word(read, name):
     num_texts = 12 if name == "pdf" else 300  # more than two of the blocks in which files are read
     texts = [" ".join(random.Random(n).choices(["abc", "defg", "hij"], k=2000)) for n in range(num_texts)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import ceil
 from pathlib import Path
 
-import pytest
 from many_ranks import on_ranks
 
 PROGRAM = f"""
@@ -63,7 +62,6 @@ print(json.dumps([measure(Ranks()), measure(ranks)]))
 """
 
 
-@pytest.mark.slow
 def test_each_rank_gets_what_one_rank_has_to_the_last_bit_by_as_many_passes_as_the_others(tmp_path):
     """Three processes import torch and meet: that is what takes its seconds."""
     found = on_ranks(3, PROGRAM, tmp_path)

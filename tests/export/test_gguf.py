@@ -73,7 +73,6 @@ def test_a_public_tokenizer_keeps_its_ids_its_template_and_its_ends(tmp_path, pa
     assert Tokenizer.of_files(file.tokenizer_files(), THEIR_VOCAB_SIZE).encode_many(TEXTS) == own.encode_many(TEXTS)
 
 
-@pytest.mark.slow
 def test_the_verb_writes_a_file_with_a_modelfile_once(finished):
     def export_by(*words: str) -> list[str]:
         said = call("export", *words, "--to", "gguf", "--type", "bf16", cwd=finished.cwd)
@@ -93,7 +92,6 @@ def test_the_verb_writes_a_file_with_a_modelfile_once(finished):
     assert {'PARAMETER stop "<|im_end|>"', 'PARAMETER stop "<|end_of_text|>"'} <= set(lines)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(why_missing() is not None, reason=str(why_missing()))
 def test_llama_cpp_reads_the_same_ids_and_computes_the_same_scores(tmp_path, tokenizer_dir):
     """In float32, with its cache in float32, to rounding; GPT-2's GELU it looks up in a table of float16."""

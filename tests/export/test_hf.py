@@ -194,7 +194,6 @@ def test_the_parameters_of_one_tensor_are_in_memory_at_a_time(tokenizer_dir, tmp
     assert sorted(watched.looked_up) == sorted(watched.state), "each is read once"
 
 
-@pytest.mark.slow
 def test_the_export_of_divided_weights_has_the_bytes_of_whole_ones(tokenizer_dir, tmp_path, saved):
     model, by_one = saved
     (tmp_path / "weights").write_bytes((by_one / "model.safetensors").read_bytes())

@@ -17,7 +17,7 @@ from headwater.machine.device.compiled import MIN_CAPABILITY
 from headwater.machine.device.settings import MachineSettings
 
 # torch's own, when it traces
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 def losses(folder: Path, device: str, **machine) -> list[float]:

@@ -67,7 +67,6 @@ def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, mon
     assert not KEPT.exists()
 
 
-@pytest.mark.slow
 def test_a_run_stores_it_before_its_first_step_and_a_resume_leaves_it(folder):
     said = call("train", "mine.toml", cwd=folder)
     assert said.status == 0, said

@@ -38,7 +38,7 @@ with templates(None) as work_dir:
         print(name, program.main([*arguments, "--json", f"{name}.json"]), file=sys.stderr)
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from headwater.core.records import read_all, read_records
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.verify import checked_manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(36_000)]
+pytestmark = [pytest.mark.timeout(36_000)]
 
 EXIT_STATUS = {"SIGTERM": 75, "SIGKILL": -9}
 STOPPING = """

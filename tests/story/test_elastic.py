@@ -17,7 +17,7 @@ from headwater.runs.stages import prepare_data
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.verify import require_whole
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 NUM_STEPS = 20
 

@@ -15,7 +15,7 @@ from small_run import Said, call, finish, write_run_file, write_texts
 from headwater.core.records import read_all, read_records
 
 # one process after another, which takes many times as long where others use the machine as well
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.timeout(1800)]
 
 NUM_STEPS = 40
 SAVED_AND_STOPPED = 75

@@ -43,7 +43,6 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_run_writes_and_says_nothing_of_its_environment(folder, secrets):
     path = folder / "mine.toml"
     path.write_text(f"# password = {CANARY}\n{path.read_text()}")

@@ -232,7 +232,6 @@ def test_what_was_done_before_a_kill_is_not_encoded_again(build_quietly, tmp_pat
     assert before and after and before + after == every
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_any_number_of_processes_gives_the_tokens_of_one_walk(build_quietly, expected, tmp_path, workers):
     """A second for each: they import what reads and encodes."""

@@ -154,7 +154,6 @@ print(json.dumps([found.tokens, found.why]))
 """
 
 
-@pytest.mark.slow
 def test_ranks_on_gpus_double_a_microbatch_as_far_as_the_fullest_can_and_all_alike(tmp_path):
     """Of rows that take a tenth of the memory on one of them, and a twentieth on the other, 4 fit and 8 don't."""
     facts = "from headwater.machine.compute import MachineFacts\nFACTS = MachineFacts('cpu', '', 'float32', False, 1, 1.0, '', '')\n"

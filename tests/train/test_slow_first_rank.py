@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from many_ranks import TRAIN_TINY, on_ranks
 
 from headwater.train.checkpoint.layout import list_checkpoints
@@ -35,7 +34,6 @@ print(json.dumps([end, slow["validate"] <= 0, slow["retain"] <= 0]))
 """
 
 
-@pytest.mark.slow
 def test_an_evaluation_and_a_save_longer_than_a_steps_time_out_end_no_rank(tmp_path):
     """Takes over 5 s: what it waits for twice must be longer than any step of two processes under load."""
     first, second = on_ranks(2, PROGRAM, tmp_path)

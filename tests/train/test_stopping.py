@@ -165,7 +165,6 @@ print(json.dumps(train_tiny(Signalled(), num_steps=6, save_every=2, validate_eve
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("pause", "step"), [("save", 2), ("evaluation", 3)])
 def test_a_signal_to_one_of_two_ranks_during_a_pause_stops_both_before_the_next_step(tmp_path, pause, step):
     assert on_ranks(2, f"PAUSE = {pause!r}\n{RANKS}", tmp_path) == [step, step]

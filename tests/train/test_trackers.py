@@ -251,7 +251,6 @@ def test_records_of_a_run_are_sent_afterwards(tmp_path, listed):
     assert listed[-1].is_finished
 
 
-@pytest.mark.slow
 def test_a_run_with_trackers_has_the_bits_of_one_without(tmp_path, listed):
     write_texts(tmp_path / "texts", num_files=12)
     weights = []

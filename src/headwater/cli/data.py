@@ -43,14 +43,15 @@ def build(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
 
 def _prepared(run: str, overrides: list[str] | None, last: str) -> tuple[RunConfig, bool]:
     """Bring a run's data up to date as far as a stage; return its settings, and whether anything was made."""
-    from headwater.runfile.run_config import load_run
+    from headwater.runfile.run_config import STANDS_IN, load_run
     from headwater.runs.stages import prepare_data, write_config
     from headwater.train.checkpoint.lock import owned
 
-    config, reasons = load_run(run, overrides or [])
+    config, reasons = load_run(run, overrides or [], text_alone=last == "corpus")
     with owned(config.run_dir):
         made = prepare_data(config, say, last)
-        write_config(config, reasons)
+        if not any(each.why == STANDS_IN for each in reasons):  # else the folder has text and is no run yet
+            write_config(config, reasons)
     return config, bool(made)
 
 
@@ -108,7 +109,7 @@ def tune(
     from headwater.runs.library.corpus import Corpus
 
     corpus = Corpus(folder_of(run)).folder
-    found = tune_by_columns(corpus, load_run(run, overrides or [])[0].corpus, column, count)
+    found = tune_by_columns(corpus, load_run(run, overrides or [], text_alone=True)[0].corpus, column, count)
     if as_json:
         print_json(asdict(found))
     else:
@@ -192,7 +193,7 @@ def fetch(
     from headwater.runfile.run_config import load_run
     from headwater.train.checkpoint.lock import owned
 
-    config, _ = load_run(run, overrides or [])
+    config, _ = load_run(run, overrides or [], text_alone=True)
     if archives is not None and not archives.is_dir():
         raise ConfigError(f"--archives {archives}: no such folder")
     packages_of(config.corpus)  # where there is nothing to fetch, no folder is made to lock

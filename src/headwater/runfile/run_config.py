@@ -22,7 +22,7 @@ from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
 from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.runfile.checking import RECIPES, Reason, resolve, validate
+from headwater.runfile.checking import RECIPES, Reason, Rules, resolve, validate
 from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config
 from headwater.runfile.given import Decided, Given, Override, read_settings
 from headwater.runfile.paths import Folders, stage_digest
@@ -33,6 +33,11 @@ from headwater.train.settings import TrainPlan, TrainSettings
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 "Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
+STANDS_IN = "stands in where a run file describes text and no model yet"
+STAND_INS: Decided = {
+    name: (value, STANDS_IN)
+    for name, value in {"tokenizer": {}, "model.num_layers": 1, "model.seq_len": 64, "train.num_steps": 1}.items()
+}
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 MAX_NAMED = 8  # runs, where the one that is asked for isn't here
 
@@ -171,10 +176,13 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
+def load_run(
+    name: str, overrides: Sequence[str | Override] = (), text_alone: bool = False
+) -> tuple[RunConfig, list[Reason]]:
     """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
 
-    Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
+    With `text_alone` a run file with [corpus] alone will do: only its name and its corpus mean anything then. Raises
+    ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
     _require_no_base(Path(name))
     if os.path.isfile(Path(name) / "config.json"):
@@ -182,7 +190,8 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
     beside = Path(f"{name}.toml") if is_run_name(name) else Path(name)  # may say more by now than the run's folder
     for path in (find_recipe(name) or Path(name), beside):
         if os.path.isfile(path):
-            return _resolved(read_settings(path, list(overrides), find_recipe), path)
+            given = read_settings(path, list(overrides), find_recipe)
+            return _resolved(given, path, STAND_INS if text_alone and given.has("corpus") else {})
     if os.path.isfile(_own_folder(name) / "config.json"):
         return _load_folder(_own_folder(name), overrides)
     raise ConfigError(_no_such_run(name))
@@ -215,7 +224,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
             _require_no_base(folder)
             require_whole_config(folder)
             return folder
-    folder = load_run(name, overrides)[0].run_dir
+    folder = load_run(name, overrides, text_alone=True)[0].run_dir
     if not folder.is_dir():
         raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
     return folder
@@ -245,10 +254,12 @@ def config_of_text(text: str, overrides: Sequence[str] = ()) -> RunConfig:
     return _resolved(given, Path("run.toml"))[0]
 
 
-def _resolved(given: Given, path: Path) -> tuple[RunConfig, list[Reason]]:
+def _resolved(given: Given, path: Path, stand_ins: Decided | None = None) -> tuple[RunConfig, list[Reason]]:
     """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
     if not given.has("init.from"):
-        return resolve(RunConfig, given, [partial(_by_file, path), _by_rules], BY_RULE, MEASURED)
+        missing = {name: each for name, each in (stand_ins or {}).items() if not given.has(name)}
+        rules: list[Rules] = [lambda _: missing, partial(_by_file, path), _by_rules]
+        return resolve(RunConfig, given, rules, BY_RULE | set(missing), MEASURED)
     from headwater.runfile.init import by_base  # few runs have a base
 
     # rules were measured from drawn weights

@@ -88,7 +88,6 @@ def cluster(tmp_path, monkeypatch):
     return sbatch.write_text
 
 
-@pytest.mark.slow
 def test_what_killed_jobs_of_slurm_leave_undone_is_submitted_again_and_nothing_else(
     build_of, is_as_expected, cluster, monkeypatch, tmp_path
 ):

@@ -129,7 +129,6 @@ def num_done(out):
         return 0
 
 
-@pytest.mark.slow
 def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(texts, table_of, is_as_expected, tmp_path):
     """Three seconds and more: three processes with two workers each are started, and two killed when they are at work."""
     out, chance = tmp_path / "corpus", random.Random(2)

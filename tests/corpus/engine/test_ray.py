@@ -91,14 +91,12 @@ def run(program, table, out, *arguments):
     return done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_workers_of_a_node_of_ray_make_the_corpus_that_one_process_makes(texts, table_of, is_as_expected, tmp_path):
     run("build()", table_of(texts, name="ray", workers=2), tmp_path / "corpus")
     assert is_as_expected(tmp_path / "corpus")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
     texts, table_of, files_of, tmp_path, monkeypatch
@@ -117,7 +115,6 @@ def test_a_cluster_that_loses_a_node_and_a_process_makes_what_one_process_makes(
     assert files_of(tmp_path / "corpus") == files_of(tmp_path / "alone")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_three_nodes_with_texts_and_work_on_s3_alone_that_fails_make_what_one_process_makes(
     texts, table_of, files_of, corpus_files, s3, tmp_path, monkeypatch

@@ -117,7 +117,6 @@ def test_a_corpus_of_which_nothing_is_kept_says_why_from_the_store(build_of, mem
     assert work_folder(tmp_path / "corpus").is_dir()
 
 
-@pytest.mark.slow
 def test_a_store_that_answers_503_and_breaks_off_costs_time_alone(build_of, is_as_expected, s3, tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "WAIT_SECONDS", (0.01,) * 6)
     with failing(s3, share=0.04) as (address, did):

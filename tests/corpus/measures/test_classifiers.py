@@ -99,7 +99,6 @@ def test_what_is_wrong_with_a_classifier_is_said(folders, tmp_path, monkeypatch,
         measure_of("m", **settings).measure([ENGLISH])
 
 
-@pytest.mark.slow  # processes that load torch
 def test_several_classifiers_at_once_measure_and_limit_and_each_change_of_one_measures_it_again(
     build, folders, tmp_path
 ):

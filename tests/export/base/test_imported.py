@@ -182,7 +182,6 @@ def mutated(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 FLIPPED = ("llama-llama3", "llama-yarn-factors", "mistral-window", "qwen2-window-tied", "qwen3", "gpt2")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FLIPPED)
 def test_no_key_is_taken_wrongly_without_a_word(theirs, changed, name):
     """Every key of a config turned to something else: refused, or the logits of transformers with that config."""

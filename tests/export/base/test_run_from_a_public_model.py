@@ -45,7 +45,6 @@ def write_run(folder: Path, base: str, **settings: object) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
     base = base_like(name, tmp_path / "base")

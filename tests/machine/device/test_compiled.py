@@ -126,7 +126,6 @@ def test_a_compiled_model_has_the_same_parameters_and_leaves_the_plain_one_uncom
     assert all(isinstance(one, FlexAttention) for one in before)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("num_recomputed", [0, 1])
 @torch._dynamo.config.patch(error_on_recompile=True)
 def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_their_documents(num_recomputed):

@@ -96,7 +96,6 @@ print(json.dumps([sums.loss, sums.norm, sums.num_targets, sums.flags, waits.coun
 """
 
 
-@pytest.mark.slow
 def test_ranks_know_the_same_of_a_step_after_one_wait(tmp_path):
     program = READS.replace("HERE", repr(str(Path(__file__).parents[2])))
     found = on_ranks(2, program, tmp_path)

@@ -15,7 +15,7 @@ from compared_ranks import DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.machine.ranks.mesh import Mesh
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 LARGE = """
 import headwater.machine.ranks.mesh

@@ -43,7 +43,6 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.slow
 def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path):
     found = on_ranks(3, EXCHANGES, tmp_path)
     total = sum(range(3))
@@ -55,7 +54,6 @@ def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path):
         assert one["first"] == ["from", 0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mesh", [Mesh(shard=2), Mesh(replicate=2, shard=2)], ids=str)
 def test_an_exchange_along_an_axis_waits_no_longer_than_a_step(tmp_path, mesh):
     """Also along one that has all ranks, whose default group waits for a day. Axes of one rank have no group."""

@@ -19,7 +19,7 @@ from headwater.core.records import read_all, read_records
 from headwater.page.serve.serving import make_app
 from headwater.train.checkpoint.layout import list_checkpoints
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 SECONDS_TO_WAIT = 240
 HOSTILE = (
     "</textarea></title><script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>\u202etxt.exe{{7*7}}"

@@ -23,7 +23,6 @@ from headwater.plan.scaling.table import Runs, origins, span
 CHINCHILLA = Path(__file__).parents[3] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
 
 
-@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say_over_many_laws():
     held = []
     chance = np.random.default_rng(0)

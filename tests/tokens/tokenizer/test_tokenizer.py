@@ -63,7 +63,6 @@ def test_ids_are_the_librarys_every_text_comes_back_and_none_has_a_special_id(to
     assert all(token >= NUM_SPECIAL for token in ids)
 
 
-@pytest.mark.slow
 def test_every_character_is_cut_off_its_neighbours_as_the_library_does(tokenizer, theirs):
     # fewer of the long blocks: of Chinese, Korean and what no one has assigned
     codes = [*range(0, 0x3100, 3), *range(0x3100, sys.maxunicode + 1, 61)]
