@@ -5,30 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 RAPL = Path("/sys/class/powercap")
-MEASURED = "measured by the CPU's package counters (RAPL)"
+MEASURED = "measured"  # begins what is said of energy that was counted
 WATTS_A_CORE = 12.0  # package power of a server CPU under load, per core: e.g. 360 W at 32 cores, 280 W at 24
 
 
 class EnergyMeter:
-    """Count energy from construction on: by the CPU's own counters (RAPL) if they can be read."""
+    """Count energy from construction on: by the counters of the CPU (RAPL) and of GPUs (NVML) if they can be read."""
 
     def __init__(self, num_threads: int, device: str = "cpu") -> None:
-        """`num_threads` are those of all ranks; counters are of this machine alone."""
+        """`num_threads` are those of all ranks; counters are of this machine alone, and of GPUs seen from here."""
         self._num_threads, self._device = num_threads, device
-        self._start = _read_counters()
+        self._start = self._read()
+
+    def _read(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
+        return _read_packages(), _read_gpus() if self._device == "cuda" else {}
 
     def watt_hours(self, seconds: float) -> tuple[float, str]:
         """Return the energy used and how it is known; `seconds` is the time since construction."""
-        now, part = _read_counters(), "" if self._device == "cpu" else "the CPU's part alone, without the GPU: "
-        if self._start and set(now) == set(self._start):
-            microjoules = sum((now[zone][0] - self._start[zone][0]) % now[zone][1] for zone in now)
-            return microjoules / 3.6e9, part + MEASURED
-        watts = WATTS_A_CORE * self._num_threads
-        how = f"estimated: {WATTS_A_CORE:.0f} W a core × {self._num_threads} × time; no power counter can be read here"
-        return watts * seconds / 3600, part + how
+        (packages_before, gpus_before), (packages, gpus) = self._start, self._read()
+        if packages_before and set(packages) == set(packages_before):
+            microjoules = sum((packages[zone][0] - packages_before[zone][0]) % packages[zone][1] for zone in packages)
+            found, how = microjoules / 3.6e9, f"{MEASURED} by the CPU's package counters (RAPL)"
+        else:
+            watts = WATTS_A_CORE * self._num_threads
+            each = f"{WATTS_A_CORE:.0f} W a core × {self._num_threads} × time"
+            found, how = watts * seconds / 3600, f"estimated: {each}; no power counter can be read here"
+        if self._device == "cpu":
+            return found, how
+        if not gpus or set(gpus) != set(gpus_before):
+            return found, f"the CPU's part alone, without the GPU (nvidia-ml-py reads it): {how}"
+        millijoules = sum(gpus[gpu] - gpus_before[gpu] for gpu in gpus)
+        return found + millijoules / 3.6e6, f"{MEASURED} by the GPUs' counters (NVML); the CPU's part is {how}"
 
 
-def _read_counters() -> dict[str, tuple[int, int]]:
+def _read_packages() -> dict[str, tuple[int, int]]:
+    """Return the microjoules of each package of this machine's processors, and at how many its counter wraps."""
     zones = {}
     try:
         for zone in sorted(RAPL.glob("intel-rapl:?")):
@@ -37,3 +48,21 @@ def _read_counters() -> dict[str, tuple[int, int]]:
     except (OSError, ValueError):
         return {}
     return zones
+
+
+def _read_gpus() -> dict[str, int]:
+    """Return the millijoules of each GPU that this process sees, since its driver was loaded; {} where nothing says."""
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    import torch
+
+    try:
+        pynvml.nvmlInit()
+        names = [f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(torch.cuda.device_count())]
+        return {
+            name: pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name)) for name in names
+        }
+    except pynvml.NVMLError:  # of before Volta, or one that is cut in instances
+        return {}
