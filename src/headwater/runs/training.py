@@ -68,7 +68,7 @@ class Training:
         layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
         _record_beginning(run, config, self.display, forecast, layout)
         meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
-        energy = EnergyMeter(run.facts.num_threads * world_size, run.facts.device)
+        energy = EnergyMeter(run.facts.num_threads * world_size, run.parallel.device.gpu_uuids())
         end = train(run, self.evaluator, self.display, self.stop)
         seconds = time.perf_counter() - started_at
         if end.step < config.train.num_steps:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from headwater.machine.device.device import Gpu
 from headwater.machine.host import energy
 from headwater.machine.host.energy import WATTS_A_CORE, EnergyMeter
 
@@ -30,18 +31,18 @@ PACKAGES = (900_000_000, 5_000_000), (60_000_000, 205_000_000)  # one wraps
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "device", "watt_hours", "words"),
+    ("before", "after", "gpus", "watt_hours", "words"),
     [
-        (*PACKAGES, "cpu", MEASURED, "measured"),
-        ((), (), "cpu", WATTS_A_CORE * 4 / 2, "estimated: 12 W a core × 4"),
-        ((1, 2), (1, ""), "cpu", WATTS_A_CORE * 4 / 2, "estimated"),  # it went away or can't be read
-        (*PACKAGES, "cuda", MEASURED, "the CPU's part alone, without the GPU"),
-        ((), (), "cuda", WATTS_A_CORE * 4 / 2, "the CPU's part alone, without the GPU"),
+        (*PACKAGES, [], MEASURED, "measured"),
+        ((), (), [], WATTS_A_CORE * 4 / 2, "estimated: 12 W a core × 4"),
+        ((1, 2), (1, ""), [], WATTS_A_CORE * 4 / 2, "estimated"),  # it went away or can't be read
+        (*PACKAGES, ["GPU-a"], MEASURED, "the CPU's part alone, without the GPU"),
+        ((), (), ["GPU-a"], WATTS_A_CORE * 4 / 2, "the CPU's part alone, without the GPU"),
     ],
 )
-def test_energy_is_that_of_the_counters_or_estimated_and_says_which(counters, before, after, device, watt_hours, words):
+def test_energy_is_that_of_the_counters_or_estimated_and_says_which(counters, before, after, gpus, watt_hours, words):
     counters(*before)
-    meter = EnergyMeter(num_threads=4, device=device)
+    meter = EnergyMeter(num_threads=4, gpus=gpus)
     counters(*after)
     found, how = meter.watt_hours(seconds=1800.0)
     assert found == watt_hours
@@ -70,7 +71,7 @@ def test_energy_of_the_gpus_seen_here_is_added_and_where_nvml_refuses_it_is_said
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda at: SimpleNamespace(uuid="ab"[at]))
     before, after = PACKAGES
     counters(*before)
-    meter = EnergyMeter(num_threads=4, device="cuda")
+    meter = EnergyMeter(num_threads=4, gpus=Gpu().gpu_uuids())
     counters(*after)
     millijoules |= {"GPU-a": 5_000 + 3_600_000, "GPU-b": 7_000 + 1_800_000, "GPU-of-others": 10**9}
     found, how = meter.watt_hours(seconds=1800.0)

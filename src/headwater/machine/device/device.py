@@ -72,6 +72,10 @@ class Device:
     def forget_peak_memory(self) -> None:
         pass
 
+    def gpu_uuids(self) -> list[str]:
+        """Return the names by which the driver knows the GPUs that this process sees; none of a processor."""
+        return []
+
 
 class Gpu(Device):
     """A GPU that CUDA knows, with memory of its own and a queue: what the host asks for is done later."""
@@ -101,6 +105,9 @@ class Gpu(Device):
 
     def forget_peak_memory(self) -> None:
         torch.cuda.reset_peak_memory_stats(self.torch_device)
+
+    def gpu_uuids(self) -> list[str]:
+        return [f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(torch.cuda.device_count())]
 
 
 def device_of(name: str) -> Device:

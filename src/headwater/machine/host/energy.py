@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 RAPL = Path("/sys/class/powercap")
@@ -12,13 +13,13 @@ WATTS_A_CORE = 12.0  # package power of a server CPU under load, per core: e.g. 
 class EnergyMeter:
     """Count energy from construction on: by the counters of the CPU (RAPL) and of GPUs (NVML) if they can be read."""
 
-    def __init__(self, num_threads: int, device: str = "cpu") -> None:
-        """`num_threads` are those of all ranks; counters are of this machine alone, and of GPUs seen from here."""
-        self._num_threads, self._device = num_threads, device
+    def __init__(self, num_threads: int, gpus: Sequence[str] = ()) -> None:
+        """`num_threads` are of all ranks, `gpus` the UUIDs of those that compute; counters are of this machine."""
+        self._num_threads, self._gpus = num_threads, gpus
         self._start = self._read()
 
     def _read(self) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-        return _read_packages(), _read_gpus() if self._device == "cuda" else {}
+        return _read_packages(), _read_gpus(self._gpus)
 
     def watt_hours(self, seconds: float) -> tuple[float, str]:
         """Return the energy used and how it is known; `seconds` is the time since construction."""
@@ -30,7 +31,7 @@ class EnergyMeter:
             watts = WATTS_A_CORE * self._num_threads
             each = f"{WATTS_A_CORE:.0f} W a core × {self._num_threads} × time"
             found, how = watts * seconds / 3600, f"estimated: {each}; no power counter can be read here"
-        if self._device == "cpu":
+        if not self._gpus:
             return found, how
         if not gpus or set(gpus) != set(gpus_before):
             return found, f"the CPU's part alone, without the GPU (nvidia-ml-py reads it): {how}"
@@ -50,19 +51,17 @@ def _read_packages() -> dict[str, tuple[int, int]]:
     return zones
 
 
-def _read_gpus() -> dict[str, int]:
-    """Return the millijoules of each GPU that this process sees, since its driver was loaded; {} where nothing says."""
+def _read_gpus(uuids: Sequence[str]) -> dict[str, int]:
+    """Return the millijoules of GPUs since their driver was loaded; {} where nothing says."""
+    if not uuids:
+        return {}
     try:
         import pynvml
     except ImportError:
         return {}
-    import torch
-
     try:
         pynvml.nvmlInit()
-        names = [f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(torch.cuda.device_count())]
-        return {
-            name: pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name)) for name in names
-        }
+        handles = {uuid: pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids}
+        return {uuid: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for uuid, handle in handles.items()}
     except pynvml.NVMLError:  # of before Volta, or one that is cut in instances
         return {}
