@@ -15,6 +15,7 @@ EXTRAS = {
     "gguf": ("gguf",),
     "trackers": ("tensorboard", "wandb"),
     "s3": ("s3fs",),
+    "nvml": ("nvidia-ml-py",),
     "fp8": ("torchao",),
 }
 "The packages of each extra that a user may want; what they are for, pyproject.toml says."
