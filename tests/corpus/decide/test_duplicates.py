@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.corpus.build import build_corpus
+from headwater.corpus.decide import decisions
 from headwater.corpus.scripts import words_of
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import SplitTally, split_hash
@@ -104,16 +105,20 @@ FAMILIES = st.lists(
 )
 
 
-@given(FAMILIES, DEDUP, st.randoms(use_true_random=False), st.integers(1, 9), st.integers(1000, 30_000))
+@given(
+    FAMILIES, DEDUP, st.randoms(use_true_random=False), st.integers(1, 9), st.integers(1000, 30_000), st.integers(1, 99)
+)
 @settings(suppress_health_check=list(HealthCheck), max_examples=6, deadline=None)
 def test_a_corpus_is_decided_as_a_search_in_memory_does(
-    tmp_path_factory, families, dedup, chance, texts_a_file, task_bytes
+    tmp_path_factory, families, dedup, chance, texts_a_file, task_bytes, documents_at_once
 ):
     texts = [text for each in families for text in family(*each)]
     chance.shuffle(texts)
     texts += [vocabulary_text(60, 1000), vocabulary_text(60, 1001)]
     folder = tmp_path_factory.mktemp("duplicates")
-    found = decided(folder, texts, texts_a_file, dedup=dedup, task_bytes=task_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decisions, "_DOCUMENTS_AT_ONCE", documents_at_once)
+        found = decided(folder, texts, texts_a_file, dedup=dedup, task_bytes=task_bytes)
     settings = CorpusSettings.model_validate({"sources": {"mine": {"builtin": "almanac"}}, "dedup": dedup}).dedup
     assert found == decisions_in_memory(texts, settings)
 

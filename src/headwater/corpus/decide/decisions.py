@@ -56,6 +56,7 @@ EXACT_DUPLICATE, NEAR_DUPLICATE = "exact_duplicate", "near_duplicate"
 _SIDES = ("train", "validation")
 _VERSION = 2  # raise it when the same question gets another answer
 _ROWS_AT_ONCE = 100_000
+_DOCUMENTS_AT_ONCE = 500_000
 _OF_SHORTENED = ["record", "bytes", "cut_bytes", "copied_bytes", *Statistics.columns]
 _NUMBERS = {
     "BOOLEAN",
@@ -291,26 +292,35 @@ class Decisions:
         }
         self._connection.register("parts", pa.table(table))
         run(
-            f"""create table decisions as select d.number,
-                coalesce(b.reason, if(coalesce(c.first, n.first) >= {EARLIER}, '{EARLIER_DUPLICATE}', null),
-                         if(c.first is not null, '{EXACT_DUPLICATE}', null),
-                         if(n.first is not null, '{NEAR_DUPLICATE}', null),
-                         if(r.reason = '{BOILERPLATE}' and is_copied, '{COPIED_PASSAGES}', r.reason)) as reason,
-                coalesce(b.because, if(c.first >= {EARLIER}, 'the same words', null),
-                         if(n.first >= {EARLIER}, 'nearly the same, as its signature says', null),
-                         if(s.broken is not null, s.because, null), '') as because,
-                coalesce(c.first, n.first) as first, null::varchar as duplicate_of,
-                case when tail_of = d.number and (s.number is null or s.bytes > 2 * tail) then 'both'
-                     when k.split_hash is null then null
-                     when k.split_hash < hashes_below and d.number not in (select number from sharing)
-                     then '{_SIDES[1]}' else '{_SIDES[0]}' end as side,
-                if(tail_of = d.number, tail, 0) as tail_bytes, s.number is not null as is_short
-                from documents d join parts p on p.part = d.number >> {RECORD_BITS}
-                left join broken_limits b using (number) left join copies c using (number)
-                left join near n using (number) left join kept k using (number)
-                left join shortened s using (number) left join short_reasons r on r.broken = s.broken
-                order by d.number"""
+            """create table decisions (number ubigint, reason varchar, because varchar, first ubigint,
+               duplicate_of varchar, side varchar, tail_bytes bigint, is_short bool)"""
         )
+        for documents in self._ranges():  # five tables joined whole, of many documents, don't fit
+            within = {
+                name: f"(from {name} where number between {documents.start} and {documents.stop - 1})"
+                for name in ("documents", "broken_limits", "copies", "near", "kept", "shortened", "sharing")
+            }
+            run(
+                f"""insert into decisions select d.number,
+                    coalesce(b.reason, if(coalesce(c.first, n.first) >= {EARLIER}, '{EARLIER_DUPLICATE}', null),
+                             if(c.first is not null, '{EXACT_DUPLICATE}', null),
+                             if(n.first is not null, '{NEAR_DUPLICATE}', null),
+                             if(r.reason = '{BOILERPLATE}' and is_copied, '{COPIED_PASSAGES}', r.reason)) as reason,
+                    coalesce(b.because, if(c.first >= {EARLIER}, 'the same words', null),
+                             if(n.first >= {EARLIER}, 'nearly the same, as its signature says', null),
+                             if(s.broken is not null, s.because, null), ''),
+                    coalesce(c.first, n.first), null,
+                    case when tail_of = d.number and (s.number is null or s.bytes > 2 * tail) then 'both'
+                         when k.split_hash is null then null
+                         when k.split_hash < hashes_below and d.number not in (select number from {within["sharing"]})
+                         then '{_SIDES[1]}' else '{_SIDES[0]}' end,
+                    if(tail_of = d.number, tail, 0), s.number is not null
+                    from {within["documents"]} d join parts p on p.part = d.number >> {RECORD_BITS}
+                    left join {within["broken_limits"]} b using (number) left join {within["copies"]} c using (number)
+                    left join {within["near"]} n using (number) left join {within["kept"]} k using (number)
+                    left join {within["shortened"]} s using (number) left join short_reasons r on r.broken = s.broken
+                    order by d.number"""
+            )
         run(
             f"""update decisions set duplicate_of = names.name from (
                  select f.first, p.source || ' ' || t.id as name from (select distinct first from decisions) f
@@ -319,6 +329,19 @@ class Decisions:
                where decisions.first = names.first"""
         )
         run("update decisions set side = null where reason is not null")
+
+    def _ranges(self) -> Iterator[range]:
+        """Yield ranges of numbers that hold all documents, each those of slices with about _DOCUMENTS_AT_ONCE."""
+        start = count = 0
+        rows = self._connection.execute(
+            f"select number >> {RECORD_BITS} as part, count(*) from documents group by part order by part"
+        ).fetchall()
+        for part, documents in rows:
+            count += documents
+            if count >= _DOCUMENTS_AT_ONCE:
+                yield range(start, (part + 1) << RECORD_BITS)
+                start, count = (part + 1) << RECORD_BITS, 0
+        yield range(start, EARLIER)
 
     def _broken_limits(self) -> pa.Table:
         """Return the documents that break a limit, with reason and what decided."""
