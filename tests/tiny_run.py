@@ -13,7 +13,8 @@ from made_models import small_settings
 from headwater.core.records import Record
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.host.signals import StopRequest
-from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+from headwater.model.optim.schedule import ScheduleSettings
+from headwater.model.optim.settings import OptimSettings
 from headwater.tokens.batches.assemble import NO_TARGET, Batch
 from headwater.tokens.batches.settings import MixtureSettings
 from headwater.train.loop import train

@@ -42,7 +42,8 @@ def train(job: Job, watch: Watch) -> None:
 def make_plan(job: Job) -> TrainPlan:
     """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
     from headwater.machine.device.settings import MachineSettings
-    from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+    from headwater.model.optim.schedule import ScheduleSettings
+    from headwater.model.optim.settings import OptimSettings
     from headwater.model.settings import ModelSettings
     from headwater.runfile.given import Given
     from headwater.runfile.rules import by_rules

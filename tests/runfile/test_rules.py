@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.core.config import Settings
-from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+from headwater.model.optim.schedule import ScheduleSettings
+from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.runfile.given import Given
 from headwater.runfile.rules import MEASURED, RULES, by_rules

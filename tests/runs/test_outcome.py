@@ -16,7 +16,7 @@ from headwater.cli.progress import against_forecast
 from headwater.core.intervals import Z_P90
 from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, percent, size
 from headwater.machine.host.energy import MEASURED
-from headwater.page.picture.of_run import memory_peaks
+from headwater.page.picture.charts_of_run import memory_peaks
 from headwater.runs.outcome import crps, forecast_error, outcomes
 from headwater.runs.run_data import History, points, smooth, thin
 

@@ -20,7 +20,8 @@ from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED, CorpusSet
 from headwater.machine.device.settings import MachineSettings
 from headwater.machine.parallel.settings import ParallelSettings, layers_problem
 from headwater.machine.ranks.mesh import Layout
-from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+from headwater.model.optim.schedule import ScheduleSettings
+from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.runfile.checking import RECIPES, Reason, Rules, resolve, validate
 from headwater.runfile.damage import damaged_config, find_recipe, remedy, require_whole_config, without_config

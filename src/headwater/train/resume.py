@@ -17,7 +17,7 @@ from headwater.core.files import digest_json, make_folder, move_folder, remove_f
 from headwater.core.numbers import plural
 from headwater.core.owners import require_owner
 from headwater.core.records import Record, counted, read_attempts
-from headwater.model.optim.settings import lr_factor
+from headwater.model.optim.schedule import lr_factor
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.train.checkpoint.verify import is_whole, read_state
 from headwater.train.settings import TrainPlan, is_half_length

@@ -11,7 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from headwater.core.config import Settings
 from headwater.core.validation import Count, Fraction, wanted
 from headwater.machine.device.settings import MachineSettings
-from headwater.model.optim.settings import OptimSettings, ScheduleSettings, decay_start
+from headwater.model.optim.schedule import ScheduleSettings, decay_start
+from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.tokens.batches.settings import MixtureSettings
 

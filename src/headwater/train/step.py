@@ -11,7 +11,7 @@ from typing import Any
 from headwater.machine.parallel.data_parallel import DataParallel, clip_
 from headwater.model.count import flops_per_token
 from headwater.model.optim.optimizer import Optimizer
-from headwater.model.optim.settings import lr_factor
+from headwater.model.optim.schedule import lr_factor
 from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import Batch
 from headwater.tokens.batches.source import StepRows

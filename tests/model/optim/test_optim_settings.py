@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from headwater.model.optim.schedule import ScheduleSettings
 from headwater.model.optim.settings import (
     OptimSettings,
-    ScheduleSettings,
     block_rows_for,
     orthogonalisation_share,
     owners_by_cost,

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.model.optim.settings import ScheduleSettings, lr_factor
+from headwater.model.optim.schedule import ScheduleSettings, lr_factor
 
 NAMES = ["wsd", "cosine", "linear"]
 

@@ -16,7 +16,7 @@ HARDWARE = ",".join(COLUMNS)
 
 
 def test_every_figure_has_its_source_and_prices_their_date():
-    for _, row in table("hardware.csv", None, COLUMNS):
+    for _, row in table("gpus.csv", None, COLUMNS):
         assert row["source"]
         assert bool(row["usd_per_hour"]) == bool(re.match(r"\d{4}\S*: \S", row["price_source"]))
 

@@ -36,7 +36,7 @@ from headwater.page.picture.blocks import (
     text,
     time_bar,
 )
-from headwater.page.picture.of_run import MARKS, STEP_CHARTS, drawn, forecast_band, overlaid, step_chart
+from headwater.page.picture.charts_of_run import MARKS, STEP_CHARTS, drawn, forecast_band, overlaid, step_chart
 from headwater.runs.measures import (
     baselines,
     bits_per_byte_curve,

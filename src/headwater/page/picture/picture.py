@@ -37,9 +37,9 @@ from headwater.page.picture.blocks import (
     shown,
     text,
 )
+from headwater.page.picture.charts_of_run import peak_caption, run_charts
 from headwater.page.picture.corpus import corpus
 from headwater.page.picture.learning import forecast, learning, running, watt_hours
-from headwater.page.picture.of_run import peak_caption, run_charts
 from headwater.page.picture.probes import knowledge, probes, samples
 from headwater.runs.measures import (
     baselines,

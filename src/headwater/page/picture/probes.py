@@ -23,7 +23,7 @@ from headwater.page.picture.blocks import (
     text,
     written,
 )
-from headwater.page.picture.of_run import MAX_PROBE_NAME, PROBES, drawn, probe_chart
+from headwater.page.picture.charts_of_run import MAX_PROBE_NAME, PROBES, drawn, probe_chart
 from headwater.runs.measures import OF_OWN_TEXT
 from headwater.runs.run_data import ALMANAC, RunData, points
 

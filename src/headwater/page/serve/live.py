@@ -23,7 +23,7 @@ from headwater.core.errors import HeadwaterError
 from headwater.core.manifests import is_unmade
 from headwater.core.printable import printable
 from headwater.page.picture.blocks import shown
-from headwater.page.picture.of_run import overlaid
+from headwater.page.picture.charts_of_run import overlaid
 from headwater.page.picture.picture import picture_of
 from headwater.page.serve.guard import Refusal
 from headwater.page.serve.playground import RunQuestion

@@ -72,7 +72,7 @@ class Accelerator:
 def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
     """Return devices by every name they go by, in lower case without punctuation; raise DataError for a wrong cell."""
     devices: dict[str, Accelerator] = {}
-    for place, row in table("hardware.csv", path, COLUMNS):
+    for place, row in table("gpus.csv", path, COLUMNS):
         where = f"{place}, {row['name'] or 'a row without name'}"
         cells = {name: required(row, name, where=where) for name in COLUMNS[2:]}
         price, price_how = _price(row, where)

@@ -14,7 +14,7 @@ from headwater.core.numbers import duration, plural
 from headwater.core.printable import printable
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.export.base.facts import BaseFacts, facts_of
-from headwater.model.optim.settings import ScheduleSettings, lr_factor
+from headwater.model.optim.schedule import ScheduleSettings, lr_factor
 from headwater.plan.hardware import hardware_of
 from headwater.plan.scaling.table import says_of
 from headwater.plan.text_size import useful_epochs
