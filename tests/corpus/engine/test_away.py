@@ -19,7 +19,7 @@ from headwater.corpus.engine import local, slurm
 from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.tasks import Task
-from headwater.corpus.engine.workers import Worker, outcome_of
+from headwater.corpus.engine.workers import Worker, failure_of, outcome_of
 from headwater.corpus.sources.settings import EngineSettings
 
 TRY_SECONDS = 63.0  # that a task takes which fails
@@ -54,13 +54,6 @@ class Network:
     def message_of(self, number: int) -> dict[str, Any]:
         return outcome_of(lambda: self.do(number))
 
-    def why_not(self, number: int) -> DataError | None:
-        try:
-            self.do(number)
-        except DataError as error:
-            return error
-        return None
-
 
 def in_process(network, task_set, given, patch):
     patch.setattr(local, "doer_of", lambda *maker: lambda task: network.do(task.number))
@@ -93,17 +86,16 @@ def ray(network, task_set, given, patch, **cluster):
 def slurm_array(network, task_set, given, patch):
     class Array:
         def __init__(self, task_set, tasks, attempt, given):
-            self.tasks, self.errors = tasks, {}
+            self.tasks, self.outcomes = tasks, {}
 
         def do(self, progress):
-            for place, task in enumerate(self.tasks):
-                if error := network.why_not(task.number):
-                    self.errors[place] = f"texts {task.number}: {type(error).__name__}: {error}"
-                else:
+            for task in self.tasks:
+                self.outcomes[task] = network.message_of(task.number)
+                if task.number in network.done:
                     progress.done(task)
 
-        def last_lines(self, places):
-            return [self.errors[place] for place in places]
+        def failures(self, undone):
+            return [(task, failure_of(self.outcomes[task])) for task in self.tasks if task in undone]
 
     patch.setattr(slurm, "_Array", Array)
     return slurm.Slurm(task_set, given, network.clock, network.sleep)

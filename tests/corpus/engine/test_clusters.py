@@ -108,8 +108,10 @@ def test_what_a_job_of_slurm_fails_at_is_said_wherever_its_work_is(cluster, tmp_
     sources = {"mine": {"paths": [str(tmp_path / "a.txt")]}}
     table = {"sources": sources, "measures": {"mine": {"class": f"{tmp_path}/mine.py:Fails"}}}
     engine = {"name": "slurm", "store": store and store.format(tmp_path)}
-    with pytest.raises(DataError, match=r"\(columns\) could not be done in 3 tries: .*no such luck"):
+    with pytest.raises(DataError, match=r"^measure Fails failed on 1 texts: ArithmeticError: no such luck$"):
         build_corpus(CorpusSettings.model_validate(table | {"engine": engine}), tmp_path / "corpus", print)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert sum("headwater-columns" in call for call in calls) == 1, "no other try can end otherwise"
 
 
 FAILS = """

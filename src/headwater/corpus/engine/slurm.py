@@ -11,22 +11,24 @@ import select
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, write_text
 from headwater.core.stores import is_address
-from headwater.corpus.engine.engine import Engine, Failures
+from headwater.corpus.engine.engine import Engine, Failure, Failures
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.tasks import Task, TaskSet
+from headwater.corpus.engine.workers import failure_of
 from headwater.corpus.sources.settings import EngineSettings
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0
-_PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
 # {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th number, from the Kth on.
@@ -44,12 +46,10 @@ class Slurm(Engine):
                 return
             array = _Array(self._task_set, missing, attempt, self._settings)
             array.do(progress)
-            undone = set(self._task_set.missing(missing))
-            places = [place for place, task in enumerate(missing) if task in undone]
-            missing = [missing[place] for place in places]
-            failed = list(zip(missing, array.last_lines(places), strict=True))
-            failures.add(*(each for each in failed if _PASSING not in each[1]))
-            away = [each for each in failed if _PASSING in each[1]]
+            failed = array.failures(set(self._task_set.missing(missing)))
+            missing = [task for task, _ in failed]
+            failures.add(*((task, failure.why) for task, failure in failed if not failure.may_pass))
+            away = [(task, failure.why) for task, failure in failed if failure.may_pass]
             if away:  # one array waits as one
                 self._sleep(failures.seconds_away(*away[0], self._clock()))
 
@@ -60,6 +60,7 @@ class _Array:
     def __init__(self, task_set: TaskSet, tasks: list[Task], attempt: int, settings: EngineSettings) -> None:
         self._task_set = task_set
         self._stage = tasks[0].stage
+        self._tasks = tasks
         self._missing = {task.number: task for task in tasks}
         self._num_jobs = min(len(tasks), settings.workers or MAX_JOBS)
         self._options = settings.slurm_options
@@ -106,16 +107,25 @@ class _Array:
         for task in {*self._missing.values()}.difference(self._task_set.missing(self._missing.values())):
             progress.done(self._missing.pop(task.number))
 
-    def last_lines(self, places: Sequence[int]) -> list[str]:
-        """Return the last line of the log of each job that a task at `places` belongs to."""
-        jobs = [place % self._num_jobs for place in places]
-        last = {job: self._last_line(job) for job in set(jobs)}
-        return [last[job] for job in jobs]
+    def failures(self, undone: Set[Task]) -> list[tuple[Task, Failure]]:
+        """Return why each of these tasks is undone; raise the error that it raised when the user can act on it."""
+        log_of, failed = cache(self._read_log), []
+        for place, task in enumerate(self._tasks):
+            if task in undone:
+                outcomes, last_line = log_of(place % self._num_jobs)
+                failed.append((task, failure_of(outcomes.get(task.number, {})) or Failure(last_line)))
+        return failed
 
-    def _last_line(self, job: int) -> str:
-        lines = self._task_set.place.read_log(self._folder / f"job-{job}.log").split("\n")
-        written = [line for line in lines if line.strip()]
-        return written[-1] if written else "its job ended without a word"
+    def _read_log(self, job: int) -> tuple[dict[int, dict[str, Any]], str]:
+        """Return the outcomes that a job wrote, by the number of the task, and the last of its other lines."""
+        outcomes, last_line = dict[int, dict[str, Any]](), "its job ended without a word"
+        for line in self._task_set.place.read_log(self._folder / f"job-{job}.log").split("\n"):
+            try:
+                outcome = json.loads(line)
+                outcomes[outcome["number"]] = outcome
+            except (ValueError, TypeError, KeyError):
+                last_line = line if line.strip() else last_line
+        return outcomes, last_line
 
 
 def _cancel(process: subprocess.Popen[bytes]) -> None:

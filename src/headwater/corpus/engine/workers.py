@@ -34,6 +34,15 @@ def outcome_of(run: Callable[[], None]) -> dict[str, Any]:
     return {"end": None}
 
 
+def failure_of(outcome: dict[str, Any]) -> Failure | None:
+    """Return why a task failed, or None; raise the error that it raised when the user can act on it."""
+    if "error" in outcome:
+        name, text = outcome["error"]
+        raise getattr(errors, name, HeadwaterError)(text)
+    why = outcome.get("end")
+    return None if why is None else Failure(why, bool(outcome.get("may_pass")))
+
+
 class Worker:
     """Does a task at a time; `task` is what it does now. As the process sees it that gives it tasks."""
 
@@ -53,14 +62,11 @@ class Worker:
     def take_up(self, message: dict[str, Any]) -> None:
         """Take up what the worker says; raise the error that a task raised when the user can act on it."""
         self._num_bytes_read = message.get("read", self._num_bytes_read)
-        if "error" in message:
-            name, text = message["error"]
-            kind = getattr(errors, name, HeadwaterError)
-            raise kind(text)
-        if "end" in message and self.task is not None:
-            why = message["end"]
-            self._outcomes.append((self.task, None if why is None else Failure(why, bool(message.get("may_pass")))))
-            self.task = None
+        if "error" in message or "end" in message:
+            failure = failure_of(message)
+            if self.task is not None:
+                self._outcomes.append((self.task, failure))
+                self.task = None
 
     def taken_outcomes(self) -> list[tuple[Task, Failure | None]]:
         """Return the tasks that ended since the last call, each with why it failed, or None."""
