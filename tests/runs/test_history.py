@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from fake_run import add, evaluation, json_file, lines, resume, step, steps, troubled_run, validation, write_run
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headwater.core import records
 from headwater.core.records import read_attempts, read_records, survives
 from headwater.runs.measures import lines_since_base, since_base
 from headwater.runs.run_data import TIMED, History, read_run
-from headwater.runs.summary import MAX_RECORDS, TAIL_BYTES, NoRunError, RecentRecords, RunsFolder
+from headwater.runs.summary import TAIL_BYTES, NoRunError, RunsFolder
 
 
 def followed(path, *records: dict) -> History:
@@ -101,45 +101,47 @@ def test_what_a_run_learned_and_forgot_of_its_base_is_said_as_a_sample_where_it_
     assert kept[0] == ("forgotten" if after[1] > before[1] or after[2] < before[2] else "kept")
 
 
-def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, monkeypatch):
-    path, read = tmp_path / "records.jsonl", []
-    add(path, validation(1, 1.5), *steps(2, 4999))
-    assert path.stat().st_size > TAIL_BYTES
-    parsed = records.parsed
-    monkeypatch.setattr(records, "parsed", lambda line: read.append(line) or parsed(line))
-    run = RecentRecords(path)
-    for number in range(5000, 9000):
-        run.poll()
-        assert (run.score[0], run.step) == (1.5, number - 1)
-        assert (
-            len([line for line in read if line]) < (4500 if number == 5000 else 2) and len(run.records) <= MAX_RECORDS
-        )
-        read.clear()
-        add(path, step(number))
-        if number % 500 == 0:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write('{"event": "st')  # a line that is being written
-            run.poll()
-            path.write_bytes(path.read_bytes().removesuffix(b'{"event": "st'))
-    add(path, resume(3))  # of what is left little is in the last lines, or among those that were kept
-    run.poll()
-    assert (run.score[0], run.step, run.last_event) == (1.5, 3, "resume")
+def summary(folder):
+    (found,) = RunsFolder(folder).summaries()
+    return found.bits_per_byte, found.step, found.loss, found.state
+
+
+def test_of_long_records_the_end_is_parsed_and_what_comes_seldom_and_of_unchanged_ones_nothing(tmp_path, monkeypatch):
+    path, read = tmp_path / "mine/records.jsonl", []
+    add(path, validation(1, 1.5), *steps(2, 6000))
+    monkeypatch.setattr("headwater.runs.summary.parsed", lambda line: read.append(line) or records.parsed(line))
+    runs = RunsFolder(tmp_path)
+    for _ in range(2):
+        (found,) = runs.summaries()
+        assert (found.bits_per_byte, found.step) == (1.5, 6000)
+        assert path.stat().st_size > 4 * TAIL_BYTES > 2 * sum(map(len, read))
+    assert len(read) == len(set(read)), "they were read again, unchanged"
+    with open(path, "a", encoding="utf-8") as file:
+        file.write('{"event": "st')  # a line that is being written
+    assert summary(tmp_path)[:2] == (1.5, 6000)
+    path.write_bytes(path.read_bytes().removesuffix(b'{"event": "st'))
+    add(path, resume(3))  # what it leaves is far from the last lines
+    assert summary(tmp_path) == (1.5, 3, None, "killed")
+
+
+@given(st.integers(TAIL_BYTES - 5000, TAIL_BYTES + 1000))
+@settings(max_examples=20)
+def test_a_validation_is_found_wherever_the_last_lines_begin(tmp_path_factory, num_bytes):
+    folder = tmp_path_factory.mktemp("runs")
+    after = [step(2, note="x" * (num_bytes // 2)), step(3, note="x" * (num_bytes // 2))]
+    add(folder / "mine/records.jsonl", step(1), validation(1, 1.5) | {"note": "y" * 4000}, *after)
+    assert summary(folder)[:2] == (1.5, 3)
 
 
 def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):
-    path = tmp_path / "records.jsonl"
+    path = tmp_path / "mine/records.jsonl"
     add(path, step(1, loss=2.0), validation(1, 1.5), step(2, loss=2.0), step(3, loss=9.0), validation(3, 1.2))
-    run = RecentRecords(path)
-    run.poll()
     add(path, resume(2))
-    run.poll()
-    assert (run.score[0], run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
+    assert summary(tmp_path) == (1.5, 2, 2.0, "killed")
     path.write_bytes(lines(step(1, loss=4.0)))
-    run.poll()
-    assert (run.score[0], run.step, run.loss) == (None, 1, 4.0)
-    path.unlink()
-    run.poll()
-    assert (run.step, run.loss, run.last_event) == (None, None, None)
+    assert summary(tmp_path) == (None, 1, 4.0, "killed")
+    path.write_bytes(b"")
+    assert summary(tmp_path) == (None, None, None, "not started")
 
 
 def test_a_run_that_is_known_is_found_without_reading_the_folder_again(tmp_path, monkeypatch):

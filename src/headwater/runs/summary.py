@@ -6,6 +6,8 @@ long a run has yet to train.
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from collections import deque
@@ -13,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, BinaryIO
+from typing import Any
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import read_json_or_none
 from headwater.core.numbers import count, decimal, duration, whole
-from headwater.core.records import GOING_BACK, Object, Record, RunLog, amount, entries, held_out_score, parsed, table
+from headwater.core.records import GOING_BACK, Object, Record, amount, counted, entries, held_out_score, parsed, table
 from headwater.runfile.damage import damage_of
 from headwater.train.checkpoint.layout import DERIVED
 from headwater.train.checkpoint.lock import is_owned
@@ -82,122 +84,55 @@ class TimeLeft:
         return self._step_tokens / self._seconds if self._seconds and self._step_tokens else None
 
 
-TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
+TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 21
 "Of a run's records: the last lines, and how far back those that come seldom are looked for."
-SELDOM = ("validation", "samples")
-FAR_BACK = tuple(f'"{event}"'.encode() for event in (*SELDOM, *GOING_BACK))
+SELDOM = re.compile("|".join(f'"{event}"' for event in ("validation", "samples", *GOING_BACK)).encode())
 "Before the last lines only those that hold one of these are parsed."
-MAX_RECORDS = 3000
-"Kept at most, to know what is new; a resume reads the last lines again."
-NO_FILE = (-1, -1)
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
 
 
-class RecentRecords(RunLog):
-    """The end of one run's records; nothing is read again but after a resume, or where the file isn't the same."""
-
-    def __init__(self, path: Path) -> None:
-        self._stamp = self._evaluation_stamp = NO_FILE
-        self._evaluation: Object = {}
-        super().__init__(path)
-        self._sum_up()
-
-    def begin(self, file: BinaryIO, size: int) -> int:
-        """Begin with the last lines, and with one of each of SELDOM before them unless that is far back."""
-        first, before = max(0, size - TAIL_BYTES), max(0, size - MAX_TAIL_BYTES)
-        file.seek(first)
-        tail = file.read(TAIL_BYTES)
-        seldom, back = FAR_BACK[: len(SELDOM)], FAR_BACK[len(SELDOM) :]
-        if first and (not all(mark in tail for mark in seldom) or any(mark in tail for mark in back)):
-            file.seek(before)
-            for line in file.read(first - before).split(b"\n"):
-                if any(mark in line for mark in FAR_BACK):
-                    self.take(parsed(line))
-            self.records = [*{each["event"]: each for each in self.records if each["event"] in SELDOM}.values()]
-        return first
-
-    def poll(self) -> None:
-        """Read what was written since, if the files have changed."""
-        if (stamp := _stamp(self.path)) != self._stamp:
-            before, num_known = self.records, len(self.records)
-            super().poll()
-            if self.records is not before and before:  # of what a resume leaves, more lies before what is kept
-                self.forget()
-                super().poll()
-            if self.records is before and num_known:
-                for record in self.records[num_known:]:
-                    self._count(record)
-            else:
-                self._sum_up()
-            if len(self.records) > MAX_RECORDS:
-                self.records = self.records[-MAX_RECORDS // 2 :]
-            self._stamp = stamp
-        evaluation = self.path.with_name("evaluation.json")
-        if (stamp := _stamp(evaluation)) != self._evaluation_stamp:
-            self._evaluation, self._evaluation_stamp = table(read_json_or_none(evaluation)), stamp
-
-    def _sum_up(self) -> None:
-        self.last_event: str | None = None
-        self.last_record_at: float | None = None
-        self.step: int | None = None
-        self.num_steps: int | None = None
-        self.finished_step: int | None = None
-        self.prompt: str | None = None
-        self._validation: Record = {}
-        self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
-        self._time_left = TimeLeft()
-        for record in self.records:
-            self._count(record)
-
-    def _count(self, record: Record) -> None:
-        event, step, at = record["event"], int(record["step"]), amount(record, "time")
-        self.last_event = event
-        self.step = max(step, self.step or 0)
-        self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
-        self.last_record_at = at if self.last_record_at is None else max(self.last_record_at, at or 0.0)
-        if event == "step":
-            self._losses.append(amount(record, "loss"))
-            self._time_left.add(record)
-        elif event == "validation":
-            self._validation = record
-        elif event == "samples" and (samples := entries(record, "samples")):
-            self.prompt = str(samples[0].get("prompt", ""))
-        elif event == "finish":
-            self.finished_step = step
-
-    @property
-    def loss(self) -> float | None:
-        """The mean loss of the last steps."""
-        losses = [loss for loss in self._losses if loss is not None]
-        return sum(losses) / len(losses) if losses else None
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        return self._time_left.tokens_per_second
-
-    @property
-    def score(self) -> tuple[float | None, bool]:
-        """The bits per byte of held-out text, and whether of all of it or of a sample."""
-        return held_out_score(self._validation, {} if self.finished_step is None else self._evaluation)
-
-    @property
-    def version(self) -> str:
-        """Another one whenever one of the files has changed."""
-        return "-".join(map(str, self._stamp + self._evaluation_stamp))
-
-    def seconds_left(self, num_steps: int | None) -> float | None:
-        """Return the time up to the last of `num_steps`, None where it isn't known."""
-        return None if self.step is None or num_steps is None else self._time_left.after(self.step, num_steps)
+def last_records(path: Path) -> list[Record]:
+    """Return the last of a run's records that count, after those of SELDOM unless they are far back."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_TAIL_BYTES))
+            data = file.read()
+    except OSError:  # not there yet, or not any more
+        return []
+    cut = data.rfind(b"\n", 0, max(0, len(data) - TAIL_BYTES)) + 1
+    before = [line for line in data[:cut].split(b"\n") if SELDOM.search(line)]
+    return counted(map(parsed, before + data[cut:].split(b"\n")))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+class Recent:
+    """What the last records of a run say of it; None or {} where they say nothing."""
+
+    def __init__(self, records: list[Record]) -> None:
+        last = {record["event"]: record for record in records}
+        steps = [record for record in records if record["event"] == "step"]
+        losses = [loss for step in steps[-MEAN_STEPS:] if (loss := amount(step, "loss")) is not None]
+        prompts = [str(sample.get("prompt", "")) for sample in entries(last.get("samples"), "samples")]
+        self.last_event: str | None = records[-1]["event"] if records else None
+        self.step = max((int(record["step"]) for record in records), default=None)
+        self.num_steps = next((int(num) for record in records if (num := amount(record, "num_steps"))), None)
+        self.last_record_at = max((amount(record, "time") or 0.0 for record in records), default=None)
+        self.loss = fmean(losses) if losses else None
+        self.prompt = prompts[0] if prompts else None
+        self.validation = last.get("validation", {})
+        self.finished_step = int(last["finish"]["step"]) if "finish" in last else None
+        self.time_left = TimeLeft()
+        for step in steps:
+            self.time_left.add(step)
+
+
+def _stamp(path: Path) -> str:
     """Return what differs when a file has changed."""
     try:
         status = path.stat()
     except OSError:
-        return NO_FILE
-    return status.st_size, status.st_mtime_ns
+        return "none"
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 MAX_SILENT_SECONDS = 120.0
@@ -209,7 +144,6 @@ RUNS = Path("runs")
 "The folder of runs, where nobody names another."
 HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
-AS_RECORDED = ("step", "loss", "tokens_per_second", "last_record_at", "prompt", "version")
 
 
 class NoRunError(DataError):
@@ -257,12 +191,12 @@ class RunSummary:
 
 
 class RunsFolder:
-    """The runs in a folder, or the one that it is; of a file that grows only what is new is read."""
+    """The runs in a folder, or the one that it is; of records that have changed the end is read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._paths: dict[str, Path] = {}
-        self._recent: dict[Path, RecentRecords] = {}
+        self._recent: dict[Path, tuple[str, Recent]] = {}
         self._lock = threading.Lock()
 
     def paths(self) -> dict[str, Path]:
@@ -290,29 +224,41 @@ class RunsFolder:
         """Return what runs first, then those of which something was heard last."""
         with self._lock:
             paths = self._paths = self.paths()
-            known = self._recent  # without the runs that have vanished
-            self._recent = {path: known.get(path) or RecentRecords(path / "records.jsonl") for path in paths.values()}
-            found = [self._summary(name, path) for name, path in paths.items()]
+            self._recent = {path: self._read(path) for path in paths.values()}  # without the runs that have vanished
+            found = [_summary(name, path, *self._recent[path]) for name, path in paths.items()]
         return sorted(found, key=lambda run: (run.state != RUNNING, -(run.last_record_at or 0.0), run.name))
 
-    def _summary(self, name: str, run_dir: Path) -> RunSummary:
-        recent, num_steps = self._recent[run_dir], _steps_planned(run_dir)
-        recent.poll()
-        state, (bits_per_byte, is_of_all) = _state(run_dir, recent), recent.score
-        damage = None if state in (RUNNING, PREPARING) else damage_of(run_dir, recent.step)
-        if state == FINISHED:  # the settings may be those of the run that it was made of
-            num_steps = recent.finished_step
-        return RunSummary(
-            name=name,
-            folder=run_dir,
-            state=state if damage is None else DAMAGED,
-            damage=damage,
-            num_steps=num_steps or recent.num_steps,
-            bits_per_byte=bits_per_byte,
-            is_of_all_text=is_of_all,
-            seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
-            **{name: getattr(recent, name) for name in AS_RECORDED},
-        )
+    def _read(self, run_dir: Path) -> tuple[str, Recent]:
+        """Return what a run's records say, and the stamp of the file that says it."""
+        path = run_dir / "records.jsonl"
+        known, stamp = self._recent.get(run_dir), _stamp(path)
+        return known if known and known[0] == stamp else (stamp, Recent(last_records(path)))
+
+
+def _summary(name: str, run_dir: Path, stamp: str, recent: Recent) -> RunSummary:
+    evaluation, num_steps, state = run_dir / "evaluation.json", _steps_planned(run_dir), _state(run_dir, recent)
+    damage = None if state in (RUNNING, PREPARING) else damage_of(run_dir, recent.step)
+    measured = {} if recent.finished_step is None else table(read_json_or_none(evaluation))
+    bits_per_byte, is_of_all = held_out_score(recent.validation, measured)
+    if state == FINISHED:  # the settings may be those of the run that it was made of
+        num_steps = recent.finished_step
+    is_timed = state == RUNNING and recent.step is not None and num_steps is not None
+    return RunSummary(
+        name=name,
+        folder=run_dir,
+        state=state if damage is None else DAMAGED,
+        step=recent.step,
+        num_steps=num_steps or recent.num_steps,
+        loss=recent.loss,
+        bits_per_byte=bits_per_byte,
+        is_of_all_text=is_of_all,
+        tokens_per_second=recent.time_left.tokens_per_second,
+        seconds_left=recent.time_left.after(recent.step or 0, num_steps or 0) if is_timed else None,
+        last_record_at=recent.last_record_at,
+        prompt=recent.prompt,
+        version=f"{stamp}-{_stamp(evaluation)}",
+        damage=damage,
+    )
 
 
 def _is_run(folder: Path) -> bool:
@@ -340,7 +286,7 @@ def _steps_planned(run_dir: Path) -> int | None:
     return None if steps is None else int(steps)
 
 
-def _state(run_dir: Path, recent: RecentRecords) -> str:
+def _state(run_dir: Path, recent: Recent) -> str:
     # what follows a finish, the evaluation of a resumed run say, is no training
     if recent.finished_step is not None:
         return FINISHED
