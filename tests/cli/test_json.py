@@ -20,7 +20,7 @@ import headwater
 from headwater.cli.terminal import print_json
 from headwater.cli.training import print_findings
 from headwater.core.records import read_records
-from headwater.runs.library.machine import EXTRAS
+from headwater.runs.library import machine
 
 RUN = "--run runs/mine"
 BUDGET = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
@@ -189,10 +189,12 @@ def test_the_format_has_its_reason_and_load_is_named(capsys):
     assert "Other processes use 1.8 of the 2 CPUs: peak and bandwidth are too low" in said
 
 
-def test_every_extra_that_a_user_may_want_is_asked_for_with_all_its_packages():
+def test_every_extra_that_a_user_may_want_is_asked_for_with_all_its_packages(monkeypatch):
     listed = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
     packages = {name: {re.split(r"[\[>=]", each)[0] for each in found} for name, found in listed.items()}
-    of_developers = {"bench", "dev"}
-    assert {name: set(found) for name, found in EXTRAS.items()} == {
-        name: found for name, found in packages.items() if name not in of_developers
+    assert set(machine.missing_packages()) == set(packages) - {"bench", "dev"}
+    assert not set.union(*map(set, machine.missing_packages().values())) & {"pytest", "transformers"}
+    monkeypatch.setattr(machine, "_is_installed", lambda package: False)
+    assert {name: set(found) for name, found in machine.missing_packages().items()} == {
+        name: packages[name] for name in set(packages) - {"bench", "dev"}
     }

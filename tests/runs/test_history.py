@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headwater.core import records
-from headwater.core.records import read_attempts, read_records, survives
+from headwater.core.records import read_attempts, read_records
 from headwater.runs.measures import lines_since_base, since_base
-from headwater.runs.run_data import TIMED, History, read_run
+from headwater.runs.run_data import History, read_run
 from headwater.runs.summary import TAIL_BYTES, NoRunError, RunsFolder
 
 
@@ -21,25 +21,8 @@ def followed(path, *records: dict) -> History:
     return log
 
 
-def seconds_of(record: dict) -> float:
-    return record.get(TIMED.get(record["event"], ("", ""))[1], 0.0)
-
-
-def lost_by_hand(attempts: list[dict]) -> float:
-    """Return the time of what later processes did again, by a walk over all lines."""
-    lost, kept = 0.0, []
-    for record in attempts:
-        if record["event"] == "rollback":  # saved with the next step, or lost with it
-            kept = [old if survives(old, record) else old | {"step": record["step"] + 1} for old in kept]
-        if record["event"] in ("start", "resume"):
-            lost += sum(seconds_of(old) for old in kept if not survives(old, record))
-            kept = [old for old in kept if survives(old, record)]
-        kept.append(record)
-    return lost
-
-
 @given(st.integers(0, 10_000))
-def test_columns_events_attempts_and_time_lost_are_those_of_the_lines(tmp_path_factory, seed):
+def test_columns_events_and_attempts_are_those_of_the_lines(tmp_path_factory, seed):
     path = tmp_path_factory.mktemp("run") / "records.jsonl"
     log = followed(path, *troubled_run(seed))
     attempts, counted = read_attempts(path), read_records(path)
@@ -51,22 +34,11 @@ def test_columns_events_attempts_and_time_lost_are_those_of_the_lines(tmp_path_f
         event: [record for record in others if record["event"] == event]
         for event in {record["event"] for record in others}
     }
-    assert log.seconds_lost == pytest.approx(lost_by_hand(attempts))
     for name, attempt in log.attempts.items():
         own = [record for record in attempts if str(record["attempt"]) == name]
         reached = max(record["step"] for record in own)
         assert (attempt.from_step, attempt.to_step, attempt.ended) == (own[0]["step"], reached, own[-1].get("time"))
         assert attempt.num_resumes == sum(record["event"] == "resume" for record in own)
-
-
-@pytest.mark.parametrize(("resumed_at", "seconds"), [(3, 40.0), (2, 160.0), (1, 220.0)])
-def test_what_a_rollback_undid_is_lost_only_without_a_save_after_it(tmp_path, resumed_at, seconds):
-    taken = [{"event": "step", "step": step, "seconds": 60.0} for step in (1, 2, 3)]
-    more = [{"event": "step", "step": 4, "seconds": 40.0}]
-    first = [{"event": "start", "step": 0}, *taken, {"event": "rollback", "step": 2, "first_row": 0}, *taken[2:], *more]
-    again = [{"event": "resume", "step": resumed_at}, {"event": "start", "step": resumed_at}]
-    records = [one | {"attempt": n} for n, of in enumerate([first, again], 1) for one in of]
-    assert followed(tmp_path / "records.jsonl", *records).seconds_lost == seconds
 
 
 def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_path):

@@ -44,7 +44,6 @@ def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
     assert result.bits_per_byte == result.evaluation["bits_per_byte"]["all"]
     assert result.loss == read_records(run_dir / "records.jsonl", "validation")[-1]["loss"]["all"]
     assert {outcome.quantity for outcome in result.outcomes} >= {"training time", "memory"}
-    assert 0 < result.forecast_error < 10
     assert said == ["training is up to date: runs/mine has step 8"]
 
 

@@ -34,7 +34,6 @@ from headwater.runs.measures import (
     lines_since_base,
     repeated_text,
     right,
-    time_lost,
 )
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
@@ -140,17 +139,15 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
 
 def closing_line(config: RunConfig, result: RunResult) -> str:
     """Return what a training ends with: how far it came, how long that took, how good it is, where the weights are."""
-    trained = f"{duration(result.trained_seconds)} of training{time_lost(result.lost_seconds)}"
-    done = f"step {result.step} of {config.train.num_steps} done in {trained}"
+    done = f"step {result.step} of {config.train.num_steps} done in {duration(result.trained_seconds)} of training"
     if result.bits_per_byte is not None:
         done += f", with {result.bits_per_byte:.3f} bits per byte on {result.scored}"
     return f"{done}; the checkpoint lies in {checkpoint_dir(config.run_dir, result.step)}"
 
 
 def _closing_card(config: RunConfig, result: RunResult, here: RunFolder) -> None:
-    trained = duration(result.trained_seconds)
-    is_longer = result.lost_seconds or result.trained_seconds > result.seconds
-    earlier = f" ({trained} of training in all{time_lost(result.lost_seconds)})" if is_longer else ""
+    is_longer = result.trained_seconds > result.seconds
+    earlier = f" ({duration(result.trained_seconds)} of training in all)" if is_longer else ""
     run, found = shlex.quote(str(config.run_dir)), read_run(result.folder, here)
     first, second, *_ = found.prompts
     verb = "chat" if answers_messages(config) else f"next {shlex.quote(first)}"

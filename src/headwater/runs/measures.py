@@ -7,10 +7,10 @@ import statistics
 from dataclasses import dataclass
 
 from headwater.core.intervals import MIN_DOCUMENTS, share
-from headwater.core.numbers import MISSING, duration, number, plural, whole
+from headwater.core.numbers import MISSING, number, plural, whole
 from headwater.core.records import Object, Record, amount, table, text_scored
 from headwater.corpus.sources.settings import REPLAYED
-from headwater.runs.run_data import TIMED, Points, RunData, points, seconds_of
+from headwater.runs.run_data import Points, RunData, points
 
 MIN_TARGETS, MIN_SHOWN_TARGETS = 2500, 300
 "Scored tokens; of fewer the standard error is over 2 %, and 6 %: a token's surprise deviates by about its mean."
@@ -18,6 +18,13 @@ _STAGES = {"rows": "tokens"}
 "What a stage is counted with."
 OF_OWN_TEXT = ("words",)
 "Probes that are made of a run's held-out text; the others are of the almanac."
+TIMED = {
+    "validation": ("validation", "evaluation_seconds"),
+    "probes": ("probes", "evaluation_seconds"),
+    "samples": ("samples", "evaluation_seconds"),
+    "checkpoint": ("checkpoints", "seconds"),
+}
+"By event: what a time is called, and a record's field of it."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
@@ -245,22 +252,13 @@ def seconds_trained(run: RunData) -> float | None:
 
 def time_split(run: RunData) -> dict[str, float]:
     """Return the seconds of training by kind of work, as the records time it, and what is left of the whole."""
-    kinds = {name: sum(map(seconds_of, run.events(event))) for event, (name, _) in TIMED.items()}
-    kinds["training steps"] = sum(run.log.measured("seconds"))
+    kinds = {"training steps": sum(run.log.measured("seconds"))}
+    for event, (kind, field) in TIMED.items():
+        kinds[kind] = sum(amount(record, field) or 0.0 for record in run.events(event))
     finished = amount(run.last("finish"), "seconds")
     if finished is not None:
         kinds["everything else"] = max(0.0, finished - sum(kinds.values()))
     return {kind: seconds for kind, seconds in kinds.items() if seconds > 0}
-
-
-def seconds_lost(run: RunData) -> float:
-    """Return the time of what was done after the saves that later processes resumed from: it is in no other sum."""
-    return run.log.seconds_lost
-
-
-def time_lost(seconds: float) -> str:
-    """Return a sentence's end about `seconds_lost`; nothing of none."""
-    return f", and {duration(seconds)} besides of steps that were trained again" if seconds else ""
 
 
 def stage_seconds(run: RunData) -> dict[str, float]:

@@ -7,10 +7,8 @@ held-out text, which is what a ladder's table holds; of the sample in the last v
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from headwater.core.intervals import Z_P90
 from headwater.core.numbers import duration, significant
 from headwater.core.records import Object, Record, amount, table
 from headwater.machine.host.energy import MEASURED
@@ -59,11 +57,6 @@ class Outcome:
         found = (["inside"] if self.is_inside else []) + (["under load"] if self.is_disturbed else [])
         return ", ".join(found) or "outside"
 
-    @property
-    def score(self) -> float | None:
-        """Relative CRPS, 0 being perfect; None where nothing was measured."""
-        return crps(self.fact, self.p10, self.p50, self.p90) if self.fact is not None and self.is_counted else None
-
     def show(self, value: float) -> str:
         return duration(value) if self.unit == "seconds" else f"{significant(value, 4)} {self.unit}"
 
@@ -97,12 +90,6 @@ def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: O
 def show_error(error: float) -> str:
     """Return a relative error: +12.3%, and where the value is twice the forecast or more, their ratio: × 4.9."""
     return f"{error:+.1%}" if error < 1 else f"× {significant(1 + error, 2)}"
-
-
-def forecast_error(found: list[Outcome]) -> float | None:
-    """Return the mean over the quantities that were measured."""
-    scores = [outcome.score for outcome in found if outcome.score is not None]
-    return sum(scores) / len(scores) if scores else None
 
 
 def _time(forecast: Object, finish: Record) -> Outcome | None:
@@ -157,22 +144,6 @@ def _outcome(
     if forecast is None:
         return None
     return Outcome(quantity, unit, *forecast, fact if fact is not None and fact > 0 else None, how, **more)
-
-
-def crps(fact: float, p10: float, p50: float, p90: float) -> float:
-    """Return the continuous ranked probability score of the logarithm of a fact, all four above zero; 0 is perfect.
-
-    The forecast is read as a log-normal with its median at `p50` and as wide as `p10` to `p90`. The score is proper: no
-    band does better, on average, than the one that is believed. In the logarithm it is relative to the quantity: a
-    forecast without a band that is off by 5 % scores 0.05. Formula: Gneiting and Raftery, JASA 102 (2007), eq. 21.
-    """
-    off = math.log(fact / p50)
-    deviation = math.log(p90 / p10) / (2 * Z_P90)
-    if deviation <= 0:
-        return abs(off)
-    z = off / deviation
-    density = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    return deviation * (z * math.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
 
 
 def band(forecast: Record, *path: str, scale: float = 1.0) -> Band | None:

@@ -16,13 +16,12 @@ class RunResult:
     """What a run has come to.
 
     status          stopped: a signal ended training or alignment, saved where there was time; the same call resumes
-    seconds         of this call; `trained_seconds` are those of training in all calls, without the `lost_seconds` of
-                    steps that were trained again, as a process had ended before it saved them
+    seconds         of this call; `trained_seconds` are those of training in all calls, without those of steps that
+                    were trained again, as a process had ended before it saved them
     loss            nats per token of the last validation
     bits_per_byte   of `scored`: all held-out text; of the last validation as long as the run isn't evaluated
     evaluation      what evaluation.json holds, {} before it
     outcomes        each forecast beside what came of it
-    forecast_error  their mean score, 0 being perfect
     aligned         what `[downstream]` made of it, in a folder of its own
     """
 
@@ -31,11 +30,9 @@ class RunResult:
     seconds: float
     step: int = 0
     trained_seconds: float = 0.0
-    lost_seconds: float = 0.0
     loss: float | None = None
     bits_per_byte: float | None = None
     scored: str = "all held-out text"
     evaluation: dict[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
-    forecast_error: float | None = None
     aligned: Aligned | None = None

@@ -77,20 +77,6 @@ def on_log_axis(curve: Points) -> Points:
 ALMANAC = "almanac"
 MEASURES = ("tokens_seen", "loss", "tokens_per_second", "lr", "grad_norm", "mfu", "seconds", "reward", "kl_to_start")
 "What is kept of a step, besides its number and its attempt."
-TIMED = {
-    "step": ("training steps", "seconds"),
-    "validation": ("validation", "evaluation_seconds"),
-    "probes": ("probes", "evaluation_seconds"),
-    "samples": ("samples", "evaluation_seconds"),
-    "checkpoint": ("checkpoints", "seconds"),
-}
-"By event: what a time is called, and a record's field of it."
-
-
-def seconds_of(record: Record) -> float:
-    """Return the time that a record says its event took."""
-    _, name = TIMED.get(str(record.get("event")), ("", ""))
-    return number(record.get(name)) or 0.0
 
 
 @dataclass
@@ -120,11 +106,7 @@ class Attempt:
 
 
 class History(RunLog):
-    """A run's steps as columns, its other records by event, and its attempts: a long run's records need ten times that.
-
-    `seconds_lost` is the time of what was done after the saves that later processes resumed from: it is in no other
-    sum. What a rollback makes void is in the time of its process, and in every save of it after that.
-    """
+    """A run's steps as columns, its other records by event, and its attempts; as records they need ten times that."""
 
     def forget(self) -> None:
         super().forget()
@@ -133,8 +115,6 @@ class History(RunLog):
         self.events: dict[str, list[Record]] = {}
         self.attempts: dict[str, Attempt] = {}
         self.starts: list[Record] = []
-        self.seconds_lost = 0.0
-        self._undone: list[Record] = []
 
     def add(self, record: Record) -> None:
         name, event = record.get("attempt", "–"), record["event"]
@@ -153,25 +133,17 @@ class History(RunLog):
 
     def go_back(self, back: Record) -> None:
         num_kept = bisect_right(self.columns["step"], back["step"])
-        gone = {"event": "step", "seconds": sum(self.measured("seconds", num_kept)), "step": back["step"] + 1}
-        lost = [gone] + [each for found in self.events.values() for each in found if not survives(each, back)]
         self.events = {event: [each for each in found if survives(each, back)] for event, found in self.events.items()}
         for column in self.columns.values():
             del column[num_kept:]
-        lost += [each for each in self._undone if not survives(each, back)]
-        self._undone = [each for each in self._undone if survives(each, back)]
-        if back["event"] == "rollback":  # saved with the next step, or lost with it
-            self._undone += [each | {"step": back["step"] + 1} for each in lost if seconds_of(each)]
-        else:
-            self.seconds_lost += sum(map(seconds_of, lost))
 
     @property
     def num_steps(self) -> int:
         return len(self.columns["step"])
 
-    def measured(self, name: str, first: int = 0) -> list[float]:
-        """Return a measure of the steps that have it, from the `first` step on."""
-        return [value for value in self.columns[name][first:] if math.isfinite(value)]
+    def measured(self, name: str) -> list[float]:
+        """Return a measure of the steps that have it."""
+        return [value for value in self.columns[name] if math.isfinite(value)]
 
     def curve(self, name: str, first: int = 0, last: int | None = None, x: str = "tokens_seen") -> Points:
         """Return (tokens seen, value) of the steps from the `first` on that have both."""

@@ -19,8 +19,8 @@ from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig, train_plan
-from headwater.runs.measures import computed_twice, seconds_lost
-from headwater.runs.outcome import forecast_error, outcomes_of
+from headwater.runs.measures import computed_twice
+from headwater.runs.outcome import outcomes_of
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
 from headwater.runs.stages import (
@@ -257,7 +257,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
 
 def _result(here: RunFolder, is_done: bool, seconds: float, aligned: Aligned | None) -> RunResult:
     found = read_run(here.run, here)
-    validation, outcomes = found.last("validation"), tuple(outcomes_of(found))
+    validation = found.last("validation")
     bits_per_byte, is_of_all = held_out_score(validation, found.evaluation)
     return RunResult(
         status="finished" if is_done else "stopped",
@@ -265,13 +265,11 @@ def _result(here: RunFolder, is_done: bool, seconds: float, aligned: Aligned | N
         seconds=seconds,
         step=int(amount(found.last("step"), "step") or 0),
         trained_seconds=amount(found.last("finish"), "seconds") or 0.0,
-        lost_seconds=seconds_lost(found),
         loss=amount(validation, "loss", "all"),
         bits_per_byte=bits_per_byte,
         scored=text_scored({"is_of_all": is_of_all}),
         evaluation=dict(found.evaluation),
-        outcomes=outcomes,
-        forecast_error=forecast_error(list(outcomes)),
+        outcomes=tuple(outcomes_of(found)),
         aligned=aligned,
     )
 

@@ -323,7 +323,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         ["Not measured: train.num_probes is 0"],
     ),
     "a loss of NaN": (with_records(bad_step), ["1 step skipped", "step skipped\n", "loss nan"]),
-    "minutes trained again": (with_records(lost_minutes), ["and 2m30s besides of steps that were trained again"]),
+    "minutes trained again": (with_records(lost_minutes), ["4m00s in all", "steps recomputed: 2"]),
     "stages": (lambda run_dir: json_file(run_dir / "stages.json", STAGES), ["8m48s of timed work", "corpus 9.7s"]),
     "interventions": (with_interventions, [
         "3 in all", "1,200 to 1,215", "loss 9 is above 5", "2 documents (books: <b>, code: x.py)", "3, back to 2",

