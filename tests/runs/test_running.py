@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ from headwater.core.files import read_json
 from headwater.core.records import memory_fields, read_all, read_records
 from headwater.machine.ranks.mesh import Layout
 from headwater.runfile.run_config import load_run
-from headwater.runs.running import Call, run
+from headwater.runs.running import run
 from headwater.runs.stages import open_batches
 from headwater.runs.training import train_stage
 from headwater.train.checkpoint.lock import owned
@@ -78,7 +79,8 @@ def test_a_checkpoint_that_another_process_puts_aside_before_the_lock_is_trained
             yield owner
 
     said: list[str] = []
-    result = run_in(finished_copy, say=said.append, call=Call(own=taken_late))
+    with mock.patch("headwater.runs.running.owned", taken_late):
+        result = run_in(finished_copy, say=said.append)
     assert (result.status, result.step) == ("finished", 8)
     assert (finished_copy / "runs/mine/checkpoints/step-000000008").is_dir(), said
 

@@ -41,7 +41,6 @@ from headwater.runs.running import Call, dry_run, replay, run
 from headwater.runs.tuned import answers_messages
 from headwater.tokens.skipped_rows import read_interventions
 from headwater.train.checkpoint.layout import checkpoint_dir
-from headwater.train.checkpoint.lock import owned
 
 if TYPE_CHECKING:
     from headwater.core.intervals import Estimate
@@ -65,7 +64,7 @@ def do_stages(
     config, reasons = load_run(name, overrides)
     here = RunFolder(config.run_dir)
     place = place_of(os.environ)
-    call = Call(owned, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
+    call = Call(place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 

@@ -36,7 +36,7 @@ from headwater.runs.stages import (
     write_config,
 )
 from headwater.train.checkpoint.layout import list_checkpoints
-from headwater.train.checkpoint.lock import Owner, is_owned, owned
+from headwater.train.checkpoint.lock import is_owned, owned
 from headwater.train.resume import has_finished, is_trained, require_settings
 from headwater.train.trackers import find_trackers, tracking
 
@@ -56,7 +56,6 @@ MakeDisplay = Callable[[RunConfig], Display]
 class Call:
     """How a run is called.
 
-    own          how its folder is locked: lock.owned, say
     place        which of several ranks this process is
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
@@ -65,7 +64,6 @@ class Call:
     here         the run's folder, where the caller has read of it; None: nobody has
     """
 
-    own: Callable[[Path], AbstractContextManager[Owner]] = owned
     place: Place = field(default_factory=Place)
     log: Callable[[], AbstractContextManager[None]] = nullcontext
     stop_within: float | None = None
@@ -98,11 +96,14 @@ def run(
         if call.place.rank:
             is_done = _follow(config, call)
             return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
-        with call.own(config.run_dir):
+        with owned(config.run_dir):
             is_new = prepare_text(config, reasons, say, here)
             if training_due(config, here, is_new).action == "skip":
                 say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
-                is_done = call.place.world_size == 1 or _tell_others(config, call)
+                is_done = True
+                if call.place.world_size > 1:
+                    with _joined(config, call, None):  # the other ranks wait for the first
+                        pass
             else:
                 if layout is None:  # what is trained, and only compared, one process reads in any layout
                     is_whole = is_trained(here.run, config.train.num_steps, here.attempts())
@@ -184,21 +185,18 @@ def _plan_and_train(config: RunConfig, layout: Layout, make_display: MakeDisplay
     settings = trained.model_dump(mode="json")
     with _joined(config, call, layout) as (ranks, _):
         from headwater.plan.run_plan import forecast_of_run
-        from headwater.runs.training import open_training
+        from headwater.runs.training import train_stage
+
+        def forecast(step: int, dtype: str) -> dict[str, Any] | None:
+            return forecast_of_run(config, step, say, time.time, dtype, layout)
 
         if layout.why:
             say(f"layout: {layout.why}")
-        with (
-            tracking(config.train.trackers, config.run_dir, settings, say, display) as shown,
-            open_training(
-                trained, batches, shown, say, ranks, call.stop_within, measures=call.last == "report"
-            ) as training,
-        ):
-            if training is None:
-                return True
-            begins_at, dtype = training.run.start.step, training.run.facts.dtype
-            forecast = forecast_of_run(config, begins_at, say, time.time, dtype, layout)
-            return training.train(forecast, layout)
+        within, measures = call.stop_within, call.last == "report"
+        with tracking(config.train.trackers, config.run_dir, settings, say, display) as shown:
+            return train_stage(
+                trained, batches, shown, say, ranks, within, layout=layout, forecast=forecast, measures=measures
+            )
 
 
 def _follow(config: RunConfig, call: Call) -> bool:
@@ -209,12 +207,6 @@ def _follow(config: RunConfig, call: Call) -> bool:
         from headwater.runs.training import follow_training
 
         return follow_training(config.with_layout(layout), ranks, call.stop_within, measures=call.last == "report")
-
-
-def _tell_others(config: RunConfig, call: Call) -> bool:
-    """Tell the other ranks, who wait for the first, that there is nothing to train."""
-    with _joined(config, call, None):
-        return True
 
 
 @contextmanager
@@ -329,34 +321,24 @@ def dry_run(
 
 def _decisions(config: RunConfig, here: RunFolder, is_shown: IsShown) -> Iterator[Decision]:
     """Yield what becomes of each stage, up to the first that is refused."""
-
-    def decided(stage: str, decide: Callable[[], list[Decision]]) -> list[Decision]:
-        try:
-            return decide()
-        except HeadwaterError as error:
-            return [Decision(stage, "refuse", str(error))]
-
-    data = decided("corpus", lambda: data_due(config, here))
-    yield from data
-    if data[-1].action == "refuse":
-        return
-    is_new = any(each.action == "do" for each in data)
-
-    def of_training() -> list[Decision]:
+    stage = "corpus"
+    try:
+        data = data_due(config, here)
+        yield from data
+        stage = "training"
         require_settings(here.run, train_plan(config), here.state)  # as `prepare_data` does before all else
-        return [training_due(config, here, is_new)]
-
-    (training,) = decided("training", of_training)
-    yield training
-    if training.action == "refuse":
-        return
-    if training.action == "skip":
-        from headwater.runs.finish import finish_due
-
-        after = decided("evaluation", lambda: finish_due(config, here))
-    else:
+        training = training_due(config, here, any(each.action == "do" for each in data))
+        yield training
+        stage = "evaluation"
         after = [Decision(stage, "do", "after training") for stage in ("evaluation", "export")]
-    yield from after
+        if training.action == "skip":
+            from headwater.runs.finish import finish_due
+
+            after = finish_due(config, here)
+        yield from after
+    except HeadwaterError as error:
+        yield Decision(stage, "refuse", str(error))
+        return
     if all(each.action == "skip" for each in after) and is_shown(here):
         yield Decision("report", "skip", "it shows all that the folder holds")
     else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import LockedError
@@ -43,56 +41,11 @@ if TYPE_CHECKING:
 NOT_LEARNED = "forecasts are of an idle machine and don't learn from this run"
 
 
-@dataclass
-class Training:
-    """A run's training before its first step: what trains, measures and stops it; `is_done` once it came to its end.
-
-    `measures`: several ranks then measure all of its held-out text, too.
-    """
-
-    config: RunConfig
-    run: Run
-    evaluator: RunEvaluator
-    stop: StopRequest
-    display: Display
-    say: Say
-    measures: bool = False
-    is_done: bool = False
-
-    def train(self, forecast: dict[str, Any] | None = None, layout: Layout | None = None) -> bool:
-        """Train to the last step and return True, or save and return False after a signal.
-
-        `layout` is how the ranks lie, with its why; the display gets the `forecast`.
-        """
-        run, config, world_size = self.run, self.config, self.run.ranks.world_size
-        layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
-        _record_beginning(run, config, self.display, forecast, layout)
-        meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
-        energy = EnergyMeter(run.facts.num_threads * world_size, run.parallel.device.gpu_uuids())
-        end = train(run, self.evaluator, self.display, self.stop)
-        seconds = time.perf_counter() - started_at
-        if end.step < config.train.num_steps:
-            return False
-        busy = meter.note()
-        beside = {} if busy is None else {"beside": busy}
-        self.display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
-        if busy is None and run.facts.device == "cpu" and world_size == 1:
-            _keep_times(run, config, self.say)
-        elif busy:
-            self.say(f"{busy}: {NOT_LEARNED}")
-        run.records.close()
-        if stop_requested(run, self.stop):
-            name = self.stop.signal_name or "a signal to another rank"
-            self.say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
-            return False
-        if self.measures and world_size > 1:
-            evaluate_on_ranks(config, run, self.evaluator, self.say)
-        self.is_done = True
-        return True
+Forecast = Callable[[int, str], dict[str, Any] | None]
+"Makes a run's forecast, by the step that it begins at and what it computes in."
 
 
-@contextmanager
-def open_training(
+def train_stage(
     config: RunConfig,
     batches: BatchSource,
     display: Display,
@@ -100,38 +53,64 @@ def open_training(
     ranks: Ranks | None = None,
     stop_within: float | None = None,
     *,
+    layout: Layout | None = None,
+    forecast: Forecast = lambda step, dtype: None,
     measures: bool = False,
-) -> Iterator[Training | None]:
-    """Yield what trains a run, by the lock's owner; None where it is trained, on the same rows.
+) -> bool:
+    """Train to the last step and return True, or save and return False after a signal; by the lock's owner.
+
+    A run that is trained, on the same rows, stays as it is.
 
     batches      the run's training text, open: what is wrong with it the first rank says before the others have come
-    ranks        the processes that train together; this is the first of them
+    ranks        the processes that train together, which lie as `layout` says; this is the first of them
     stop_within  seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
+    measures     several ranks then measure all of the run's held-out text, too
     """
     evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
         run = _assembled(config, batches, say, ranks)
-        training = Training(config, run, evaluator, stop, display, say, measures)
         try:
             # on the same rows: assembly has compared them
-            if run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps):
-                yield None
-            else:
+            is_done = run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps)
+            if not is_done:
                 _require_space(run)
                 # of what the peaks were measured with, so that a step's own memory comes on top
                 give_back_freed_memory()
-                yield training
+                layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
+                _record_beginning(run, config, display, forecast(run.start.step, run.facts.dtype), layout)
+                is_done = _train(run, config, evaluator, display, say, stop)
+                if is_done and measures and run.ranks.world_size > 1:
+                    evaluate_on_ranks(config, run, evaluator, say)
         finally:
             run.records.close()
-    if training.is_done:
+    if is_done:
         stop.pass_on()
+    return is_done
 
 
-def train_stage(config: RunConfig, batches: BatchSource, display: Display, say: Say) -> bool:
-    """Train in one process and without a forecast, as a rung of a ladder is; return False after a signal."""
-    with open_training(config, batches, display, say) as training:
-        return training is None or training.train()
+def _train(run: Run, config: RunConfig, evaluator: RunEvaluator, display: Display, say: Say, stop: StopRequest) -> bool:
+    """Train to the last step, record what that took and return True; return False after a signal."""
+    world_size, num_local = run.ranks.world_size, run.ranks.place.local_world_size
+    meter, started_at = LoadMeter.of_ranks(num_local), time.perf_counter()
+    energy = EnergyMeter(run.facts.num_threads * world_size, run.parallel.device.gpu_uuids())
+    end = train(run, evaluator, display, stop)
+    seconds = time.perf_counter() - started_at
+    if end.step < config.train.num_steps:
+        return False
+    busy = meter.note()
+    beside = {} if busy is None else {"beside": busy}
+    display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
+    if busy is None and run.facts.device == "cpu" and world_size == 1:
+        _keep_times(run, config, say)
+    elif busy:
+        say(f"{busy}: {NOT_LEARNED}")
+    run.records.close()
+    if stop_requested(run, stop):
+        name = stop.signal_name or "a signal to another rank"
+        say(f"stopped by {name} after the last step; the same command resumes with what comes after it")
+        return False
+    return True
 
 
 def _assembled(config: RunConfig, batches: BatchSource, say: Say, ranks: Ranks | None) -> Run:
