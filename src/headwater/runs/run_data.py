@@ -75,6 +75,10 @@ def on_log_axis(curve: Points) -> Points:
 
 
 ALMANAC = "almanac"
+KEPT = ("config", "evaluation", "forecast", "knowledge", "tasks", "stages")
+"Files of a run's folder, without .json."
+MADE = ("corpus", "tokenizer", "tokens")
+"Stages of its text, of which the manifests are read."
 MEASURES = ("tokens_seen", "loss", "tokens_per_second", "lr", "grad_norm", "mfu", "seconds", "reward", "kl_to_start")
 "What is kept of a step, besides its number and its attempt."
 
@@ -169,6 +173,8 @@ class RunData:
     folder: Path
     log: History
     records: list[Record]
+    interventions: list[Record]
+    sources: list[str]
     config: Object
     corpus: Object
     tokenizer: Object
@@ -177,9 +183,7 @@ class RunData:
     forecast: Object
     knowledge: Object
     tasks: Object
-    interventions: list[Record]
     stages: Object
-    sources: list[str]
 
     def events(self, event: str) -> list[Record]:
         """Return the records of an event that count; the steps are columns of `log`."""
@@ -243,28 +247,10 @@ def read_run(run_dir: Path, here: RunFolder | None = None, log: History | None =
         records = here.attempts()
         log = here.once(run_dir / "records.jsonl", MethodType(_history, here))  # equal to that of the next call
 
-    corpus = here.manifest(here.corpus)
-
-    def kept(name: str) -> Object:
-        return table(here.json(run_dir / name))
-
-    return RunData(
-        name=run_dir.name,
-        folder=run_dir,
-        log=log,
-        records=records,
-        config=kept("config.json"),
-        corpus=corpus,
-        tokenizer=here.manifest(here.tokenizer),
-        tokens=here.manifest(here.tokens),
-        evaluation=kept("evaluation.json"),
-        forecast=kept("forecast.json"),
-        knowledge=kept("knowledge.json"),
-        tasks=kept("tasks.json"),
-        interventions=_interventions_or_none(run_dir),
-        stages=kept("stages.json"),
-        sources=_sources(corpus, log.events.get("validation", [])),
-    )
+    kept = {name: table(here.json(run_dir / f"{name}.json")) for name in KEPT}
+    made = {name: here.manifest(here.data / name) for name in MADE}
+    sources = _sources(made["corpus"], log.events.get("validation", []))
+    return RunData(run_dir.name, run_dir, log, records, _interventions_or_none(run_dir), sources, **kept, **made)
 
 
 def _interventions_or_none(run_dir: Path) -> list[Record]:

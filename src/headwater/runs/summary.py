@@ -195,7 +195,6 @@ class RunsFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._paths: dict[str, Path] = {}
         self._recent: dict[Path, tuple[str, Recent]] = {}
         self._lock = threading.Lock()
 
@@ -212,18 +211,14 @@ class RunsFolder:
 
     def run_dir(self, name: str) -> Path:
         """Return the folder of a run by its name, which never becomes a path; raise NoRunError where there is none."""
-        known = self._paths.get(name)
-        if known is not None and _is_run(known):
-            return known
-        self._paths = paths = self.paths()
-        if name not in paths:
+        if (found := self.paths().get(name)) is None:
             raise NoRunError(f"there is no run {name[:100]!a} in {self.folder}")
-        return paths[name]
+        return found
 
     def summaries(self) -> list[RunSummary]:
         """Return what runs first, then those of which something was heard last."""
         with self._lock:
-            paths = self._paths = self.paths()
+            paths = self.paths()
             self._recent = {path: self._read(path) for path in paths.values()}  # without the runs that have vanished
             found = [_summary(name, path, *self._recent[path]) for name, path in paths.items()]
         return sorted(found, key=lambda run: (run.state != RUNNING, -(run.last_record_at or 0.0), run.name))

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.core.numbers import significant
 from headwater.core.records import Record
 from headwater.core.validation import wanted
-from headwater.runfile.paths import Say, ignore
+from headwater.runfile.paths import ignore
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.library import arguments as arg
 from headwater.runs.library.arguments import checked, name_of, overrides_of, require_none
 
 if TYPE_CHECKING:  # a table is fitted without what trains
-    from headwater.plan.rungs import DoneRung, Ladder
     from headwater.plan.scaling import ScalingLaw
 
-MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 MakeDisplay = Annotated[Callable[[RunConfig], Callable[[Record], None]], wanted("give a function of a rung's settings")]
 Targets = Annotated[
     Sequence[str | Sequence[arg.Number]], wanted("give a list of (parameters, tokens) or (parameters, tokens, epochs)")
@@ -70,64 +67,10 @@ def ladder(
         )
     column = None if loss_column == "loss" else loss_column
     require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
-    from headwater.runs.ladder import climb, prepare_ladder
+    from headwater.runs.ladder import run_ladder
 
-    chosen = prepare_ladder(name_of(run), [*overrides, *overrides_of(settings)], share, say)
-    taken = sum(rung.seconds for rung in chosen.rungs) / chosen.target.seconds
-    if share is not None and taken < MOST_OF * share:
-        say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; costlier ones tell no more")
-    done = climb(chosen, make_display or (lambda config: ignore), _once(say))
-    return None if done is None else _ladder_fields(chosen, done)
-
-
-def _once(say: Say) -> Say:
-    """Return what says of several rungs' lines, which are about one machine, each once."""
-    from headwater.runs.training import NOT_LEARNED
-
-    said = set[str]()
-
-    def say_new(line: str) -> None:
-        what = NOT_LEARNED if line.endswith(NOT_LEARNED) else line  # after a load that differs from rung to rung
-        if what not in said:
-            said.add(what)
-            say(line)
-
-    return say_new
-
-
-def _ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
-    """Return what a finished ladder tells; the best rung is the baseline that a forecast must beat."""
-    from headwater.plan.run_plan import plan_run
-    from headwater.runs.ladder import backtest
-
-    plan, seconds = plan_run(ladder.config), sum(each.seconds for each in done)
-    return {
-        "name": ladder.config.name,
-        "unit": "bits per byte",
-        "seconds": seconds,
-        "share": seconds / ladder.target.seconds,
-        "rungs": [
-            {
-                **{name: getattr(each.rung, name) for name in ("name", "num_steps", "params", "tokens", "flops")},
-                "num_layers": each.rung.model.num_layers,
-                "d_model": each.rung.model.d_model,
-                "planned_seconds": each.rung.seconds,
-                "seconds": each.seconds,
-                "loss": each.loss["all"],
-                "loss_by_source": each.loss,
-            }
-            for each in done
-        ],
-        "forecast": plan["loss"],
-        "from_base": plan["from_base"],
-        "best_rung": min(each.loss["all"] for each in done),
-        "backtest": [
-            {"name": each.rung.name, **asdict(band), "fact": each.loss["all"]}
-            | {"relative_error": each.loss["all"] / band.p50 - 1}
-            for each, band in backtest(ladder, done)
-        ],
-        "plan": plan,
-    }
+    changes = [*overrides, *overrides_of(settings)]
+    return run_ladder(name_of(run), changes, share, make_display or (lambda config: ignore), say)
 
 
 # ---- of a table
