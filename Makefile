@@ -13,6 +13,7 @@ To begin with:
   make test-post    tests of what TRL, lm-eval, trackers and Ray do, in an environment that has them
 
 Measurements:
+  make gpu                what a GPU shows in half an hour; GPU_OPTIONS="--peer nanoGPT=FOLDER"
   make under-load         tokens per second under load, beside the quiet rate
   make live-page          from a record to its pixel, the server's memory with 50 long runs, first paint
   make law-backtest       forecasts of loss against published tables of runs
@@ -42,7 +43,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test test-post check under-load cost-backtest law-backtest clean
+.PHONY: demo help test test-post check gpu under-load cost-backtest law-backtest clean
 .PHONY: llama-cpp endpoint live-page
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
@@ -71,6 +72,9 @@ check: $(VENV)/test.stamp
 
 test-post: .venv-post/post.stamp
 	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/train/test_trackers.py tests/corpus/engine/test_ray.py
+
+gpu: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/gpu/first_hour.py $(GPU_OPTIONS)
 
 under-load: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/under_load.py

@@ -44,7 +44,7 @@ class PipedWatch:
     def step(self, loss: float, **measures: float) -> None:
         self._seconds.append(time.perf_counter() - self._started_at)
         self._losses.append(loss)
-        self._measures.append(measures)
+        self._measures.append(measures | peak_memory())
         if len(self._seconds) < self._num_wanted:
             self._started_at = time.perf_counter()
             return
@@ -73,6 +73,13 @@ def peak_rss_bytes() -> int:
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_memory() -> dict[str, float]:
+    """Return the most of a GPU's memory that tensors of this process have held, where it uses one."""
+    torch = sys.modules.get("torch")
+    is_used = torch is not None and torch.cuda.is_initialized()
+    return {"peak_memory_bytes": torch.cuda.max_memory_allocated()} if torch is not None and is_used else {}
 
 
 def end_with_parent() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headwater.machine.device.settings import MachineSettings
     from headwater.tokens.batches.source import BatchSource
     from headwater.train.settings import TrainPlan
     from job import Job
@@ -41,7 +42,6 @@ def train(job: Job, watch: Watch) -> None:
 
 def make_plan(job: Job) -> TrainPlan:
     """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
-    from headwater.machine.device.settings import MachineSettings
     from headwater.model.optim.schedule import ScheduleSettings
     from headwater.model.optim.settings import OptimSettings
     from headwater.model.settings import ModelSettings
@@ -69,8 +69,16 @@ def make_plan(job: Job) -> TrainPlan:
         optim=OptimSettings(**whole.table["optim"]),
         schedule=ScheduleSettings(**whole.table["schedule"]),
         train=TrainSettings(**whole.table["train"]),
-        machine=MachineSettings.model_validate({"dtype": job.mode}),
+        machine=machine_of(job.mode),
     )
+
+
+def machine_of(mode: str) -> MachineSettings:
+    """Return the settings of a mode: a dtype, with "-free" one whose bits may differ from run to run."""
+    from headwater.machine.device.settings import MachineSettings
+
+    dtype, _, is_free = mode.partition("-")
+    return MachineSettings.model_validate({"dtype": dtype, "deterministic": not is_free})
 
 
 def open_rows(job: Job, plan: TrainPlan) -> BatchSource:
